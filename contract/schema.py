@@ -1,0 +1,122 @@
+"""The declaration of a model's inputs and outputs, from which every side derives its checks."""
+
+import hashlib
+import math
+from typing import Literal
+
+import msgspec
+
+from contract.errors import ConfigError
+from contract.strict import encode_json
+
+Source = Literal["request", "batch", "stream"]
+Rule = Literal["refuse", "accept_and_count"]
+
+
+class Aggregate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A feature that is computed from past events rather than sent by a caller.
+
+    At the moment `t` of a prediction it is `statistic` of `value` over the events of stream `events`
+    with the same `by` keys and event time in `(t - window_minutes, t]`.
+    """
+
+    events: str
+    by: tuple[str, ...]
+    statistic: Literal["mean", "count", "sum"]
+    window_minutes: int
+    value: str = ""
+
+
+class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One input of a model: its name, type, range, categories and where it comes from."""
+
+    name: str
+    kind: Literal["number", "category"]
+    description: str
+    source: Source = "request"
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str, ...] = ()
+    nullable: bool = False
+    out_of_range: Rule = "refuse"
+    unknown_category: Rule = "accept_and_count"
+    aggregate: Aggregate | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse declarations that contradict themselves.
+
+        Raises:
+            ConfigError: the range is empty, or a kind has the attributes of the other.
+        """
+        low, high = self.minimum, self.maximum
+        if low is not None and high is not None and not low <= high:
+            raise self._wrong(f"range [{low}, {high}]", "minimum <= maximum")
+        if self.kind == "category" and (low is not None or high is not None):
+            raise self._wrong("a category with a numeric range", "categories only")
+        if self.kind == "number" and self.categories:
+            raise self._wrong("a number with categories", "a range only")
+        if (self.aggregate is None) and self.source == "stream":
+            raise self._wrong("a stream feature without an aggregate", "an aggregate")
+
+    def _wrong(self, found: str, expected: str) -> ConfigError:
+        return ConfigError(f"feature '{self.name}' has {found}", expected, "Correct its declaration")
+
+    def in_range(self, value: float) -> bool:
+        """Whether a finite `value` lies within [minimum, maximum]; an absent bound does not limit."""
+        low = -math.inf if self.minimum is None else self.minimum
+        high = math.inf if self.maximum is None else self.maximum
+        return low <= value <= high
+
+
+class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a model takes and answers.
+
+    The model's graph takes `numbers` float32 (rows, numbers) and, where there are any, `categories`
+    string (rows, categories), each in the order of declaration, and answers `label` int64 (rows,) as an
+    index into `classes`, and `scores` float32 (rows, classes).
+    """
+
+    model: str
+    features: tuple[Feature, ...]
+    target: str
+    classes: tuple[str, ...]
+    scores: Literal["probability", "decision"]
+    lead_minutes: int = 0  # how long before the event the prediction is made
+    routes: tuple[str, ...] = ()  # extra routes the model claims, such as /predict/label
+
+    def __post_init__(self) -> None:
+        """Refuse a contract that cannot be served.
+
+        Raises:
+            ConfigError: a feature is declared twice, there is none, or fewer than two classes.
+        """
+        names = [feature.name for feature in self.features]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice or not names:
+            raise ConfigError(
+                f"contract '{self.model}' declares {'twice ' + ', '.join(twice) if twice else 'no feature'}",
+                "each feature once, and at least one",
+                "Correct the model's contract",
+            )
+        if len(set(self.classes)) != len(self.classes) or len(self.classes) <= 1:
+            raise ConfigError(
+                f"contract '{self.model}' has classes {list(self.classes)}",
+                "two or more different classes",
+                "Correct the model's contract",
+            )
+
+    @property
+    def numbers(self) -> tuple[Feature, ...]:
+        """The numeric features, in the column order of the graph's `numbers` input."""
+        return tuple(feature for feature in self.features if feature.kind == "number")
+
+    @property
+    def categories(self) -> tuple[Feature, ...]:
+        """The categorical features, in the column order of the graph's `categories` input."""
+        return tuple(feature for feature in self.features if feature.kind == "category")
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the canonical JSON: equal contracts, and only they, have equal fingerprints."""
+        return hashlib.sha256(encode_json(self)).hexdigest()

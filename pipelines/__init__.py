@@ -1,0 +1,1 @@
+"""The shell around the pure packages: one file per step, run as `python -m pipelines.STEP`."""

@@ -1,0 +1,1 @@
+"""The BentoML service: knows models only through their bundles."""
