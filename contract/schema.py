@@ -22,7 +22,7 @@ class Aggregate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     events: str
     by: tuple[str, ...]
-    statistic: Literal["mean", "count", "sum"]
+    statistic: Literal["mean", "count", "sum", "latest"]
     window_minutes: int
     value: str = ""
 
@@ -49,6 +49,10 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         Raises:
             ConfigError: the range is empty, or a kind has the attributes of the other.
         """
+        for bound in ("minimum", "maximum"):
+            value = getattr(self, bound)
+            if value is not None:  # `0` and `0.0` are one bound, and must have one fingerprint
+                msgspec.structs.force_setattr(self, bound, float(value))
         low, high = self.minimum, self.maximum
         if low is not None and high is not None and not low <= high:
             raise self._wrong(f"range [{low}, {high}]", "minimum <= maximum")

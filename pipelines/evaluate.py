@@ -1,0 +1,74 @@
+"""evaluate: the graph that ships, on the held-out rows, beside its rivals and the pipeline it came from."""
+
+from typing import Any
+
+import joblib
+import numpy as np
+import polars as pl
+
+from contract.predictions import SCORE_PREFIX
+from contract.schema import Contract
+from pipelines.artifacts import Artifacts, existing, read_table, write_json, write_table
+from pipelines.cli import command
+from pipelines.stage import stage_main
+from training import model as models
+from training.evaluation import measure, prior_scores
+from training.export import run
+from training.learning import target
+from training.model import KEYS, columns
+
+FITTED_PREFIX = "fitted."  # the same columns as answered by scikit-learn
+
+
+def evaluate(name: str) -> str:
+    """Write `metrics.json`, `rivals.json` and `predictions.parquet`."""
+    model, artifacts = models.load(name), Artifacts.of(name)
+    contract = model.contract
+    test = read_table(artifacts.split / "test.parquet")
+    label = target(test)
+    graph = existing(artifacts.model / "model.onnx").read_bytes()
+    answer, scores = run(graph, contract, test)
+    fitted = _answers(artifacts, "fitted", contract, test)
+    simple = _answers(artifacts, "simple", contract, test)
+    prior = prior_scores(target(read_table(artifacts.split / "train.parquet")), test.height, contract)
+    metrics = measure(label, scores, contract)
+    rivals = {
+        "baseline": measure(label, prior, contract),
+        "simple": measure(label, simple[1], contract),
+    }
+    if "log_loss" in metrics:
+        # The share of the trivial baseline's loss that the model takes away: comparable between months whose
+        # base rates differ, which the loss itself is not.
+        metrics["log_loss_skill"] = 1 - metrics["log_loss"] / rivals["baseline"]["log_loss"]
+    write_json(artifacts.metrics, metrics)
+    write_json(artifacts.rivals, rivals)
+    write_table(
+        artifacts.predictions,
+        test.select(KEYS).with_columns(
+            pl.Series("answer", answer),
+            pl.Series(f"{FITTED_PREFIX}answer", fitted[0]),
+            *_columns(SCORE_PREFIX, contract, scores),
+            *_columns(f"{FITTED_PREFIX}{SCORE_PREFIX}", contract, fitted[1]),
+        ),
+    )
+    return ", ".join(f"{metric} {value:.4f}" for metric, value in sorted(metrics.items()))
+
+
+def _answers(artifacts: Artifacts, which: str, contract: Contract, rows: pl.DataFrame) -> tuple[Any, Any]:
+    pipeline = joblib.load(existing(artifacts.model / f"{which}.joblib"))
+    # The learners over numbers alone were fitted on arrays, those that tell columns apart on tables.
+    given = columns(rows, contract)
+    frame = given if hasattr(pipeline, "feature_names_in_") else given.to_numpy()
+    probabilities = contract.scores == "probability" or not hasattr(pipeline, "decision_function")
+    score = pipeline.predict_proba if probabilities else pipeline.decision_function
+    return pipeline.predict(frame), np.asarray(score(frame))
+
+
+def _columns(prefix: str, contract: Contract, scores: Any) -> list[pl.Series]:
+    return [pl.Series(prefix + name, scores[:, index]) for index, name in enumerate(contract.classes)]
+
+
+main = stage_main("evaluate", __doc__ or "", evaluate)
+
+if __name__ == "__main__":
+    command(main)

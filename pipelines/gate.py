@@ -1,0 +1,60 @@
+"""gate: verdicts on what depends on the run alone. It writes them and exits 0; `qualify` decides."""
+
+import polars as pl
+
+from contract.predictions import SCORE_PREFIX
+from pipelines.artifacts import Artifacts, existing, read_json, read_table, write_json
+from pipelines.cli import command
+from pipelines.config import policy
+from pipelines.evaluate import FITTED_PREFIX
+from pipelines.stage import stage_main
+from training import model as models
+from training.gates.graph import is_contract, same_answers
+from training.gates.learning import converges
+from training.gates.policy import GatePolicy
+from training.gates.quality import beats_rivals, over_thresholds
+from training.gates.verdict import Evidence, settle
+from training.model import Curve
+
+
+def gate(name: str) -> str:
+    """Write `evidence.json`: one verdict for each gate that needs neither the clock nor the registry."""
+    artifacts = Artifacts.of(name)
+    evidence = judge_run(name, artifacts, policy(name, "gates", GatePolicy))
+    write_json(artifacts.evidence, evidence)
+    return ", ".join(f"{verdict.code} {verdict.verdict}" for verdict in evidence.verdicts)
+
+
+def judge_run(name: str, artifacts: Artifacts, limits: GatePolicy) -> Evidence:
+    """The verdicts on the run whose artifacts these are."""
+    contract = models.load(name).contract
+    metrics = read_json(artifacts.metrics, dict[str, float])
+    rivals = read_json(artifacts.rivals, dict[str, dict[str, float]])
+    answers = read_table(artifacts.predictions)
+    return settle(
+        (
+            converges(read_json(artifacts.curve, Curve), limits.G01),
+            over_thresholds(metrics, limits.G03),
+            beats_rivals(metrics, rivals["baseline"], rivals["simple"], limits.G04),
+            same_answers(
+                answers[f"{FITTED_PREFIX}answer"].to_numpy(),
+                answers.select(pl.col(f"^{FITTED_PREFIX}{SCORE_PREFIX}.*$")).to_numpy(),
+                answers["answer"].to_numpy(),
+                answers.select(pl.col(f"^{SCORE_PREFIX}.*$")).to_numpy(),
+                limits.G09,
+            ),
+            is_contract(
+                existing(artifacts.model / "model.onnx").read_bytes(),
+                contract,
+                read_table(artifacts.split / "test.parquet"),
+                limits.G12,
+            ),
+        ),
+        limits.may_not_apply,
+    )
+
+
+main = stage_main("gate", __doc__ or "", gate)
+
+if __name__ == "__main__":
+    command(main)

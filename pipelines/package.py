@@ -1,0 +1,65 @@
+"""package: everything a server or a monitor needs to know about the model, in one sealed folder."""
+
+import hashlib
+import platform
+import shutil
+from importlib import metadata
+
+from contract.bundle import Environment, seal
+from contract.strict import encode_json
+from pipelines.artifacts import Artifacts, existing, read_json, read_table, write_json, write_table
+from pipelines.cli import command
+from pipelines.config import params, section
+from pipelines.split import Facts
+from pipelines.stage import fresh, stage_main
+from training import model as models
+from training.gates.verdict import Evidence
+from training.package import card, golden, reference
+
+SHARED = ("numpy", "onnxruntime", "msgspec", "polars")  # libraries that serving has, too
+TRAINED_WITH = ("scikit-learn", "skl2onnx", "onnx", "ibis-framework", "duckdb")
+
+
+def package(name: str) -> str:
+    """Write `bundle/`, sealed by its manifest."""
+    model, wanted, artifacts = models.load(name), params(name), Artifacts.of(name)
+    facts = read_json(artifacts.facts, Facts)
+    evidence = read_json(artifacts.evidence, Evidence)
+    graph = existing(artifacts.model / "model.onnx")
+    environment = Environment(
+        python=platform.python_version(),
+        libraries={library: metadata.version(library) for library in SHARED},
+        trained_with={library: metadata.version(library) for library in TRAINED_WITH},
+        seed=wanted.seed,
+        as_of=wanted.as_of.isoformat(),
+        fit_until=facts.fit_until.isoformat(),
+        params=hashlib.sha256(encode_json(section(name))).hexdigest(),
+        data=facts.data,
+        held_out=facts.held_out,
+    )
+    bundle = fresh(artifacts.bundle)
+    shutil.copyfile(graph, bundle / "model.onnx")
+    write_json(bundle / "contract.json", model.contract)
+    write_json(bundle / "environment.json", environment)
+    write_json(bundle / "evidence.json", evidence)
+    content = graph.read_bytes()
+    test = read_table(artifacts.split / "test.parquet")
+    write_json(bundle / "golden.json", golden(content, model.contract, test))
+    train = read_table(artifacts.split / "train.parquet")
+    write_table(bundle / "reference.parquet", reference(content, model.contract, train, wanted.seed))
+    text = card(
+        model.contract,
+        environment,
+        read_json(artifacts.metrics, dict[str, float]),
+        read_json(artifacts.rivals, dict[str, dict[str, float]]),
+        evidence,
+    )
+    (bundle / "model_card.md").write_text(text, "utf-8")
+    digest = seal(bundle, model.contract)
+    return f"{sum(item.stat().st_size for item in bundle.iterdir()) / 1024:.0f} KiB, digest {digest[:12]}"
+
+
+main = stage_main("package", __doc__ or "", package)
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,59 @@
+"""split: sound tables -> examples with point-in-time features, cut into train, validation and test."""
+
+from datetime import datetime
+
+import msgspec
+import polars as pl
+
+from pipelines.artifacts import Artifacts, read_tables, sha256, write_json, write_table
+from pipelines.cli import command
+from pipelines.config import params
+from pipelines.stage import fresh, stage_main
+from training import model as models
+from training.features import examples as examples_of
+from training.model import AT, LABEL
+from training.splitting import split as cut
+
+PARTS = ("train", "validation", "test")
+
+
+class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What later stages and the bundle need to know about the split."""
+
+    rows: dict[str, int]
+    unlabelled: int  # examples whose label had not arrived, or never will (cancelled, diverted)
+    fit_until: datetime
+    test_from: datetime
+    test_until: datetime
+    data: str  # sha256 over the three tables
+    held_out: str  # sha256 of the test table
+
+
+def split(name: str) -> str:
+    """Write `split/{train,validation,test}.parquet` and `split.json`."""
+    model, wanted, artifacts = models.load(name), params(name), Artifacts.of(name)
+    examples = examples_of(model, read_tables(artifacts.checked))
+    parts = cut(examples, wanted.split, wanted.as_of)
+    folder = fresh(artifacts.split)
+    for part in PARTS:
+        write_table(folder / f"{part}.parquet", getattr(parts, part))
+    first, last = parts.test.select(pl.col(AT).min(), pl.col(AT).max().alias("last")).row(0)
+    paths = [folder / f"{part}.parquet" for part in PARTS]
+    facts = Facts(
+        rows={part: getattr(parts, part).height for part in PARTS},
+        unlabelled=examples[LABEL].null_count(),
+        fit_until=parts.fit_until,
+        test_from=first,
+        test_until=last,
+        data=sha256(*paths),
+        held_out=sha256(paths[-1]),
+    )
+    write_json(artifacts.facts, facts)
+    counts = ", ".join(f"{rows:,} {part}" for part, rows in facts.rows.items())
+    return f"{counts}; {facts.unlabelled:,} without a label (cancelled, diverted or not landed yet)"
+
+
+main = stage_main("split", __doc__ or "", split)
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,106 @@
+"""The whole scikit-learn pipeline as one ONNX graph, and its answers.
+
+The graph: `numbers` float32 (rows, numbers), `categories` string (rows, categories) -> `label` int64
+(rows,), `scores` float32 (rows, classes).
+"""
+
+import copy
+import warnings
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from contract.errors import FlightlineError
+from contract.schema import Contract
+from training.model import columns
+
+OPSET = {"": 21, "ai.onnx.ml": 3}
+
+
+def to_onnx(pipeline: Any, contract: Contract) -> bytes:
+    """Convert a fitted pipeline over the contract's columns.
+
+    Raises:
+        FlightlineError: the pipeline holds a learner that the converter gets silently wrong.
+    """
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
+    _refuse_wrong_conversions(pipeline)
+    inputs = [("numbers", FloatTensorType([None, len(contract.numbers)]))]
+    if contract.categories:
+        inputs.append(("categories", StringTensorType([None, len(contract.categories)])))
+    exact = floor_thresholds(pipeline)
+    with warnings.catch_warnings():
+        # The converter reads an attribute of SVC that scikit-learn will remove in 1.11.
+        warnings.simplefilter("ignore", FutureWarning)
+        graph = convert_sklearn(
+            exact,
+            name=contract.model,
+            initial_types=inputs,
+            target_opset=OPSET,
+            options={id(exact): {"zipmap": False}},
+        )
+    _rename_outputs(graph.graph, ("label", "scores"))
+    return bytes(graph.SerializeToString())
+
+
+def floor_thresholds(pipeline: Any) -> Any:
+    """A copy of `pipeline` whose tree thresholds are the largest float32 not above the fitted ones.
+
+    For a float32 input x, `x <= t` and `x <= floor32(t)` are the same; ONNX stores float32 and would
+    round to the nearest, which moves rows that lie one float32 step from a threshold to the other side.
+    """
+    exact = copy.deepcopy(pipeline)
+    for step in _steps(exact):
+        for predictors in getattr(step, "_predictors", ()):
+            for predictor in predictors:
+                nodes = predictor.nodes
+                nodes["num_threshold"] = _floor32(nodes["num_threshold"])
+    return exact
+
+
+def run(graph: bytes, contract: Contract, frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The graph's `label` int64 (rows,) and `scores` float32 (rows, classes) for the rows of `frame`."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1  # the same sums in the same order on every machine
+    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    values = columns(frame, contract)
+    width = len(contract.numbers)
+    feed: dict[str, Any] = {"numbers": np.ascontiguousarray(values[:, :width].to_numpy().astype(np.float32))}
+    if contract.categories:
+        feed["categories"] = values[:, width:].to_numpy().astype(object)
+    label, scores = session.run(["label", "scores"], feed)
+    return label, scores
+
+
+def _floor32(values: np.ndarray) -> np.ndarray:
+    nearest = values.astype(np.float32)
+    below = np.nextafter(nearest, np.float32(-np.inf))
+    return np.where(nearest.astype(np.float64) > values, below, nearest).astype(np.float64)
+
+
+def _steps(pipeline: Any) -> list[Any]:
+    return [step for _, step in pipeline.steps] if hasattr(pipeline, "steps") else [pipeline]
+
+
+def _refuse_wrong_conversions(pipeline: Any) -> None:
+    for step in _steps(pipeline):
+        if getattr(step, "is_categorical_", None) is not None:
+            raise FlightlineError(
+                "boosted trees with native categorical splits, which convert without an error and wrongly",
+                "categories encoded before the trees",
+                "Use OrdinalEncoder or TargetEncoder in front of the trees",
+            )
+
+
+def _rename_outputs(graph: Any, names: tuple[str, ...]) -> None:
+    renamed = dict(zip([output.name for output in graph.output], names, strict=True))
+    for output in graph.output:
+        output.name = renamed[output.name]
+    for node in graph.node:
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+        node.input[:] = [renamed.get(name, name) for name in node.input]

@@ -1,0 +1,37 @@
+"""G05: is the challenger shown not to be worse than the champion, on the same rows?"""
+
+import numpy as np
+
+from training.gates.policy import NotWorse
+from training.gates.verdict import Verdict, judge, number
+
+
+def not_worse(challenger: np.ndarray, champion: np.ndarray, blocks: np.ndarray, limits: NotWorse) -> Verdict:
+    """Non-inferiority of the mean loss by a paired, blocked bootstrap.
+
+    Args:
+        challenger: loss of each held-out row, float (rows,).
+        champion: the champion's loss of the same rows in the same order.
+        blocks: the day of each row; rows of one day share weather and congestion, so whole days are drawn.
+        limits: margin, confidence, resamples and seed.
+
+    Returns:
+        pass where the upper confidence bound of (challenger - champion) is below the margin; inconclusive is
+        a failure, because the champion is the safe choice.
+    """
+    difference = challenger - champion
+    _, block = np.unique(blocks, return_inverse=True)
+    sums, sizes = np.bincount(block, difference), np.bincount(block)
+    draws = np.random.default_rng(limits.seed).integers(0, len(sizes), (limits.resamples, len(sizes)))
+    means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
+    upper = float(np.quantile(means, limits.confidence))
+    lower = float(np.quantile(means, 1 - limits.confidence))
+    mean = float(difference.mean())
+    value = f"{mean:+.4f} [{lower:+.4f}, {upper:+.4f}]"
+    threshold = f"upper bound < {limits.margin} at {limits.confidence:.0%}"
+    problems = []
+    if not upper < limits.margin:
+        word = "worse" if lower > limits.margin else "not shown to be as good"
+        problems.append(f"{word}: the loss may be {number(upper)} above the champion's, over {limits.margin}")
+    fine = f"the loss is at most {number(upper)} above the champion's over {len(sizes)} blocks"
+    return judge("G05", value, threshold, problems, fine)

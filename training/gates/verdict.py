@@ -1,0 +1,71 @@
+"""What a gate says."""
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+Outcome = Literal["pass", "fail", "not applicable"]
+
+TITLES = {
+    "G01": "loss converges",
+    "G03": "quality over absolute thresholds",
+    "G04": "beats a trivial baseline and a simple model",
+    "G05": "not worse than the champion on the same rows",
+    "G09": "ONNX parity with scikit-learn",
+    "G12": "schema: the graph is what the contract says",
+}
+
+
+class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One gate's finding: what was measured, against what, and why that is the outcome."""
+
+    code: str
+    title: str
+    verdict: Outcome
+    value: str
+    threshold: str
+    reason: str
+
+
+class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The verdicts of one training run, in the order of their codes."""
+
+    verdicts: tuple[Verdict, ...]
+
+    def failed(self) -> list[Verdict]:
+        """The verdicts that forbid a release."""
+        return [verdict for verdict in self.verdicts if verdict.verdict == "fail"]
+
+
+def judge(code: str, value: str, threshold: str, problems: list[str], fine: str) -> Verdict:
+    """`fail` with the problems where there are any, else `pass` with the reason `fine`."""
+    outcome: Outcome = "fail" if problems else "pass"
+    return Verdict(code, TITLES[code], outcome, value, threshold, "; ".join(problems) or fine)
+
+
+def not_applicable(code: str, reason: str) -> Verdict:
+    """The gate has nothing to judge; whether that is allowed is the policy's to say."""
+    return Verdict(code, TITLES[code], "not applicable", "", "", reason)
+
+
+def settle(verdicts: Iterable[Verdict], may_not_apply: Iterable[str]) -> Evidence:
+    """Sort the verdicts; a gate that does not apply though the policy demands it is a failure."""
+    allowed = set(may_not_apply)
+    settled = (
+        msgspec.structs.replace(
+            verdict,
+            verdict="fail",
+            reason=f"not applicable ({verdict.reason}), which policy.yaml does not allow",
+        )
+        if verdict.verdict == "not applicable" and verdict.code not in allowed
+        else verdict
+        for verdict in verdicts
+    )
+    return Evidence(tuple(sorted(settled, key=lambda verdict: verdict.code)))
+
+
+def number(value: float) -> str:
+    """Four significant digits, or the word for what is not a number."""
+    return f"{value:.4g}" if math.isfinite(value) else str(value)

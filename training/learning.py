@@ -1,0 +1,123 @@
+"""Learners over a contract's columns, each a whole scikit-learn pipeline with its preprocessing."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from contract.schema import Contract
+from training.model import LABEL, Curve, Fitted, columns
+
+Labels = npt.NDArray[np.int64]
+
+UNKNOWN = -1  # the code of a category that training never saw
+
+
+class BoostedTrees(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Hyperparameters of `boosted_trees`."""
+
+    learning_rate: float
+    max_leaf_nodes: int
+    min_samples_leaf: int  # rows
+    l2_regularization: float
+    max_iter: int  # trees, at most
+    patience: int  # trees without improvement on the validation days before stopping
+
+
+def boosted_trees(
+    contract: Contract, train: pl.DataFrame, validation: pl.DataFrame, params: BoostedTrees, seed: int
+) -> Fitted:
+    """Histogram gradient boosting, stopped early on `validation`: later days, never a random share.
+
+    Categories become ordinal codes before the trees: the trees' own categorical splits do not survive the
+    conversion to ONNX.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.pipeline import Pipeline
+
+    prepare = _ordinal(contract)
+    x_train = prepare.fit_transform(columns(train, contract))
+    x_validation = prepare.transform(columns(validation, contract))
+    trees = HistGradientBoostingClassifier(
+        learning_rate=params.learning_rate,
+        max_leaf_nodes=params.max_leaf_nodes,
+        min_samples_leaf=params.min_samples_leaf,
+        l2_regularization=params.l2_regularization,
+        max_iter=params.max_iter,
+        early_stopping=True,
+        n_iter_no_change=params.patience,
+        scoring="loss",
+        random_state=seed,
+    )
+    trees.fit(x_train, target(train), X_val=x_validation, y_val=target(validation))
+    curve = Curve(
+        metric="log_loss",
+        train=tuple(float(-score) for score in trees.train_score_),
+        validation=tuple(float(-score) for score in trees.validation_score_),
+    )
+    return Fitted(Pipeline([("prepare", prepare), ("trees", trees)]), curve)
+
+
+def logistic(contract: Contract, train: pl.DataFrame, use: tuple[str, ...], seed: int) -> Fitted:
+    """Logistic regression on the features named in `use`: the simple model to beat."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import Pipeline, make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    names = [feature.name for feature in (*contract.numbers, *contract.categories)]
+    split = len(contract.numbers)
+    numbers = [index for index, name in enumerate(names) if name in use and index < split]
+    categories = [index for index, name in enumerate(names) if name in use and index >= split]
+    prepare = ColumnTransformer(
+        [
+            ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), numbers),
+            ("categories", OneHotEncoder(handle_unknown="ignore"), categories),
+        ]
+    )
+    pipeline = Pipeline(
+        [("prepare", prepare), ("linear", LogisticRegression(max_iter=500, random_state=seed))]
+    )
+    pipeline.fit(columns(train, contract), target(train))
+    return Fitted(pipeline, Curve("log_loss"))
+
+
+def support_vectors(contract: Contract, train: pl.DataFrame, penalty: float, gamma: str, seed: int) -> Fitted:
+    """A support vector classifier on unscaled numbers; a convex problem, so there is no curve."""
+    from sklearn.pipeline import Pipeline
+    from sklearn.svm import SVC
+
+    pipeline = Pipeline([("svc", SVC(C=penalty, gamma=gamma, random_state=seed))])
+    pipeline.fit(columns(train, contract).to_numpy(), target(train))
+    return Fitted(pipeline, Curve(""))
+
+
+def one_split(contract: Contract, train: pl.DataFrame, seed: int) -> Fitted:
+    """A decision tree with a single question."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    tree = DecisionTreeClassifier(max_depth=1, random_state=seed)
+    tree.fit(columns(train, contract).to_numpy(), target(train))
+    return Fitted(tree, Curve(""))
+
+
+def target(frame: pl.DataFrame) -> Labels:
+    """The labels as int64 (rows,), indices into the contract's classes."""
+    return frame[LABEL].to_numpy().astype(np.int64)
+
+
+def _ordinal(contract: Contract) -> Any:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.preprocessing import OrdinalEncoder
+
+    width = len(contract.numbers)
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=UNKNOWN, dtype=np.float32)
+    return ColumnTransformer(
+        [
+            ("numbers", "passthrough", list(range(width))),
+            ("categories", encoder, list(range(width, width + len(contract.categories)))),
+        ]
+    )

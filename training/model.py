@@ -1,0 +1,111 @@
+"""What a model file declares: the interface between the pipeline and `training/models/NAME.py`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from contract.errors import ConfigError
+from contract.schema import Contract
+from contract.strict import near_miss
+from training.validation import Rule
+
+# Columns of an example table beside the features.
+ID, AT, LABEL, LABEL_AT = "id", "at", "label", "label_at"
+KEYS = (ID, AT, LABEL, LABEL_AT)
+
+Tables = Mapping[str, pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Loss per iteration on the training and validation rows; empty for a learner without iterations."""
+
+    metric: str
+    train: tuple[float, ...] = ()
+    validation: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted scikit-learn pipeline, preprocessing included, and how its loss went."""
+
+    pipeline: Any  # a scikit-learn estimator over the contract's columns: numbers first, then categories
+    curve: Curve
+
+
+@dataclass(frozen=True)
+class Model:
+    """Everything the pipeline needs to know about one model. All functions are pure.
+
+    Attributes:
+        contract: the inputs and outputs.
+        known_at: for each raw table with a time, the column that says when a row became known.
+        arrange: source tables as published -> raw tables (append-only, one row a fact).
+        rules: what a sound row is, by raw table.
+        rows: sound raw tables -> one row an example: `KEYS`, the features that are not aggregates, and the
+            keys that aggregates are taken by. `label` indexes the contract's classes, null while unknown.
+        events: sound raw tables -> the streams of events that the contract's aggregates name.
+        params: the type of the model's `train` section in params.yaml.
+        fit: training rows, validation rows, parameters, seed -> the fitted pipeline.
+        simple: the same for the simple model that the gates compare with.
+        slices: name -> categorical feature whose values are judged apart.
+    """
+
+    contract: Contract
+    arrange: Callable[[Tables], dict[str, pl.DataFrame]]
+    rows: Callable[[Tables], pl.DataFrame]
+    params: type[msgspec.Struct]
+    fit: Callable[[pl.DataFrame, pl.DataFrame, Any, int], Fitted]
+    simple: Callable[[pl.DataFrame, int], Fitted]
+    events: Callable[[Tables], dict[str, pl.DataFrame]] = lambda _: {}
+    known_at: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
+    slices: tuple[str, ...] = ()
+
+    def known(self, tables: Tables, as_of: datetime) -> dict[str, pl.DataFrame]:
+        """Only the rows that were known at the moment `as_of`: what a run at that moment could have read."""
+        return {
+            name: table.filter(pl.col(self.known_at[name]) <= as_of) if name in self.known_at else table
+            for name, table in tables.items()
+        }
+
+
+def names() -> list[str]:
+    """The models of this repository: one file each in `training/models/`."""
+    folder = Path(__file__).parent / "models"
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+
+
+def load(name: str) -> Model:
+    """The model declared in `training/models/NAME.py`.
+
+    Raises:
+        ConfigError: there is no such model.
+    """
+    known = names()
+    if name not in known:
+        raise ConfigError(
+            f"no model is called '{name}'{near_miss(name, known)}",
+            f"one of {', '.join(known)}",
+            f"Name one of them, or add training/models/{name}.py",
+        )
+    model = import_module(f"training.models.{name}").MODEL
+    if not isinstance(model, Model):
+        raise ConfigError(
+            f"training/models/{name}.py holds no Model", "MODEL = Model(...)", "Declare it at the end"
+        )
+    return model
+
+
+def columns(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """The feature columns of `frame` in the graph's order: numbers as float32, then categories."""
+    return frame.select(
+        *(pl.col(feature.name).cast(pl.Float32) for feature in contract.numbers),
+        *(pl.col(feature.name).fill_null("") for feature in contract.categories),
+    )
