@@ -15,7 +15,7 @@ from training.splitting import SplitParams
 T = TypeVar("T")
 
 PARAMS, POLICY = Path("params.yaml"), Path("policy.yaml")
-POLICY_PARTS = ("gates", "rollout", "monitoring")
+POLICY_PARTS = ("gates", "monitoring")
 
 
 class IngestParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,7 +54,7 @@ def params(model: str, path: Path = PARAMS) -> ModelParams:
 
 
 def policy(model: str, key: str, into: type[T], path: Path = POLICY) -> T:
-    """The part `key` (gates, rollout or monitoring) of the model's policy, as the type its reader declares.
+    """The part `key` (gates or monitoring) of the model's policy, as the type its reader declares.
 
     Raises:
         ConfigError: the file is missing or corrupt, or the part is missing or says something unknown.

@@ -51,6 +51,7 @@ def judge_run(name: str, artifacts: Artifacts, limits: GatePolicy) -> Evidence:
             ),
         ),
         limits.may_not_apply,
+        metrics,
     )
 
 

@@ -1,7 +1,7 @@
 """What a gate says."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
@@ -30,9 +30,10 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The verdicts of one training run, in the order of their codes."""
+    """The verdicts of one training run, in the order of their codes, and the metrics they judged."""
 
     verdicts: tuple[Verdict, ...]
+    metrics: dict[str, float] = {}
 
     def failed(self) -> list[Verdict]:
         """The verdicts that forbid a release."""
@@ -50,7 +51,9 @@ def not_applicable(code: str, reason: str) -> Verdict:
     return Verdict(code, TITLES[code], "not applicable", "", "", reason)
 
 
-def settle(verdicts: Iterable[Verdict], may_not_apply: Iterable[str]) -> Evidence:
+def settle(
+    verdicts: Iterable[Verdict], may_not_apply: Iterable[str], metrics: Mapping[str, float] | None = None
+) -> Evidence:
     """Sort the verdicts; a gate that does not apply though the policy demands it is a failure."""
     allowed = set(may_not_apply)
     settled = (
@@ -63,7 +66,7 @@ def settle(verdicts: Iterable[Verdict], may_not_apply: Iterable[str]) -> Evidenc
         else verdict
         for verdict in verdicts
     )
-    return Evidence(tuple(sorted(settled, key=lambda verdict: verdict.code)))
+    return Evidence(tuple(sorted(settled, key=lambda verdict: verdict.code)), dict(metrics or {}))
 
 
 def number(value: float) -> str:

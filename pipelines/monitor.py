@@ -1,0 +1,175 @@
+"""monitor: what production was asked and answered, against training and late labels -> retrain or not.
+
+Health first, then labels, then drift (Evidently), then volume and age. It decides; `retrain` acts.
+"""
+
+import argparse
+import dataclasses
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from contract.bundle import Bundle
+from contract.predictions import log_schema
+from contract.strict import decode_json
+from monitoring.decision import Evidence, decide
+from monitoring.drift import drift_report
+from monitoring.health import data_health
+from monitoring.performance import performance
+from monitoring.policy import MonitoringPolicy
+from pipelines import attempts
+from pipelines.champion import champion
+from pipelines.cli import OK, command
+from pipelines.config import policy
+from pipelines.dispatch import Outcome, record
+from pipelines.files import replace
+from pipelines.ledger import parse_moment
+from pipelines.processes import Say
+from pipelines.runs import candidate
+from pipelines.settings import Settings
+from training import model as models
+from training.gates.verdict import Evidence as GateEvidence
+
+WINDOW_DAYS = 30
+NO_LABELS = {"entity_id": pl.String(), "label": pl.String(), "arrived_at": pl.Datetime("us", "UTC")}
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """What one check found, and what is to be done."""
+
+    model: str
+    as_of: str
+    action: str  # quarantine, insufficient, wait, keep or retrain
+    reason: str
+    predictions: int = 0
+    drift: str = ""  # alarm, quiet or insufficient, and why
+    performance: str = ""  # worse, fine or insufficient, and why
+    drifted: tuple[str, ...] = ()  # columns
+    report: str = ""  # path of Evidently's page
+
+
+def monitor(
+    model: str, settings: Settings, as_of: datetime, environment: str = "production", *, say: Say = print
+) -> Monitored:
+    """Check the `WINDOW_DAYS` before `as_of`, write the report and the decision, and return both.
+
+    Raises:
+        FlightlineError: the policy, the ledger or the serving release does not verify.
+    """
+    limits = policy(model, "monitoring", MonitoringPolicy)
+    bundle = champion(model, settings, environment)
+    if bundle is None:
+        reason = f"no {model} serves in {environment}, so there is nothing to watch"
+        return _keep(Monitored(model, as_of.isoformat(), "insufficient", reason), "", settings, say)
+    window = read_log(model, bundle, settings, environment, as_of)
+    labels = read_labels(model, settings)
+    reference = pl.read_parquet(bundle.path / "reference.parquet")
+    health = data_health(reference, window, bundle.contract, limits.health)
+    drift = drift_report(reference, window, bundle.contract, limits.drift)
+    judged = performance(
+        window, labels, bundle.contract, limits.performance, as_of, baseline_log_loss=_baseline(bundle)
+    )
+    trained = datetime.fromisoformat(bundle.environment.as_of)
+    evidence = Evidence(
+        now=as_of,
+        trained=trained,
+        candidate=candidate(model, as_of),
+        new_labels=labels.filter(pl.col("arrived_at").is_between(trained, as_of, closed="right")).height,
+        problems=health.sentences,
+        performance=judged.status,
+        performance_reason=judged.reason,
+        drift=drift.status,
+        drift_reason=drift.reason,
+        drift_windows=1 if drift.alarm else 0,
+    )
+    decision = decide(attempts.state(model, settings), evidence, limits.retrain)
+    found = Monitored(
+        model=model,
+        as_of=as_of.isoformat(),
+        action=decision.action,
+        reason=decision.reason,
+        predictions=window.height,
+        drift=f"{drift.status}: {drift.reason}",
+        performance=f"{judged.status}: {judged.reason}",
+        drifted=tuple(item.column for item in drift.columns if item.drifted),
+    )
+    return _keep(found, drift.html, settings, say)
+
+
+def read_log(
+    model: str, bundle: Bundle, settings: Settings, environment: str, as_of: datetime
+) -> pl.DataFrame:
+    """The predictions of the window that this bundle made; another version behaves in its own way."""
+    schema = log_schema(bundle.contract)
+    folder = settings.predictions(environment) / model
+    paths = sorted(folder.glob("*.parquet"))
+    if not paths:
+        return pl.DataFrame(schema=schema)
+    inside = pl.col("event_time").is_between(as_of - timedelta(days=WINDOW_DAYS), as_of, closed="left")
+    parts = [
+        pl.scan_parquet(path).filter(inside & (pl.col("digest") == bundle.digest)).collect() for path in paths
+    ]
+    return pl.concat([pl.DataFrame(schema=schema), *[part for part in parts if part.height]])
+
+
+def read_labels(model: str, settings: Settings) -> pl.DataFrame:
+    """Every label that was delivered, whenever it arrived."""
+    paths = sorted(settings.labels(model).glob("*.parquet"))
+    return pl.concat([pl.DataFrame(schema=NO_LABELS), *map(pl.read_parquet, paths)])
+
+
+def _baseline(bundle: Bundle) -> float | None:
+    """The log loss (nats) that the model reached on its held-out rows; None without probabilities."""
+    evidence = bundle.path / "evidence.json"
+    return decode_json(evidence.read_bytes(), GateEvidence, evidence.name).metrics.get("log_loss")
+
+
+def _keep(found: Monitored, html: str, settings: Settings, say: Say) -> Monitored:
+    """Write the report, the check and the decision; say them; return the check with the report's path."""
+    day = found.as_of[:10]
+    folder = settings.var / "monitoring" / found.model / day
+    if html:
+        replace(folder / "drift.html", html.encode())
+        found = dataclasses.replace(found, report=str(folder / "drift.html"))
+    replace(folder / "check.json", json.dumps(asdict(found), indent=2).encode() + b"\n")
+    record(settings.var, Outcome(found.model, found.action, found.reason, day))
+    say(f"{found.model}, {found.predictions:,} predictions in the {WINDOW_DAYS} days before {day}")
+    for name in ("drift", "performance", "report"):
+        if getattr(found, name):
+            say(f"  {name:<12} {getattr(found, name)}")
+    say(f"  {'decision':<12} {found.action}: {found.reason}")
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Check one model."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.monitor",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m pipelines.monitor flights --as-of 2013-05-01",
+    )
+    parser.add_argument("model", help=f"one of {', '.join(models.names())}")
+    parser.add_argument("--as-of", type=parse_moment, help="end of the window, UTC (now)")
+    parser.add_argument("--environment", default="production", help="whose log is read (production)")
+    parser.add_argument("--json", action="store_true", help="for a program to read")
+    options = parser.parse_args(argv)
+    quiet: Say = lambda _: None  # noqa: E731 - a name for saying nothing
+    models.load(options.model)
+    found = monitor(
+        options.model,
+        Settings.from_environment(),
+        options.as_of or datetime.now(UTC),
+        options.environment,
+        say=quiet if options.json else print,
+    )
+    if options.json:
+        print(json.dumps(asdict(found)))
+    return OK
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,161 @@
+"""replay: past examples sent to a service as the requests they would have been; their labels arrive later."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import polars as pl
+
+from contract.errors import FlightlineError
+from contract.schema import Contract
+from pipelines.artifacts import write_table
+from pipelines.cli import OK, command
+from pipelines.config import params
+from pipelines.ledger import parse_moment
+from pipelines.processes import Say
+from pipelines.settings import Settings
+from pipelines.sources import read_sources
+from training import model as models
+from training.features import examples
+from training.model import AT, ID, LABEL, LABEL_AT
+from training.validation import check_all
+
+BATCH = 500  # rows a request
+TIMEOUT_S = 30.0
+# How far features look back, and how long after its prediction the last label may come.
+LOOK_BACK, LABELS_WITHIN = timedelta(days=29), timedelta(days=3)
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What was sent, and how many labels have been or will be delivered."""
+
+    model: str
+    requests: int
+    rows: int
+    labels: int
+
+
+def replay(
+    model: str, start: datetime, end: datetime, settings: Settings, *, environment: str, say: Say = print
+) -> Replayed:
+    """Send every example with a moment in [start, end) in its order, and file the labels by month of arrival.
+
+    Raises:
+        FlightlineError: there is nothing in that period, or the service does not answer or refuses.
+    """
+    contract = models.load(model).contract
+    rows = moments(model, start, end)
+    if rows.is_empty():
+        raise FlightlineError(
+            f"{model} has no example between {start:%Y-%m-%d} and {end:%Y-%m-%d}",
+            "a period that the data covers",
+            "Choose another one with --from and --until",
+        )
+    requests = 0
+    with httpx.Client(base_url=settings.service_url(environment), timeout=TIMEOUT_S) as client:
+        for body in bodies(rows, contract):
+            _send(client, model, body)
+            requests += 1
+            if requests % 20 == 0:
+                say(
+                    f"{model}: {min(requests * BATCH, rows.height):,} of {rows.height:,} predictions asked for"
+                )
+    labels = file_labels(model, rows, contract, settings)
+    say(f"{model}: {rows.height:,} predictions in {requests} requests; {labels:,} labels will arrive")
+    return Replayed(model, requests, rows.height, labels)
+
+
+def moments(model: str, start: datetime, end: datetime) -> pl.DataFrame:
+    """The examples of a period, each with its features as they were known at its own moment."""
+    definition = models.load(model)
+    tables = definition.known(definition.arrange(read_sources(params(model).ingest)), end + LABELS_WITHIN)
+    recent = {
+        name: table.filter(pl.col(definition.known_at[name]) >= start - LOOK_BACK)
+        if name in definition.known_at
+        else table
+        for name, table in tables.items()
+    }
+    sound = {name: checked.sound for name, checked in check_all(recent, definition.rules).items()}
+    return examples(definition, sound).filter((pl.col(AT) >= start) & (pl.col(AT) < end))
+
+
+def bodies(rows: pl.DataFrame, contract: Contract) -> Iterator[dict[str, object]]:
+    """Bodies for /predict_batch, `BATCH` rows each, in order."""
+    names = [feature.name for feature in contract.features]
+    for part in rows.iter_slices(BATCH):
+        yield {
+            "rows": part.select(names).to_dicts(),
+            "ids": part[ID].to_list(),
+            "at": [moment.astimezone(UTC).isoformat() for moment in part[AT]],
+        }
+
+
+def file_labels(model: str, rows: pl.DataFrame, contract: Contract, settings: Settings) -> int:
+    """File the labels of `rows` by month of arrival, each month's part under the period it came from.
+
+    A label that arrives later is a new file, never an edit of an old one. Returns how many there are.
+    """
+    known = rows.filter(pl.col(LABEL).is_not_null())
+    classes = pl.Series(list(contract.classes))
+    named = known.select(
+        pl.col(ID).alias("entity_id"),
+        classes.gather(known[LABEL]).alias("label"),
+        pl.col(LABEL_AT).alias("arrived_at"),
+        pl.col(LABEL_AT).dt.strftime("%Y-%m").alias("month"),
+    )
+    first, last = (moment.strftime("%Y%m%dT%H%M") for moment in rows[AT].sort().gather([0, -1]))
+    source = f"{first}-{last}"
+    for (month,), part in named.partition_by("month", as_dict=True, maintain_order=True).items():
+        write_table(settings.labels(model) / f"{month}.from-{source}.parquet", part.drop("month"))
+    return known.height
+
+
+def _send(client: httpx.Client, model: str, body: dict[str, object]) -> None:
+    try:
+        answer = client.post("/predict_batch", params={"model": model}, json=body)
+    except httpx.TransportError as error:
+        raise FlightlineError(
+            f"{client.base_url} does not answer ({error})", "a running service", "Run: make up"
+        ) from None
+    if answer.is_error:
+        raise FlightlineError(
+            f"the service refused a request with {answer.status_code}: {answer.text[:300]}",
+            "rows that fulfil the contract, and a service with clock: request",
+            "Start the service with FLIGHTLINE_CLOCK=request",
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Replay a period."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.replay",
+        description=__doc__,
+        epilog="example: python -m pipelines.replay flights --from 2013-04-01 --until 2013-05-01",
+    )
+    parser.add_argument("model", help=f"one of {', '.join(models.names())}")
+    parser.add_argument("--from", dest="start", type=parse_moment, required=True, help="first moment, UTC")
+    parser.add_argument("--until", dest="end", type=parse_moment, required=True, help="first moment after")
+    parser.add_argument("--environment", default="production", help="where to send it (production)")
+    parser.add_argument("--json", action="store_true", help="for a program to read")
+    options = parser.parse_args(argv)
+    quiet: Say = lambda _: None  # noqa: E731 - a name for saying nothing
+    models.load(options.model)
+    found = replay(
+        options.model,
+        options.start,
+        options.end,
+        Settings.from_environment(),
+        environment=options.environment,
+        say=quiet if options.json else print,
+    )
+    if options.json:
+        print(json.dumps(asdict(found)))
+    return OK
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,97 @@
+"""retrain: build a challenger as of a later moment, and register it if it earns it.
+
+Exit code: accepted and registered 0, champion kept 10, failed 1.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from monitoring.decision import Attempt
+from pipelines import attempts
+from pipelines.cli import command
+from pipelines.config import params
+from pipelines.dispatch import last
+from pipelines.ledger import parse_moment
+from pipelines.processes import Say
+from pipelines.qualify import EXITS, Qualified, qualify
+from pipelines.register import register
+from pipelines.runs import Run, build, candidate
+from pipelines.settings import Settings
+from pipelines.track import track
+from training import model as models
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """How a retraining ended; `version` is empty where nothing was registered."""
+
+    model: str
+    run: Run
+    qualified: Qualified
+    version: str
+
+
+def retrain(
+    model: str,
+    as_of: datetime,
+    settings: Settings,
+    changes: Mapping[str, Any] | None = None,
+    say: Say = print,
+) -> Retrained:
+    """Build, track, qualify and, when accepted, register. Interrupted anywhere, the next call continues.
+
+    Raises:
+        FlightlineError: the build failed, or MLflow does not answer.
+    """
+    say(f"retraining {model} as of {as_of:%Y-%m-%d}, from the last commit, beside the checkout")
+    run = build(model, as_of, settings, changes, say)
+    track(model, settings, run.artifacts, say)
+    found = qualify(model, settings, run.artifacts, say)
+    version = ""
+    if found.outcome == "accepted":
+        version = register(model, settings, run.artifacts, say).version
+    key = candidate(model, as_of, changes)
+    attempts.add(model, Attempt(as_of, key, attempts.OUTCOMES[found.outcome]), settings)
+    return Retrained(model, run, found, version)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Retrain one model."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.retrain",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m pipelines.retrain flights --as-of 2013-05-01",
+    )
+    parser.add_argument("model", help=f"one of {', '.join(models.names())}")
+    parser.add_argument(
+        "--as-of", type=parse_moment, help="only labels that had arrived by then (params.yaml)"
+    )
+    parser.add_argument(
+        "--if-decided", action="store_true", help="only where the last monitoring said retrain"
+    )
+    parser.add_argument("--json", action="store_true", help="for a program to read")
+    options = parser.parse_args(argv)
+    quiet: Say = lambda _: None  # noqa: E731 - a name for saying nothing
+    say = quiet if options.json else print
+    models.load(options.model)
+    settings = Settings.from_environment()
+    as_of = options.as_of or params(options.model).as_of
+    if options.if_decided:
+        outcome = last(settings.var, options.model)
+        if outcome.action != "retrain":
+            say(f"{options.model}: not retrained, the last decision was {outcome.action} ({outcome.reason})")
+            return 0
+        as_of = datetime.fromisoformat(outcome.as_of).replace(tzinfo=UTC)
+    found = retrain(options.model, as_of, settings, say=say)
+    if options.json:
+        print(json.dumps({**asdict(found.qualified), "version": found.version, "run": found.run.id}))
+    return EXITS[found.qualified.outcome]
+
+
+if __name__ == "__main__":
+    command(main)
