@@ -61,9 +61,7 @@ def replay(
             _send(client, model, body)
             requests += 1
             if requests % 20 == 0:
-                say(
-                    f"{model}: {min(requests * BATCH, rows.height):,} of {rows.height:,} predictions asked for"
-                )
+                say(f"{model}: {requests * BATCH:,} of {rows.height:,} predictions")
     labels = file_labels(model, rows, contract, settings)
     say(f"{model}: {rows.height:,} predictions in {requests} requests; {labels:,} labels will arrive")
     return Replayed(model, requests, rows.height, labels)
