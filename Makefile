@@ -1,0 +1,157 @@
+# The one vocabulary of this repository: people, pre-commit, .ci/run and the workflows call these targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# Steps follow one another, even under -j: two installations into one folder would not mix.
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+MODEL ?= flights
+# Who asks for a promotion; the ledger keeps it.
+ACTOR ?= $(shell id -un)
+# A date such as 2013-05-01: only labels that had arrived by then count. Empty: the one in params.yaml.
+AS_OF ?=
+GATE ?=
+# Further words for the command, for example: make test-unit ARGS="-k ledger -x"
+ARGS ?=
+# Recipes read these as "$$MODEL": a value that comes from outside is an argument, never shell code.
+export MODEL ACTOR AS_OF GATE
+
+# Installed by pip into .uv/ only where no uv is on the PATH.
+UV_VERSION := 0.13.9
+OLDEST_PYTHON := 3.11
+# The first interpreter that is new enough; `make PYTHON=/path/to/python3 …` names another one.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.14; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < tuple(map(int, "$(OLDEST_PYTHON)".split("."))))' \
+	2>/dev/null && { command -v "$$name"; break; }; done)
+
+export PATH := $(CURDIR)/.uv/bin:$(PATH)
+# Never an interpreter from the internet: what is on the machine is used.
+export UV_PYTHON_DOWNLOADS := never
+# Nothing here phones home.
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := 1
+export BENTOML_DO_NOT_TRACK := True
+export DO_NOT_TRACK := 1
+# Without it one competing process makes OpenMP's spinning threads take minutes.
+export OMP_WAIT_POLICY := PASSIVE
+# DVC starts in 1 s with byte code and in 6 s without, so a machine-wide "write none" is not passed on.
+unexport PYTHONDONTWRITEBYTECODE
+# Another active environment must not be mistaken for this project's.
+unexport VIRTUAL_ENV
+unexport UV_PROJECT_ENVIRONMENT
+
+RUN := exec .venv/bin/python -m
+PYTEST := .venv/bin/python -m pytest
+# The commands in dvc.yaml say `python`: it has to be this environment's.
+DVC := PATH="$(CURDIR)/.venv/bin:$$PATH" exec .venv/bin/dvc
+
+.PHONY: help setup demo up down test test-unit test-features test-slow gates gate repro train register \
+	retrain challenger staging production monitor dispatch check hooks required clean uv
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo "  MODEL=flights (or iris), AS_OF=2013-05-01 and ARGS=\"-k word\" narrow a target down."
+
+setup: .venv/.stamp .venv-serving/.stamp ## Make the two environments, .venv and .venv-serving, from uv.lock
+
+demo: setup ## The whole loop: train, register, stage, promote, watch, retrain, roll back
+	@$(RUN) pipelines.demo $(ARGS)
+
+up: setup ## Start MLflow, staging and production on this machine and print their links
+	@$(RUN) pipelines.local up
+
+down: setup ## Stop what `make up` started
+	@$(RUN) pipelines.local down
+
+test: setup ## Every test but the slow ones, the fastest first
+	@$(PYTEST) -m "unit and not slow" $(ARGS)
+	@exec $(PYTEST) -m "not unit and not slow" $(ARGS)
+
+test-unit: setup ## The tests that need no process: under a minute
+	@exec $(PYTEST) -m "unit and not slow" $(ARGS)
+
+# The feature-engineering logic alone, as CI shows it.
+test-features: setup
+	@exec $(PYTEST) tests/training -k "feature" -m "not slow" $(ARGS)
+
+test-slow: setup ## The long suites
+	@exec $(PYTEST) -m slow $(ARGS)
+
+gates: setup ## Every gate of a real training run, by name; one alone: make gate GATE=G03
+	@exec $(PYTEST) tests/gates -v $(ARGS)
+
+gate: setup
+	@[[ "$$GATE" =~ ^G[0-9][0-9]$$ ]] || { echo "error: GATE is '$$GATE'; expected a code of policy.yaml such as G03. Run: make gate GATE=G03." >&2; exit 2; }
+	@exec $(PYTEST) tests/gates -v -k "$$GATE" $(ARGS)
+
+repro: setup ## Rebuild exactly what changed, for every model
+	@$(DVC) repro $(ARGS)
+
+train: setup ## Rebuild one model, from ingest to its bundle
+	@$(DVC) repro "package@$$MODEL" $(ARGS)
+
+register: train ## Track, qualify and register what `make train` built
+	@.venv/bin/python -m pipelines.track "$$MODEL"
+	@.venv/bin/python -m pipelines.qualify "$$MODEL"
+	@$(RUN) pipelines.register "$$MODEL"
+
+retrain: setup ## Train a challenger as of AS_OF and register it if it earns it
+	@$(RUN) pipelines.retrain "$$MODEL" $${AS_OF:+--as-of "$$AS_OF"} $(ARGS)
+
+# What delivery starts from: a non-empty AS_OF asks for a run of its own; `value` looks at it without expanding it.
+challenger: $(if $(value AS_OF),retrain,register)
+
+staging: setup ## Deploy the challenger to staging and test it there
+	@$(RUN) pipelines.deploy staging "$$MODEL" $(ARGS)
+
+production: setup ## Promote what staging has tested and deploy it to production
+	@$(RUN) pipelines.promote "$$MODEL" --actor "$$ACTOR" $(ARGS)
+
+monitor: setup ## Check health, drift and performance, and decide on retraining
+	@$(RUN) pipelines.monitor "$$MODEL" $(ARGS)
+
+# Asks GitHub to retrain, where the last `make monitor` decided so.
+dispatch: setup
+	@$(RUN) pipelines.dispatch "$$MODEL" $(ARGS)
+
+check: setup uv ## What pre-commit runs: style, types, workflows, shell scripts, the lock file
+	@exec .venv/bin/pre-commit run --all-files $(ARGS)
+
+# `make check` before every commit, by git itself.
+hooks: setup
+	@exec .venv/bin/pre-commit install
+
+# The last job of CI: branch protection names it, and it is green only if every other job was.
+required:
+	@[[ -n "$(strip $(RESULTS))" && -z "$(filter-out success,$(RESULTS))" ]] \
+		|| { echo "error: the jobs ended with '$(RESULTS)'; expected only success. Open the jobs that did not succeed." >&2; exit 1; }
+
+clean: ## Stop everything and remove what was built; the environments stay
+	@[[ ! -e .venv/.stamp ]] || .venv/bin/python -m pipelines.local down
+	@rm -rf artifacts var .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+# A stamp is touched last: an interrupted installation is simply continued by the next call.
+.venv/.stamp: uv.lock pyproject.toml
+	@$(MAKE) uv
+	@echo "installing .venv (everything) …"
+	@[[ -x .venv/bin/python ]] || uv venv --quiet --python "$(PYTHON)" .venv
+	@uv sync --quiet --frozen --compile-bytecode
+	@touch $@
+
+.venv-serving/.stamp: uv.lock pyproject.toml
+	@$(MAKE) uv
+	@echo "installing .venv-serving (what a server needs, and no training library) …"
+	@[[ -x .venv-serving/bin/python ]] || uv venv --quiet --python "$(PYTHON)" .venv-serving
+	@UV_PROJECT_ENVIRONMENT=.venv-serving uv sync --quiet --frozen --compile-bytecode --only-group serving
+	@touch $@
+
+# Only asked for when something is to be installed or checked.
+uv:
+	@[[ -n "$(PYTHON)" ]] || { echo "error: no python3 on the PATH is $(OLDEST_PYTHON) or newer; expected one. Install it, or name it: make PYTHON=/path/to/python3 setup." >&2; exit 1; }
+	@command -v uv >/dev/null || { \
+		echo "installing uv $(UV_VERSION) into .uv …"; \
+		"$(PYTHON)" -m venv .uv || { echo "error: $(PYTHON) cannot make a virtual environment; expected its venv module. Install it (Debian package: python3-venv)." >&2; exit 1; }; \
+		.uv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"; }

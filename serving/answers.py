@@ -1,0 +1,75 @@
+"""One request's rows through a model: predicted, counted, logged."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from starlette.concurrency import run_in_threadpool
+
+from serving.bodies import RefusedError
+from serving.metrics import Metrics
+from serving.prediction_log import Entry, PredictionLog
+from serving.predictor import Predictor
+from serving.rows import Rows
+
+# Rows up to which predicting is faster than handing the work to a thread.
+INLINE_ROWS = 8
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is known about a request besides its rows."""
+
+    request_id: str
+    began: float  # time.perf_counter() at its arrival
+    received_at: datetime
+    entities: list[str | None]  # one a row
+    moments: list[datetime]  # one a row
+
+
+class Answerer:
+    """Predicts; counts in `metrics` and appends to `log` what it answered."""
+
+    def __init__(self, log: PredictionLog, metrics: Metrics) -> None:
+        """Keep where answers are written down."""
+        self._log, self._metrics = log, metrics
+
+    async def answer(
+        self, predictor: Predictor, rows: Rows, call: Call
+    ) -> tuple[list[str], list[list[float]]]:
+        """Classes (rows,) and scores (rows, classes). Row `i` of a batch is logged as request `ID/i`.
+
+        Raises:
+            RefusedError: 500, the model answered a score that is not finite.
+        """
+        count, model = len(rows.values), predictor.contract.model
+        if count <= INLINE_ROWS:
+            labels, scores = predictor.predict(rows.numbers, rows.categories)
+        else:
+            labels, scores = await run_in_threadpool(predictor.predict, rows.numbers, rows.categories)
+        if not np.isfinite(scores).all():
+            raise RefusedError(500, f"{model} answered a score that is not finite")
+        names = [predictor.contract.classes[label] for label in labels]
+        values: list[list[float]] = scores.tolist()
+        seconds = time.perf_counter() - call.began
+        self._metrics.answered(model, predictor.version, seconds, rows, names)
+        self._log.append(
+            [
+                Entry(
+                    contract=predictor.contract,
+                    request_id=call.request_id if count == 1 else f"{call.request_id}/{index}",
+                    entity_id=call.entities[index],
+                    version=predictor.version,
+                    digest=predictor.bundle.digest,
+                    received_at=call.received_at,
+                    event_time=call.moments[index],
+                    latency_ms=seconds * 1000,
+                    label=names[index],
+                    scores=tuple(values[index]),
+                    values=rows.values[index],
+                )
+                for index in range(count)
+            ]
+        )
+        return names, values

@@ -1,0 +1,179 @@
+"""The HTTP surface: predictions, and everything a caller or an operator may ask about the models."""
+
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from serving import bodies
+from serving.answers import Answerer, Call
+from serving.bodies import RefusedError
+from serving.metrics import Metrics
+from serving.pages import Pages, static_content
+from serving.prediction_log import PredictionLog
+from serving.replies import known_parameters, model_headers, named, reply
+from serving.rows import Problem, RowsRefusedError, decode_rows
+from serving.settings import Settings
+from serving.versions import Served, Versions
+
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+def build_app(settings: Settings, versions: Versions, log: PredictionLog, metrics: Metrics) -> Starlette:
+    """The ASGI application over the models that `versions` keeps."""
+    api, pages = _Api(settings, versions, log, metrics), Pages(settings, versions, log)
+    every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    return Starlette(
+        routes=[
+            Route("/predict", api.guarded(api.predict), methods=["POST"]),
+            Route("/predict_batch", api.guarded(api.predict_batch), methods=["POST"]),
+            Route("/predict/{rest:path}", api.guarded(api.predict_claimed), methods=every),
+            Route("/models", api.guarded(pages.models), methods=["GET"]),
+            Route("/models/{name}/contract", api.guarded(pages.contract), methods=["GET"]),
+            Route("/status", api.guarded(pages.status), methods=["GET"]),
+            Route("/openapi.json", api.guarded(pages.openapi), methods=["GET"]),
+            Route("/docs", api.guarded(pages.docs), methods=["GET"]),
+            Route("/", api.guarded(pages.index), methods=["GET"]),
+            Mount("/static_content", StaticFiles(directory=static_content())),
+        ],
+        exception_handlers={HTTPException: api.http_error, Exception: api.crash},
+    )
+
+
+class _Api:
+    """The endpoints. Each reads the current snapshot once, so that a swap never shows inside a request."""
+
+    def __init__(self, settings: Settings, versions: Versions, log: PredictionLog, metrics: Metrics) -> None:
+        self._settings, self._versions, self._log, self._metrics = settings, versions, log, metrics
+        self._answerer = Answerer(log, metrics)
+
+    def guarded(self, endpoint: Endpoint) -> Endpoint:
+        """`endpoint`, with a request id on its answer and every refusal turned into an object."""
+
+        async def call(request: Request) -> Response:
+            request.state.id = bodies.request_id(request)
+            try:
+                response = await endpoint(request)
+            except RefusedError as error:
+                response = self._refusal(error)
+            except RowsRefusedError as error:
+                count = len(error.problems)
+                sentence = f"{count} problem{'s' * (count > 1)} with the input"
+                response = self._refusal(RefusedError(422, sentence, error.problems))
+            response.headers["X-Request-Id"] = request.state.id
+            return response
+
+        return call
+
+    async def predict(self, request: Request) -> Response:
+        began = time.perf_counter()
+        served = self._choose(request)
+        body = await bodies.read_body(request, bodies.PredictBody, bodies.SINGLE_BYTES)
+        now = datetime.now(UTC)
+        entity = bodies.check_entity(body.id, "id")
+        moment = bodies.check_moment(body.at, "at", self._settings.clock, now)
+        rows = decode_rows(served.predictor.contract, [body.row], "row")
+        call = Call(request.state.id, began, now, [entity], [moment])
+        labels, scores = await self._answerer.answer(served.predictor, rows, call)
+        classes = served.predictor.contract.classes
+        return _predicted(
+            request,
+            served,
+            {"prediction": labels[0], "scores": dict(zip(classes, scores[0], strict=True))},
+        )
+
+    async def predict_batch(self, request: Request) -> Response:
+        began = time.perf_counter()
+        served = self._choose(request)
+        body = await bodies.read_body(request, bodies.BatchBody, bodies.BATCH_BYTES)
+        now = datetime.now(UTC)
+        bodies.check_rows(body)
+        entities = [bodies.check_entity(value, f"ids[{i}]") for i, value in enumerate(body.ids or [])]
+        moments = [
+            bodies.check_moment(value, f"at[{i}]", self._settings.clock, now)
+            for i, value in enumerate(body.at or [])
+        ]
+        count = len(body.rows)
+        rows = decode_rows(served.predictor.contract, body.rows)
+        call = Call(request.state.id, began, now, entities or [None] * count, moments or [now] * count)
+        labels, scores = await self._answerer.answer(served.predictor, rows, call)
+        classes = list(served.predictor.contract.classes)
+        return _predicted(request, served, {"predictions": labels, "scores": scores, "classes": classes})
+
+    async def predict_claimed(self, request: Request) -> Response:
+        """A route that a loaded contract claims: one row, values in the order of declaration."""
+        began = time.perf_counter()
+        snapshot = self._versions.current
+        name = snapshot.routes.get(request.url.path)
+        if name is None:
+            raise HTTPException(404)
+        if request.method != "POST":
+            raise HTTPException(405, headers={"Allow": "POST"})
+        known_parameters(request, set())
+        served = snapshot.models[name]
+        body = await bodies.read_body(request, bodies.DataBody, bodies.SINGLE_BYTES)
+        now = datetime.now(UTC)
+        features = served.predictor.contract.features
+        if len(body.data) != 1 or not isinstance(body.data[0], list) or len(body.data[0]) != len(features):
+            order = ", ".join(feature.name for feature in features)
+            expected = f"one row of {len(features)} values: {order}"
+            found = f"{len(body.data)} rows" if len(body.data) != 1 else "a row of another length or kind"
+            raise RefusedError(
+                422, f"'data' holds {found}; expected {expected}", [Problem("data", found, expected)]
+            )
+        row = {feature.name: value for feature, value in zip(features, body.data[0], strict=True)}
+        rows = decode_rows(served.predictor.contract, [row], "row")
+        call = Call(request.state.id, began, now, [None], [now])
+        labels, _ = await self._answerer.answer(served.predictor, rows, call)
+        return reply({"prediction": labels[0]}, headers=model_headers(served))
+
+    async def http_error(self, request: Request, error: Exception) -> Response:
+        """404 and 405 as objects."""
+        status, headers = (
+            (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
+        )
+        known = sorted(
+            {"/predict", "/predict_batch", "/models", "/status", "/docs", *self._versions.current.routes}
+        )
+        sentence = {
+            404: f"there is no {request.url.path[:200]}; known are {', '.join(known)}",
+            405: f"{request.method} is not a method of {request.url.path[:200]}",
+        }.get(status, "the request cannot be answered")
+        response = self._refusal(RefusedError(status, sentence))
+        response.headers.update({"X-Request-Id": bodies.request_id(request), **(headers or {})})
+        return response
+
+    async def crash(self, request: Request, error: Exception) -> Response:  # noqa: ARG002
+        """A defect of ours: the server logs it, the caller learns no internals."""
+        return self._refusal(RefusedError(500, "the service failed to answer; its log says why"))
+
+    def _choose(self, request: Request) -> Served:
+        """The model a request names, else the default."""
+        known_parameters(request, {"model"})
+        snapshot = self._versions.current
+        asked = request.query_params.getlist("model")
+        if len(asked) > 1:
+            raise RefusedError(
+                422, "'model' is given more than once", [Problem("model", f"{len(asked)} names", "one")]
+            )
+        name = asked[0] if asked else snapshot.default
+        if not snapshot.models or (not asked and not name):
+            raise RefusedError(503, f"no model answers yet: {self._versions.reason or 'none is desired'}")
+        return named(snapshot, name)
+
+    def _refusal(self, error: RefusedError) -> Response:
+        self._metrics.refused(error.status)
+        return reply({"error": error.error, "problems": error.problems}, error.status)
+
+
+def _predicted(request: Request, served: Served, answer: dict[str, Any]) -> Response:
+    bundle = served.predictor.bundle
+    identity = {"model": bundle.model, "version": served.predictor.version, "digest": bundle.digest}
+    return reply({**answer, **identity, "request_id": request.state.id}, headers=model_headers(served))

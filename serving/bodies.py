@@ -1,0 +1,157 @@
+"""What a request may carry, and how anything else is refused."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+
+from contract.errors import ConfigError
+from contract.strict import convert
+from serving.rows import Problem
+
+T = TypeVar("T")
+
+SINGLE_BYTES = 1024 * 1024
+BATCH_BYTES = 4 * 1024 * 1024
+BATCH_ROWS = 1_000
+ID_LENGTH = 200
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+class RefusedError(Exception):
+    """A request that is answered with a status and a sentence instead of a prediction."""
+
+    def __init__(self, status: int, error: str, problems: Sequence[Problem] = ()) -> None:
+        """Keep the HTTP status, the sentence and its details."""
+        super().__init__(error)
+        self.status, self.error, self.problems = status, error, tuple(problems)
+
+
+class PredictBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of /predict."""
+
+    row: dict[str, Any]
+    id: str | None = None
+    at: str | None = None
+
+
+class BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of /predict_batch."""
+
+    rows: list[Any]
+    ids: list[str] | None = None
+    at: list[str] | None = None
+
+
+class DataBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a route that a contract claims: one row, values in the order of declaration."""
+
+    data: list[Any]
+
+
+async def read_body(request: Request, into: type[T], limit: int) -> T:
+    """The body of `request` as `into`, refused from its headers where they already say enough.
+
+    Raises:
+        RefusedError: 413, 415, 400 or 422.
+    """
+    _check_headers(request, limit)
+    data = bytearray()
+    try:
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > limit:
+                raise _too_large(limit)
+    except ClientDisconnect:
+        raise RefusedError(400, "the caller went away before the body was complete") from None
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RefusedError(400, f"the body is not JSON ({error})") from None
+    except RecursionError:
+        raise RefusedError(400, "the body is nested too deeply") from None
+    try:
+        return convert(value, into, "body")
+    except ConfigError as error:
+        raise RefusedError(422, str(error), [Problem("body", error.found, error.expected)]) from None
+
+
+def check_rows(body: BatchBody) -> None:
+    """Refuse a batch that is empty, too long, or whose lists differ in length.
+
+    Raises:
+        RefusedError: 422.
+    """
+    rows = len(body.rows)
+    if not 1 <= rows <= BATCH_ROWS:
+        problem = Problem("rows", f"{rows} rows", f"1 to {BATCH_ROWS}")
+        raise RefusedError(422, f"the batch has {rows} rows; expected 1 to {BATCH_ROWS}", [problem])
+    for name, values in (("ids", body.ids), ("at", body.at)):
+        if values is not None and len(values) != rows:
+            problem = Problem(name, f"{len(values)} values", f"{rows}, one a row")
+            raise RefusedError(422, f"'{name}' has {len(values)} values for {rows} rows", [problem])
+
+
+def check_entity(value: str | None, place: str) -> str | None:
+    """An entity id as it may be logged.
+
+    Raises:
+        RefusedError: 422, it is empty or too long.
+    """
+    if value is not None and not 1 <= len(value) <= ID_LENGTH:
+        problem = Problem(place, f"{len(value)} characters", f"1 to {ID_LENGTH}")
+        raise RefusedError(
+            422, f"'{place}' has {len(value)} characters; expected 1 to {ID_LENGTH}", [problem]
+        )
+    return value
+
+
+def check_moment(value: str | None, place: str, clock: str, now: datetime) -> datetime:
+    """The moment of a prediction: `now`, or the caller's where the environment's clock allows it.
+
+    Raises:
+        RefusedError: 422, the clock is wall time, or the moment is not RFC 3339 with an offset.
+    """
+    if value is None:
+        return now
+    if clock != "request":
+        sentence = f"'{place}' is refused: this environment's clock is wall time"
+        raise RefusedError(422, sentence, [Problem(place, "a moment", "nothing")])
+    problem = Problem(place, f"'{value[:40]}'", "an RFC 3339 moment with its offset")
+    try:
+        moment = msgspec.convert(value, datetime)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError):
+        pass
+    raise RefusedError(422, f"'{place}' is not an RFC 3339 moment with its offset", [problem])
+
+
+def request_id(request: Request) -> str:
+    """The caller's X-Request-Id where it is short and plain, else a new one."""
+    sent = request.headers.get("x-request-id", "")
+    return sent if _REQUEST_ID.fullmatch(sent) else uuid4().hex
+
+
+def _check_headers(request: Request, limit: int) -> None:
+    kind, _, rest = request.headers.get("content-type", "").partition(";")
+    charset = rest.strip().lower().replace('"', "")
+    if kind.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"}:
+        sent = request.headers.get("content-type", "")[:80] or "missing"
+        raise RefusedError(415, f"the content type is {sent}; expected application/json in UTF-8")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise RefusedError(415, "the body is encoded; expected it as it is")
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length[:20]) > limit:
+        raise _too_large(limit)
+
+
+def _too_large(limit: int) -> RefusedError:
+    return RefusedError(
+        413, f"the body is larger than {limit // 1024} KiB, which is the most this route takes"
+    )

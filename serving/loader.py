@@ -1,0 +1,84 @@
+"""Fetch a release into a shared volume: `python -m serving.loader --from URI --to DIR`."""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from contract.attestation import Trust
+from contract.bundle import Bundle
+from contract.errors import FlightlineError
+from serving.predictor import open_release
+from serving.settings import read_trust
+
+
+def fetch(uri: str, into: Path, trust: Trust, digest: str | None = None) -> Bundle:
+    """Copy the release directory at `uri` to `into`, verified; return its bundle.
+
+    `uri` is a path, file://, or of any scheme fsspec knows; `digest` the bundle it must hold. `into` appears
+    at once and whole, or not at all, and is left alone where it already holds that bundle.
+
+    Raises:
+        FlightlineError: the release cannot be fetched, is not trusted, or is not the bundle `digest`.
+    """
+    try:
+        into.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=into.parent, prefix=f".{into.name}."))
+    except OSError as error:
+        raise FlightlineError(
+            f"{into.parent} cannot be written ({error.strerror})", "a writable volume", "Choose another --to"
+        ) from None
+    try:
+        _copy(uri, temporary / "release")
+        bundle = open_release(temporary / "release", digest, trust)
+        if not into.exists():
+            (temporary / "release").rename(into)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return open_release(into, bundle.digest, trust)
+
+
+def _copy(uri: str, to: Path) -> None:
+    import fsspec  # type: ignore[import-untyped]
+
+    source = uri if "://" in uri else Path(uri).absolute().as_uri()
+    try:
+        system, path = fsspec.core.url_to_fs(source)
+        if not system.isdir(path):
+            raise FlightlineError(f"{uri} is not a folder", "a release directory", "Correct MODEL_URI")
+        system.get(path.rstrip("/") + "/", str(to) + "/", recursive=True)
+    except (OSError, ValueError, ImportError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise FlightlineError(
+            f"{uri} cannot be fetched ({text})", "a release directory", "Correct MODEL_URI"
+        ) from None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Fetch, verify and say what arrived."""
+    environment = os.environ.get
+    parser = argparse.ArgumentParser(prog="python -m serving.loader", description=__doc__)
+    parser.add_argument("--from", dest="uri", default=environment("MODEL_URI"), help="or MODEL_URI")
+    parser.add_argument("--to", required=True, type=Path, help="the folder to make")
+    parser.add_argument("--digest", default=environment("MODEL_DIGEST"), help="or MODEL_DIGEST")
+    parser.add_argument("--trust", default=environment("FLIGHTLINE_TRUST"), help="or FLIGHTLINE_TRUST")
+    given = parser.parse_args(arguments)
+    for name, value in (("--from", given.uri), ("--trust", given.trust)):
+        if not value:
+            raise FlightlineError(f"{name} is missing", "a value", f"Give {name} or its variable")
+    bundle = fetch(given.uri, given.to.absolute(), read_trust(Path(given.trust)), given.digest)
+    print(f"{bundle.model} {bundle.digest} is in {given.to}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        code = main()
+    except FlightlineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)

@@ -1,0 +1,84 @@
+"""What can be asked about the service itself: its models, its state, its documentation."""
+
+import importlib.util
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from serving import openapi
+from serving.prediction_log import PredictionLog
+from serving.replies import model_headers, named, reply
+from serving.settings import Settings
+from serving.versions import Versions
+
+
+class Pages:
+    """The endpoints that only read."""
+
+    def __init__(self, settings: Settings, versions: Versions, log: PredictionLog) -> None:
+        """Keep what they read."""
+        self._settings, self._versions, self._log = settings, versions, log
+
+    async def models(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
+        """The models that answer, and what there is to know about each."""
+        snapshot = self._versions.current
+        return reply(
+            {
+                "default": snapshot.default,
+                "models": {
+                    name: {
+                        "version": served.predictor.version,
+                        "digest": served.predictor.bundle.digest,
+                        "contract": served.predictor.contract.fingerprint,
+                        "as_of": served.predictor.bundle.environment.as_of,
+                        "skew": served.predictor.skew,
+                        "loaded_at": served.loaded_at,
+                        "routes": served.predictor.contract.routes,
+                    }
+                    for name, served in sorted(snapshot.models.items())
+                },
+            }
+        )
+
+    async def contract(self, request: Request) -> Response:
+        """The contract of one model."""
+        served = named(self._versions.current, request.path_params["name"])
+        return reply(served.predictor.contract, headers=model_headers(served))
+
+    async def status(self, request: Request) -> Response:  # noqa: ARG002
+        """What is served and refused and why, for who deploys and who is called at night."""
+        snapshot = self._versions.current
+        return reply(
+            {
+                "ready": self._versions.ready,
+                "reason": self._versions.reason,
+                "generation": snapshot.generation,
+                "default": snapshot.default,
+                "served": {name: served.predictor.bundle.digest for name, served in snapshot.models.items()},
+                "refused": dict(snapshot.refused),
+                "clock": self._settings.clock,
+                "worker": self._versions.worker,
+                "prediction_log": self._log.summary(),
+            }
+        )
+
+    async def openapi(self, request: Request) -> Response:  # noqa: ARG002
+        """The OpenAPI document of what is loaded now."""
+        return reply(openapi.document(self._versions.current))
+
+    async def docs(self, request: Request) -> Response:  # noqa: ARG002
+        """Swagger UI over that document."""
+        return HTMLResponse(openapi.DOCS)
+
+    async def index(self, request: Request) -> Response:  # noqa: ARG002
+        """The way to the documentation."""
+        return RedirectResponse("/docs")
+
+
+def static_content() -> Path:
+    """Swagger UI as BentoML ships it; found without importing BentoML, which takes a second."""
+    spec = importlib.util.find_spec("bentoml")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("bentoml is not installed")
+    return Path(spec.origin).parent / "_internal" / "server" / "static_content"

@@ -1,0 +1,86 @@
+"""The BentoML service: `bentoml serve serving.service:Flightline`, or, sooner up, `python -m serving`."""
+
+import gc
+from typing import TYPE_CHECKING, Any, cast
+
+import bentoml
+
+from serving.settings import Settings
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+# What BentoML answers itself. Everything else goes straight to our application: in front of it stand a
+# tracer and a timer a request, which cost more than a prediction does.
+BENTOML_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/metrics", "/schema.json"})
+
+
+class SeamService(bentoml.Service[Any]):  # type: ignore[misc]
+    """A BentoML service whose instance brings an ASGI application, `app`, for the paths that are ours."""
+
+    instance: Any = None
+
+    def __call__(self) -> Any:
+        """Make the instance that serves, and remember it."""
+        self.instance = super().__call__()
+        return self.instance
+
+    def to_asgi(self, is_main: bool = True) -> "ASGIApp":
+        """BentoML's application for its own paths and the lifespan, the instance's for all others."""
+        own = cast("ASGIApp", super().to_asgi(is_main=is_main))
+
+        async def seam(scope: "Scope", receive: "Receive", send: "Send") -> None:
+            ours = scope["type"] == "http" and scope["path"] not in BENTOML_PATHS
+            await (self.instance.app if ours else own)(scope, receive, send)
+
+        return seam
+
+
+@bentoml.service(
+    name="flightline",
+    service_class=SeamService,
+    workers=1,
+    tracing={"excluded_urls": ".*"},  # the tracer works even at a sample rate of zero
+    traffic={"timeout": 10},
+    logging={"access": {"enabled": False}},
+    metrics={"enabled": True},
+)
+class Flightline:
+    """Every model of the desired state, in one process."""
+
+    def __init__(self) -> None:
+        """Start following the desired state; the first models load behind a `/readyz` that says 503."""
+        # Not before: prometheus_client must find the folder that BentoML names when a worker starts.
+        from serving.app import build_app
+        from serving.metrics import Metrics
+        from serving.prediction_log import PredictionLog
+        from serving.versions import Versions
+
+        settings = Settings.from_environment()
+        self.versions = Versions(settings, on_ready=_settle)
+        self.log = PredictionLog(settings.predictions, self.versions.worker)
+        self.app = build_app(settings, self.versions, self.log, Metrics())
+        self.log.start()
+        self.versions.start()
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def close(self) -> None:
+        """Write the last predictions; requests in flight have been answered by now."""
+        self.versions.close()
+        self.log.close()
+
+    def __is_ready__(self) -> bool:
+        """BentoML's /readyz asks this; /status says why."""
+        return self.versions.ready
+
+    def __metrics__(self, gathered: str) -> str:
+        """Add to BentoML's /metrics what is read when asked for."""
+        from serving.metrics import process_and_models
+
+        return gathered + process_and_models(self.versions.current, self.log.summary())
+
+
+def _settle() -> None:
+    """Take everything loaded so far out of the collector's sight: it is walked no more during requests."""
+    gc.collect()
+    gc.freeze()

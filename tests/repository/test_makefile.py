@@ -1,0 +1,171 @@
+"""The vocabulary of the repository: safe with any value, and plain when something is missing."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# Recipes that take a value which a workflow may have got from outside.
+WITH_VALUES = ("train", "register", "retrain", "challenger", "staging", "production", "monitor", "dispatch")
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Call make in a folder that has the Makefile and environments that look installed, but no program."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("uv.lock", "pyproject.toml"):
+        (tmp_path / name).touch()
+    for name in (".venv", ".venv-serving"):
+        (tmp_path / name / "bin").mkdir(parents=True)
+        for program in ("python", "dvc", "pre-commit"):
+            fake = tmp_path / name / "bin" / program
+            fake.write_text('#!/bin/bash\nprintf "%s|" "${0##*/}" "$@"; echo\n')
+            fake.chmod(0o755)
+        (tmp_path / name / ".stamp").touch()
+
+    def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        clean = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **environment}
+        command = ["make", *words]
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, env=clean, timeout=60, check=False
+        )
+
+    return call
+
+
+@pytest.mark.parametrize("target", WITH_VALUES)
+def test_a_value_from_outside_is_an_argument_and_never_code(make, tmp_path, target):
+    """Quotes, substitutions and make's own functions arrive unread at the program."""
+    evil = "x\";touch pwned;'$(touch pwned)`touch pwned`$(shell touch pwned)"
+    result = make(target, MODEL=evil, AS_OF=evil, ACTOR=evil)
+    assert result.returncode == 0, result.stderr
+    assert "touch pwned" in result.stdout
+    assert not list(tmp_path.rglob("pwned"))
+
+
+def test_a_date_reaches_retraining_only_when_it_is_given(make):
+    """Without AS_OF the option is left out rather than empty."""
+    assert "--as-of|2013-05-01|" in make("retrain", AS_OF="2013-05-01").stdout
+    assert "--as-of" not in make("retrain").stdout
+
+
+@pytest.mark.parametrize(("as_of", "step"), [("", "pipelines.register"), ("2013-05-01", "pipelines.retrain")])
+def test_a_challenger_is_registered_or_retrained(make, as_of, step):
+    """Delivery asks for one thing; the date decides which way it is made."""
+    result = make("challenger", AS_OF=as_of)
+    assert f"|{step}|" in result.stdout
+
+
+def test_the_unit_tests_run_before_the_rest(make):
+    """The fastest answer comes first, and slow tests are in neither half."""
+    first, second = make("test").stdout.splitlines()
+    assert "|unit and not slow|" in first
+    assert "|not unit and not slow|" in second
+
+
+@pytest.mark.parametrize("target", ["repro", "train"])
+def test_the_stages_run_in_this_environment(make, tmp_path, target):
+    """`python` in dvc.yaml is the project's interpreter, not the machine's."""
+    (tmp_path / ".venv/bin/dvc").write_text("#!/bin/bash\ncommand -v python\n")
+    assert make(target).stdout.strip() == str(tmp_path / ".venv/bin/python")
+
+
+@pytest.mark.parametrize("code", ["", "G1", "G001", "loss", "G01 or G02", '$(touch x)";ls'])
+def test_a_gate_that_is_no_code_is_refused(make, code):
+    """One sentence with an example, before anything runs."""
+    result = make("gate", GATE=code)
+    assert result.returncode != 0
+    assert "expected a code of policy.yaml such as G03" in result.stderr
+    assert "pytest" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("results", "green"),
+    [
+        ("success success", True),
+        ("success", True),
+        ("success failure", False),
+        ("success skipped", False),
+        ("cancelled success", False),
+        ("", False),
+    ],
+)
+def test_the_last_job_of_ci_is_green_only_if_all_are(make, results, green):
+    """A skipped or cancelled job is not a success, and neither is no job at all."""
+    assert (make("required", RESULTS=results).returncode == 0) is green
+
+
+def test_an_old_python_is_one_sentence(make, tmp_path):
+    """Found, expected, remedy; no installation is begun."""
+    (tmp_path / ".venv/.stamp").unlink()
+    result = make("setup", PYTHON="")
+    assert result.returncode != 0
+    assert "error: no python3 on the PATH is 3.11 or newer" in result.stderr
+    assert "installing" not in result.stdout
+
+
+def test_python_that_is_too_old_is_not_chosen(make, tmp_path):
+    """An interpreter that reports 3.10 is passed over, whatever its name."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    for name in ("python3", "python3.11", "python3.12", "python3.13", "python3.14"):
+        (folder / name).write_text("#!/bin/bash\nexit 1\n")
+        (folder / name).chmod(0o755)
+    (tmp_path / ".venv/.stamp").unlink()
+    result = make("setup", PATH=f"{folder}:{os.environ['PATH']}")
+    assert "error: no python3 on the PATH is 3.11 or newer" in result.stderr
+
+
+def test_what_the_machine_sets_does_not_leak_in(make, tmp_path):
+    """Byte code is written, telemetry is off, another active environment is ignored."""
+    (tmp_path / ".venv/bin/python").write_text("#!/bin/bash\nenv\n")
+    seen = make(
+        "demo", PYTHONDONTWRITEBYTECODE="1", VIRTUAL_ENV="/elsewhere", UV_PROJECT_ENVIRONMENT="x"
+    ).stdout
+    assert not re.search(
+        r"^(PYTHONDONTWRITEBYTECODE|VIRTUAL_ENV|UV_PROJECT_ENVIRONMENT)=", seen, re.MULTILINE
+    )
+    for line in (
+        "DVC_NO_ANALYTICS=1",
+        "DO_NOT_TRACK=1",
+        "MLFLOW_DISABLE_TELEMETRY=true",
+        "OMP_WAIT_POLICY=PASSIVE",
+    ):
+        assert f"{line}\n" in seen
+
+
+def test_a_failing_program_fails_its_target(make, tmp_path):
+    """An exit code is never swallowed."""
+    (tmp_path / ".venv/bin/python").write_text("#!/bin/bash\nexit 3\n")
+    for target in ("demo", "test", "register", "staging"):
+        assert make(target).returncode != 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_fresh_clone_sets_itself_up_without_uv(tmp_path):
+    """With git, make and Python alone: uv comes into the project, then both environments; once."""
+    for name in ("Makefile", "uv.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    folders = [path for path in os.environ["PATH"].split(":") if path and not (Path(path) / "uv").exists()]
+    environment = {**os.environ, "PATH": ":".join(folders)}
+
+    def setup() -> str:
+        command = ["make", "-C", str(tmp_path), "setup"]
+        result = subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=1100, check=False
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    assert "installing uv" in setup()
+    assert "installing" not in setup()
+    imports = {".venv": ("sklearn", 0), ".venv-serving": ("sklearn", 1)}
+    for name, (library, code) in imports.items():
+        command = [tmp_path / name / "bin/python", "-c", f"import {library}"]
+        assert subprocess.run(command, capture_output=True, timeout=120, check=False).returncode == code
+    shutil.rmtree(tmp_path)  # some hundred megabytes that nobody looks at

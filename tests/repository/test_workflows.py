@@ -1,0 +1,253 @@
+"""The workflows are thin, safe and pinned; each rule is seen to bite."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+BIN = ROOT / ".venv/bin"
+FOLDER = ".github/workflows"
+PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
+MAKE = re.compile(r"make [a-z][a-z-]*( [A-Z_]+=\w+)*")
+
+
+def workflows(root: Path) -> dict[str, dict]:
+    """The parsed workflows by file name. PyYAML reads the key `on` as True."""
+    return {path.name: yaml.safe_load(path.read_text()) for path in sorted((root / FOLDER).glob("*.yml"))}
+
+
+def jobs(root: Path) -> list[tuple[str, dict]]:
+    """Every job, with a name for messages."""
+    return [
+        (f"{file}: {name}", job)
+        for file, workflow in workflows(root).items()
+        for name, job in workflow["jobs"].items()
+    ]
+
+
+def unpinned(root: Path) -> list[str]:
+    """Actions that could change under us: no full commit, or no version in a comment beside it."""
+    return [
+        f"{path.name}: {line.strip()}"
+        for path in sorted((root / ".github").rglob("*.yml"))
+        for line in path.read_text().splitlines()
+        if (match := re.match(r"\s*(?:- )?uses: (?P<what>.*)", line))
+        and not match["what"].startswith("./")
+        and not PINNED.fullmatch(match["what"])
+    ]
+
+
+def permissions(root: Path) -> list[str]:
+    """Rights beyond none at the top, and rights of a job without a reason beside them."""
+    found = [
+        f"{file}: top" for file, workflow in workflows(root).items() if workflow.get("permissions") != {}
+    ]
+    found += [
+        f"{name}: none declared" for name, job in jobs(root) if not isinstance(job.get("permissions"), dict)
+    ]
+    found += [
+        f"{path.name}: {line.strip()}"
+        for path in sorted((root / FOLDER).glob("*.yml"))
+        for line in path.read_text().splitlines()
+        if re.search(r": (read|write)\b", line) and not re.search(r": (read|write) # to \w+", line)
+    ]
+    return found
+
+
+def timeless(root: Path) -> list[str]:
+    """Jobs and steps without a timeout; a called workflow brings its own."""
+    found = [name for name, job in jobs(root) if "uses" not in job and "timeout-minutes" not in job]
+    return found + [
+        f"{name}: step {number}"
+        for name, job in jobs(root)
+        for number, step in enumerate(job.get("steps", []))
+        if "timeout-minutes" not in step
+    ]
+
+
+def uncoordinated(root: Path) -> list[str]:
+    """Workflows of which two runs could meet."""
+    return [
+        file for file, workflow in workflows(root).items() if "group" not in workflow.get("concurrency", {})
+    ]
+
+
+def clever(root: Path) -> list[str]:
+    """Steps that run anything but one call of a make target: logic belongs where it is tested."""
+    actions = [yaml.safe_load(path.read_text()) for path in (root / ".github/actions").rglob("action.yml")]
+    steps = [(name, step) for name, job in jobs(root) for step in job.get("steps", [])]
+    steps += [("action", step) for action in actions for step in action["runs"]["steps"]]
+    return [
+        f"{name}: {step['run'].strip()}"
+        for name, step in steps
+        if "run" in step and not MAKE.fullmatch(step["run"])
+    ]
+
+
+def unknown_targets(root: Path) -> list[str]:
+    """Make targets that a workflow calls and the Makefile does not have."""
+    targets = set(re.findall(r"^([a-z][a-z-]*):(?!=)", (root / "Makefile").read_text(), re.MULTILINE))
+    called = {
+        word
+        for path in (root / ".github").rglob("*.yml")
+        for word in re.findall(r"run: make ([a-z-]+)", path.read_text())
+    }
+    return sorted(called - targets)
+
+
+def keeping_credentials(root: Path) -> list[str]:
+    """Checkouts that leave the token in the clone."""
+    return [
+        name
+        for name, job in jobs(root)
+        for step in job.get("steps", [])
+        if "actions/checkout@" in step.get("uses", "")
+        and step.get("with", {}).get("persist-credentials") is not False
+    ]
+
+
+def using_secrets(root: Path) -> list[str]:
+    """Files that would not be green on a fork."""
+    return [path.name for path in (root / ".github").rglob("*.yml") if "secrets." in path.read_text()]
+
+
+def unnamed_by_required(root: Path) -> list[str]:
+    """Jobs of CI that the last one does not wait for, and a last one that could be skipped."""
+    ci = workflows(root)["ci.yml"]["jobs"]
+    last = ci["required"]
+    found = sorted(ci.keys() - {"required"} - set(last["needs"]))
+    return found if last.get("if") == "always()" else [*found, "required may be skipped"]
+
+
+RULES = [
+    unpinned,
+    permissions,
+    timeless,
+    uncoordinated,
+    clever,
+    unknown_targets,
+    keeping_credentials,
+    using_secrets,
+    unnamed_by_required,
+]
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_workflows_keep_the_rule(rule):
+    """No workflow and no local action breaks it."""
+    assert rule(ROOT) == []
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("rule", "old", "new"),
+    [
+        (unpinned, "@08c6903cd8c0fde910a37f88322edcfb5dd907a8 # v5.0.0", "@v5"),
+        (unpinned, " # v5.0.0", ""),
+        (unpinned, "@08c6903cd8c0fde910a37f88322edcfb5dd907a8", "@08c6903cd8c0"),
+        (permissions, "permissions: {}", "permissions: write-all"),
+        (permissions, "    permissions:\n      contents: read # to check the code out\n", ""),
+        (permissions, "contents: read # to check the code out", "contents: write"),
+        (timeless, "    timeout-minutes: 15\n", ""),
+        (timeless, "        timeout-minutes: 6\n", ""),
+        (uncoordinated, "concurrency:\n  group: ", "env:\n  group: "),
+        (clever, "run: make check", "run: make check || true"),
+        (clever, "run: make check", "run: |\n          make check\n          make test"),
+        (clever, "run: make check", "run: .venv/bin/ruff check"),
+        (unknown_targets, "run: make check", "run: make chekc"),
+        (keeping_credentials, "persist-credentials: false", "persist-credentials: true"),
+        (using_secrets, "${{ join(needs.*.result, ' ') }}", "${{ secrets.TOKEN }}"),
+        (unnamed_by_required, "needs: [checks, ", "needs: ["),
+        (unnamed_by_required, "    if: always()\n    needs:", "    needs:"),
+    ],
+)
+def test_a_broken_rule_is_found(tmp_path, rule, old, new):
+    """One change in a copy of ci.yml, and the rule that exists for it names it."""
+    shutil.copytree(ROOT / ".github", tmp_path / ".github")
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    path = tmp_path / FOLDER / "ci.yml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    assert rule(tmp_path) != []
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("file", "events"),
+    [
+        ("ci.yml", {"push", "pull_request"}),
+        ("ct.yml", {"workflow_dispatch", "repository_dispatch"}),
+        ("cd.yml", {"push", "workflow_call", "workflow_dispatch", "repository_dispatch"}),
+        ("monitor.yml", {"schedule", "workflow_dispatch"}),
+    ],
+)
+def test_each_workflow_starts_when_it_should(file, events):
+    """Push and pull request test; dispatches retrain and promote; the clock monitors."""
+    assert set(workflows(ROOT)[file][True]) == events
+
+
+@pytest.mark.unit
+def test_production_comes_after_staging_behind_its_environment():
+    """The job waits for staging's smoke tests and for whoever protects the environment."""
+    production = workflows(ROOT)["cd.yml"]["jobs"]["production"]
+    assert production["needs"] == "staging"
+    assert production["environment"] == "production"
+
+
+@pytest.mark.unit
+def test_the_gates_that_ci_names_are_the_two_that_were_asked_for():
+    """Loss convergence and the accuracy threshold each have a job of their own."""
+    commands = [step.get("run") for _, job in jobs(ROOT) for step in job.get("steps", [])]
+    assert {"make gate GATE=G01", "make gate GATE=G03", "make test-features"} <= set(commands)
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run zizmor, offline, at its strictest useful level."""
+    command = [BIN / "zizmor", "--offline", "--persona=pedantic", "--no-progress", folder / ".github"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def schema(path: Path, name: str) -> subprocess.CompletedProcess[str]:
+    """Check one file against a schema that ships with check-jsonschema."""
+    command = [BIN / "check-jsonschema", "--builtin-schema", f"vendor.{name}", path]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_zizmor_has_no_finding(tmp_path):
+    """The whole folder at once; a template in a shell line is found."""
+    found = lint(ROOT)
+    assert found.returncode == 0, found.stdout
+    shutil.copytree(ROOT / ".github", tmp_path / ".github")
+    path = tmp_path / FOLDER / "ci.yml"
+    path.write_text(path.read_text().replace("run: make check", "run: echo ${{ github.head_ref }}"))
+    found = lint(tmp_path)
+    assert found.returncode != 0
+    assert "template-injection" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        *[(path.relative_to(ROOT), "github-workflows") for path in sorted((ROOT / FOLDER).glob("*.yml"))],
+        (Path(".github/actions/setup/action.yml"), "github-actions"),
+        (Path(".github/dependabot.yml"), "dependabot"),
+    ],
+    ids=str,
+)
+def test_the_schema_holds(path, name):
+    """GitHub accepts the file."""
+    found = schema(ROOT / path, name)
+    assert found.returncode == 0, found.stdout
+
+
+def test_a_misspelt_key_breaks_the_schema(tmp_path):
+    """`run-on` would make GitHub refuse the whole file."""
+    path = tmp_path / "ci.yml"
+    path.write_text((ROOT / FOLDER / "ci.yml").read_text().replace("runs-on", "run-on"))
+    assert schema(path, "github-workflows").returncode != 0

@@ -1,0 +1,93 @@
+"""The loader puts a verified release into a volume, whole or not at all."""
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from contract.attestation import Trust, trusted_key
+from contract.errors import FlightlineError
+from serving.loader import fetch, main
+from serving.predictor import Predictor
+
+pytestmark = pytest.mark.unit
+
+
+def empty(volume):
+    """Whether nothing was left in the volume."""
+    return not volume.exists() or not list(volume.iterdir())
+
+
+@pytest.mark.parametrize("form", ["path", "uri"])
+def test_a_release_arrives_ready_to_be_served(make_bundle, tmp_path, form) -> None:
+    """What was fetched loads, from a path as from a URI."""
+    release = make_bundle()
+    source = str(release.path) if form == "path" else release.path.as_uri()
+    bundle = fetch(source, tmp_path / "volume" / "model", release.trust, release.digest)
+    assert bundle.digest == release.digest
+    Predictor.load(tmp_path / "volume" / "model", release.digest, "1", release.trust)
+    assert [path.name for path in (tmp_path / "volume").iterdir()] == ["model"]
+
+
+def test_a_restarted_loader_finds_its_work_done(make_bundle, tmp_path) -> None:
+    """Fetching the same release again is no error."""
+    release = make_bundle()
+    for _ in range(2):
+        fetch(str(release.path), tmp_path / "model", release.trust)
+
+
+def test_a_volume_with_another_release_is_left_alone(make_bundle, tmp_path) -> None:
+    """A server may be reading it."""
+    one, two = make_bundle(seed=1), make_bundle(seed=2)
+    fetch(str(one.path), tmp_path / "model", one.trust)
+    with pytest.raises(FlightlineError, match="has digest"):
+        fetch(str(two.path), tmp_path / "model", one.trust)
+    Predictor.load(tmp_path / "model", one.digest, "1", one.trust)
+
+
+def test_a_tampered_release_does_not_arrive(make_bundle, tmp_path) -> None:
+    """The volume stays empty."""
+    release = make_bundle()
+    (release.bundle / "model.onnx").write_bytes(b"")
+    with pytest.raises(FlightlineError, match=r"changed model\.onnx"):
+        fetch(str(release.path), tmp_path / "volume" / "model", release.trust)
+    assert empty(tmp_path / "volume")
+
+
+def test_an_untrusted_release_does_not_arrive(make_bundle, tmp_path) -> None:
+    """A loader believes only the keys it was given."""
+    release = make_bundle()
+    stranger = trusted_key("trainer", Ed25519PrivateKey.generate().public_key())
+    with pytest.raises(FlightlineError, match="is signed by"):
+        fetch(str(release.path), tmp_path / "volume" / "model", Trust(keys=(stranger,)))
+    assert empty(tmp_path / "volume")
+
+
+def test_another_digest_than_asked_for_does_not_arrive(make_bundle, tmp_path) -> None:
+    """A sound release in the wrong place is still the wrong one."""
+    release = make_bundle()
+    with pytest.raises(FlightlineError, match="has digest"):
+        fetch(str(release.path), tmp_path / "volume" / "model", release.trust, "0" * 64)
+    assert empty(tmp_path / "volume")
+
+
+@pytest.mark.parametrize("uri", ["/nowhere/at/all", "file:///nowhere/at/all", "nope://bucket/model"])
+def test_a_source_that_is_not_there_is_named(make_bundle, tmp_path, uri) -> None:
+    """Missing folders and unknown schemes are sentences with the source in them."""
+    with pytest.raises(FlightlineError, match=uri):
+        fetch(uri, tmp_path / "model", make_bundle().trust)
+
+
+def test_the_command_reads_the_environment(make_bundle, tmp_path, monkeypatch, capsys) -> None:
+    """An init container configures it with variables alone."""
+    release = make_bundle()
+    monkeypatch.setenv("MODEL_URI", str(release.path))
+    monkeypatch.setenv("MODEL_DIGEST", release.digest)
+    monkeypatch.setenv("FLIGHTLINE_TRUST", str(release.trust_file))
+    assert main(["--to", str(tmp_path / "model")]) == 0
+    assert release.digest in capsys.readouterr().out
+
+
+def test_the_command_needs_a_source(monkeypatch, tmp_path) -> None:
+    """Without a source it says which flag is missing."""
+    monkeypatch.delenv("MODEL_URI", raising=False)
+    with pytest.raises(FlightlineError, match="--from is missing"):
+        main(["--to", str(tmp_path / "model")])

@@ -1,0 +1,38 @@
+"""A service that was told too little, or nonsense, says so in one sentence."""
+
+import pytest
+
+from contract.errors import ConfigError
+from serving.settings import Settings, read_trust
+
+pytestmark = pytest.mark.unit
+
+GOOD = {"FLIGHTLINE_STATE": "/state", "FLIGHTLINE_TRUST": "/trust.json"}
+
+
+def test_the_clock_is_wall_time_unless_said_otherwise() -> None:
+    """Production needs no setting to refuse event times."""
+    assert Settings.from_environment(GOOD).clock == "wall"
+    assert Settings.from_environment(GOOD | {"FLIGHTLINE_CLOCK": "request"}).clock == "request"
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_a_missing_variable_is_named(name) -> None:
+    """There is no default for what only the deployer knows."""
+    with pytest.raises(ConfigError, match=f"{name} is not set"):
+        Settings.from_environment({key: value for key, value in GOOD.items() if key != name})
+
+
+def test_an_unknown_clock_is_refused_with_the_near_miss() -> None:
+    """A typo does not silently become wall time, or the other way round."""
+    with pytest.raises(ConfigError, match="did you mean 'request'"):
+        Settings.from_environment(GOOD | {"FLIGHTLINE_CLOCK": "requst"})
+
+
+def test_a_trust_list_must_be_one(tmp_path) -> None:
+    """A missing or malformed trust list trusts nobody, and says which file it is."""
+    with pytest.raises(ConfigError, match=r"trust\.json cannot be read"):
+        read_trust(tmp_path / "trust.json")
+    (tmp_path / "trust.json").write_text('{"kyes": []}')
+    with pytest.raises(ConfigError, match="did you mean 'keys'"):
+        read_trust(tmp_path / "trust.json")
