@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -57,11 +59,13 @@ def replay(
         )
     requests = 0
     with httpx.Client(base_url=settings.service_url(environment), timeout=TIMEOUT_S) as client:
+        before = _logged(client)
         for body in bodies(rows, contract):
             _send(client, model, body)
             requests += 1
             if requests % 20 == 0:
                 say(f"{model}: {requests * BATCH:,} of {rows.height:,} predictions")
+        _await_log(client, before + rows.height)
     labels = file_labels(model, rows, contract, settings)
     say(f"{model}: {rows.height:,} predictions in {requests} requests; {labels:,} labels will arrive")
     return Replayed(model, requests, rows.height, labels)
@@ -112,13 +116,39 @@ def file_labels(model: str, rows: pl.DataFrame, contract: Contract, settings: Se
     return known.height
 
 
+def _logged(client: httpx.Client) -> int:
+    """Rows that the service's prediction log has settled: written, or counted as lost."""
+    try:
+        log = client.get("/status").raise_for_status().json()["prediction_log"]
+    except httpx.HTTPError as error:
+        raise _silent(client, error) from None
+    return int(log["written"]) + int(log["dropped"]) + int(log["failed"])
+
+
+def _await_log(client: httpx.Client, rows: int) -> None:
+    """Return once the log, which is written behind the answers, has settled `rows` rows."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while _logged(client) < rows:
+        if time.monotonic() > deadline:
+            raise FlightlineError(
+                f"the prediction log of {client.base_url} did not catch up within {TIMEOUT_S:.0f} s",
+                "every answer to be logged",
+                "See prediction_log in its /status",
+            )
+        threading.Event().wait(0.05)
+
+
+def _silent(client: httpx.Client, error: httpx.HTTPError) -> FlightlineError:
+    return FlightlineError(
+        f"{client.base_url} does not answer ({error})", "a running service", "Run: make up"
+    )
+
+
 def _send(client: httpx.Client, model: str, body: dict[str, object]) -> None:
     try:
         answer = client.post("/predict_batch", params={"model": model}, json=body)
     except httpx.TransportError as error:
-        raise FlightlineError(
-            f"{client.base_url} does not answer ({error})", "a running service", "Run: make up"
-        ) from None
+        raise _silent(client, error) from None
     if answer.is_error:
         raise FlightlineError(
             f"the service refused a request with {answer.status_code}: {answer.text[:300]}",
