@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from contract.errors import BundleError
+from contract.errors import BundleError, ConfigError
 from contract.strict import decode_json, encode_json
 
 T = TypeVar("T")
@@ -74,6 +74,7 @@ def verify(envelope: bytes, into: type[T], kind: str, role: str, trust: Trust) -
 
     Raises:
         BundleError: the envelope is malformed, of another kind, or not signed by a trusted key.
+        ConfigError: the trust list holds something that is no key.
     """
     opened = decode_json(envelope, Envelope, f"{kind} attestation")
     if opened.payload_type != _type(kind):
@@ -84,11 +85,22 @@ def verify(envelope: bytes, into: type[T], kind: str, role: str, trust: Trust) -
     except ValueError:
         raise _untrusted(kind, "is not base64", "a DSSE envelope") from None
     for key in (item for item in trust.keys if item.role == role):
-        public = Ed25519PublicKey.from_public_bytes(base64.b64decode(key.public))
+        public = _public(key)
         if any(_signed(public, signature, _pae(_type(kind), payload)) for signature in signatures):
             return decode_json(payload, into, f"{kind} attestation")
     signers = ", ".join(item.keyid for item in opened.signatures) or "nobody"
     raise _untrusted(kind, f"is signed by {signers}", f"a trusted {role} key")
+
+
+def _public(key: TrustedKey) -> Ed25519PublicKey:
+    try:
+        return Ed25519PublicKey.from_public_bytes(base64.b64decode(key.public, validate=True))
+    except ValueError:
+        raise ConfigError(
+            f"the trust list holds '{key.public}' as a {key.role} key",
+            "32 bytes in base64",
+            "Restore the trust list",
+        ) from None
 
 
 def _signed(public: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:

@@ -3,12 +3,12 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 
 from contract.errors import FlightlineError
-from contract.strict import decode_json, encode_json
+from contract.strict import convert, decode_json, encode_json
 
 T = TypeVar("T")
 
@@ -75,10 +75,14 @@ def read_tables(folder: Path) -> dict[str, pl.DataFrame]:
 def read_json(path: Path, into: type[T]) -> T:
     """A JSON file as the struct type `into`.
 
+    JSON has no NaN, so a loss or metric that is not finite is written as `null` and read as NaN: what broke
+    must reach the gate that judges it.
+
     Raises:
         FlightlineError: the file is missing or not of the type.
     """
-    return decode_json(existing(path).read_bytes(), into, str(path))
+    plain = decode_json(existing(path).read_bytes(), Any, str(path))
+    return convert(_null_to_nan(plain), into, str(path))
 
 
 def write_json(path: Path, value: object) -> None:
@@ -99,3 +103,11 @@ def sha256(*paths: Path) -> str:
     for path in paths:
         total.update(hashlib.sha256(existing(path).read_bytes()).digest())
     return total.hexdigest()
+
+
+def _null_to_nan(plain: object) -> object:
+    if isinstance(plain, dict):
+        return {key: _null_to_nan(value) for key, value in plain.items()}
+    if isinstance(plain, list):
+        return [_null_to_nan(value) for value in plain]
+    return float("nan") if plain is None else plain

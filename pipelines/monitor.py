@@ -29,6 +29,7 @@ from pipelines.ledger import parse_moment
 from pipelines.processes import Say
 from pipelines.runs import candidate
 from pipelines.settings import Settings
+from pipelines.smoke import ENTITY as SMOKE_ENTITY
 from training import model as models
 from training.gates.verdict import Evidence as GateEvidence
 
@@ -109,8 +110,11 @@ def read_log(
     if not paths:
         return pl.DataFrame(schema=schema)
     inside = pl.col("event_time").is_between(as_of - timedelta(days=WINDOW_DAYS), as_of, closed="left")
+    # What the smoke suite asks is not traffic.
+    asked = pl.col("entity_id").is_null() | (pl.col("entity_id") != SMOKE_ENTITY)
     parts = [
-        pl.scan_parquet(path).filter(inside & (pl.col("digest") == bundle.digest)).collect() for path in paths
+        pl.scan_parquet(path).filter(inside & asked & (pl.col("digest") == bundle.digest)).collect()
+        for path in paths
     ]
     return pl.concat([pl.DataFrame(schema=schema), *[part for part in parts if part.height]])
 

@@ -59,8 +59,10 @@ def qualify(model: str, settings: Settings, artifacts: Path, say: Say = print) -
     compared = compare(bundle, current, read_table(folder.split / "test.parquet"), limits)
     (verdict,) = settle([compared], limits.may_not_apply).verdicts
     failed = read_json(bundle.path / "evidence.json", Evidence).failed()
-    outcome = "failed" if failed else "kept" if verdict.verdict == "fail" else "accepted"
-    found = (*failed, *([verdict] if verdict.verdict == "fail" else []))
+    kept = verdict.verdict == "fail"
+    # Without a champion there is none to keep: then the policy forbids a release without a comparison.
+    outcome = "failed" if failed or (kept and current is None) else "kept" if kept else "accepted"
+    found = (*failed, *([verdict] if kept else []))
     qualification = Qualification(
         model=model,
         digest=bundle.digest,

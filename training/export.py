@@ -62,8 +62,13 @@ def floor_thresholds(pipeline: Any) -> Any:
 
 
 def run(graph: bytes, contract: Contract, frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """The graph's `label` int64 (rows,) and `scores` float32 (rows, classes) for the rows of `frame`."""
+    """The graph's `label` int64 (rows,) and `scores` float32 (rows, classes) for the rows of `frame`.
+
+    Raises:
+        FlightlineError: the graph does not take the contract's inputs.
+    """
     import onnxruntime as ort
+    from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # the same sums in the same order on every machine
@@ -73,7 +78,14 @@ def run(graph: bytes, contract: Contract, frame: pl.DataFrame) -> tuple[np.ndarr
     feed: dict[str, Any] = {"numbers": np.ascontiguousarray(values[:, :width].to_numpy().astype(np.float32))}
     if contract.categories:
         feed["categories"] = values[:, width:].to_numpy().astype(object)
-    label, scores = session.run(["label", "scores"], feed)
+    try:
+        label, scores = session.run(["label", "scores"], feed)
+    except InvalidArgument as error:
+        raise FlightlineError(
+            f"the graph refuses the inputs of '{contract.model}' ({' '.join(str(error).split())[:200]})",
+            f"a graph of {width} numbers and {len(contract.categories)} categories",
+            "Train it again with this contract",
+        ) from None
     return label, scores
 
 

@@ -36,8 +36,8 @@ def aggregates(rows: pl.DataFrame, events: Mapping[str, pl.DataFrame], contract:
         contract: declares the aggregates.
 
     Returns:
-        `id` and one column an aggregate feature, sorted by `id`. A mean or latest value without events is
-        null; a count or sum is 0.
+        `id` and one column an aggregate feature, sorted by `id`. A mean without values and a latest value
+        without events are null; a count or sum is 0.
     """
     wanted: dict[_Group, list[tuple[Feature, Aggregate]]] = defaultdict(list)
     for feature in contract.features:
@@ -96,7 +96,8 @@ def _window(
         elif spec.statistic == "sum":
             columns[feature.name] = between(f"sum_{spec.value}").cast("float64")
         else:
-            columns[feature.name] = between(f"sum_{spec.value}").cast("float64") / count.nullif(0)
+            known = between(f"known_{spec.value}")
+            columns[feature.name] = between(f"sum_{spec.value}").cast("float64") / known.nullif(0)
     for feature, spec in latest:
         columns[feature.name] = ibis.cases((count > 0, both[f"now_last_{spec.value}"].cast("float64")))
     return both.select(ID, **columns)
@@ -106,6 +107,8 @@ def _running_totals(events: ir.Table, by: tuple[str, ...], values: list[str], la
     """One row a key and moment: events and sums up to and including it, and the values at it."""
     moments = events.group_by([*by, AT]).agg(
         n=events.count(),
+        # An event may lack a value: it is counted, but a mean is over the values that there are.
+        **{f"known_{value}": events[value].count() for value in values},
         **{f"sum_{value}": events[value].sum() for value in values},
         # Events of one key at one moment are one fact twice: the larger value, so that order is no matter.
         **{f"last_{value}": events[value].max() for value in latest},
@@ -113,7 +116,11 @@ def _running_totals(events: ir.Table, by: tuple[str, ...], values: list[str], la
     past = ibis.cumulative_window(group_by=list(by), order_by=AT)
     return moments.mutate(
         n=moments.n.sum().over(past),
-        **{f"sum_{value}": moments[f"sum_{value}"].sum().over(past) for value in values},
+        **{
+            name: moments[name].sum().over(past)
+            for value in values
+            for name in (f"known_{value}", f"sum_{value}")
+        },
     )
 
 

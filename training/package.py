@@ -115,7 +115,8 @@ def gate_table(evidence: Evidence) -> str:
 
 
 def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
+    plain = (" ".join(cell.split()).replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(plain)} |"
 
 
 def _cell(metrics: Mapping[str, float], name: str) -> str:

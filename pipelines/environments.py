@@ -1,0 +1,104 @@
+"""Development, staging and production as data: `infra/environments.yaml`, read strictly."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import yaml
+
+from contract.errors import ConfigError
+from contract.strict import convert, near_miss
+
+Clock = Literal["wall", "request"]
+CLOCKS: tuple[Clock, ...] = ("wall", "request")
+
+
+class Smoke(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much latency a deployed version may have."""
+
+    requests: int  # one row each, one after another
+    p99_ms: float
+
+
+class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One place where models run: its port, whose clock counts, and the alias that says what runs."""
+
+    port: int
+    clock: Clock
+    alias: str
+    smoke: Smoke
+
+
+class Environments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The three places there are."""
+
+    development: Environment
+    staging: Environment
+    production: Environment
+
+
+def read_environments(path: Path, variables: Mapping[str, str]) -> dict[str, Environment]:
+    """The environments by name, with `FLIGHTLINE_<NAME>_PORT` and `FLIGHTLINE_CLOCK` applied.
+
+    `FLIGHTLINE_CLOCK` replaces every environment's clock: a replay of the past needs it.
+
+    Raises:
+        ConfigError: the file cannot be read, a key is unknown, or a variable has no usable value.
+    """
+    declared = convert(_load(path), Environments, path.name)
+    clock = read_clock(variables)
+    found: dict[str, Environment] = {}
+    for name in declared.__struct_fields__:
+        environment: Environment = getattr(declared, name)
+        port = read_port(variables, port_variable(name), environment.port)
+        found[name] = msgspec.structs.replace(environment, port=port, clock=clock or environment.clock)
+    return found
+
+
+def port_variable(name: str) -> str:
+    """The environment variable that moves the port of `name`."""
+    return f"FLIGHTLINE_{name.upper()}_PORT"
+
+
+def read_port(variables: Mapping[str, str], name: str, default: int) -> int:
+    """The port in variable `name`, or `default`.
+
+    Raises:
+        ConfigError: it is not a port number.
+    """
+    text = variables.get(name, "") or str(default)
+    last = 65535
+    if not text.isdecimal() or not 0 < int(text) <= last:
+        raise ConfigError(f"{name} is '{text}'", f"a port from 1 to {last}", f"Correct or unset {name}")
+    return int(text)
+
+
+def read_clock(variables: Mapping[str, str]) -> Clock | None:
+    """The clock that `FLIGHTLINE_CLOCK` asks for, or None.
+
+    Raises:
+        ConfigError: it is neither `wall` nor `request`.
+    """
+    text = variables.get("FLIGHTLINE_CLOCK", "")
+    for clock in CLOCKS:
+        if text == clock:
+            return clock
+    if text:
+        hint = near_miss(text, list(CLOCKS))
+        raise ConfigError(f"FLIGHTLINE_CLOCK is '{text}'{hint}", "wall or request", "Correct or unset it")
+    return None
+
+
+def _load(path: Path) -> object:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read ({error.strerror})", "the declaration of the environments", "Restore it"
+        ) from None
+    except yaml.YAMLError as error:
+        detail = str(error).splitlines()[0]
+        raise ConfigError(
+            f"{path.name} is not YAML ({detail})", "a YAML document", f"Correct {path}"
+        ) from None

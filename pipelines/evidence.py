@@ -1,0 +1,31 @@
+"""What a bundle's gates found, as a person reads it in MLflow."""
+
+from pathlib import Path
+
+from contract.errors import BundleError, ConfigError
+from contract.strict import decode_json
+from training.gates.verdict import Evidence
+from training.package import gate_table
+
+DESCRIPTION_LIMIT = 5000  # characters; the width of MLflow's column
+
+
+def read_evidence(bundle: Path) -> Evidence:
+    """The verdicts and metrics in a verified bundle's `evidence.json`.
+
+    Raises:
+        BundleError: the file is not evidence.
+    """
+    try:
+        return decode_json((bundle / "evidence.json").read_bytes(), Evidence, "evidence.json")
+    except ConfigError as error:
+        raise BundleError(error.found, error.expected, "Run `dvc repro` again") from None
+
+
+def description(model_card: str, evidence: Evidence, digest: str) -> str:
+    """A version's description in Markdown: the gates as a table, then the model card."""
+    text = f"**Bundle** `{digest[:12]}`\n\n{gate_table(evidence)}\n\n{model_card.strip()}\n"
+    if len(text) <= DESCRIPTION_LIMIT:
+        return text
+    more = "\n\n… the whole card is `bundle/model_card.md` among the run's artifacts.\n"
+    return text[: DESCRIPTION_LIMIT - len(more)] + more

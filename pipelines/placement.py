@@ -1,0 +1,126 @@
+"""Putting one version of a model into one environment, with a way back: used by deploy and rollback alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from contract.errors import FlightlineError
+from pipelines.ledger import Action, Entry, Placed, append, live, read
+from pipelines.locks import exclusive
+from pipelines.processes import Say
+from pipelines.releases import Release
+from pipelines.services import converge, desire, ensure_service, recorded, running, stop_service
+from pipelines.settings import Settings
+from pipelines.smoke import Check, require_passed, run_smoke
+from serving.desired import DesiredModel, read_desired
+
+
+@dataclass(frozen=True)
+class Change:
+    """Who changes what, and why."""
+
+    environment: str
+    model: str
+    version: str
+    who: str
+    why: str
+    action: Action = "deploy"
+    evidence: str = ""  # hash of the signed evidence that allows it
+    at: datetime | None = None  # the moment to record; the replay of a past sets it
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A version that runs, and what was seen of it."""
+
+    environment: str
+    model: str
+    version: str
+    digest: str
+    generation: int
+    previous: Placed | None
+    changed: bool  # False: it ran already, and was checked again
+    checks: tuple[Check, ...]
+    url: str
+
+
+def place(change: Change, release: Release, settings: Settings, say: Say = print) -> Deployed:
+    """Serve `release`, smoke-test it, and write the ledger; on any failure serve what ran before.
+
+    Raises:
+        FlightlineError: the service does not start, refuses the release, or fails a smoke test.
+    """
+    environment, model = change.environment, change.model
+    lock = settings.var / "environments" / environment / ".lock"
+    with exclusive(lock, f"deployment to {environment}"):
+        entries = read(settings.ledger)
+        before = recorded(environment, entries, settings)
+        digest = release.bundle.digest
+        wanted = {
+            **before,
+            model: DesiredModel(version=change.version, release=str(release.path), digest=digest),
+        }
+        _align(environment, before, settings)
+        ran = running(environment, settings) is not None
+        service = ensure_service(environment, settings, say)
+        try:
+            generation = converge(environment, wanted, settings)
+            limits = settings.environment(environment).smoke
+            checks = run_smoke(service.url, release.bundle, change.version, limits)
+            for check in checks:
+                say(f"{environment}: {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.seen}")
+            require_passed(checks, f"version {change.version} of {model} in {environment}")
+            previous = live(entries, environment, model)
+            placed = Placed(version=change.version, digest=digest)
+            if previous != placed or change.action != "deploy":
+                append(settings.ledger, _entry(change, previous, placed))
+        except BaseException:  # Ctrl-C too: what ran before runs again
+            _restore(environment, settings, say, keep_running=ran)
+            raise
+    say(f"{environment}: {model} version {change.version} is live at {service.url}")
+    return Deployed(
+        environment=environment,
+        model=model,
+        version=change.version,
+        digest=digest,
+        generation=generation,
+        previous=previous,
+        changed=previous != placed,
+        checks=checks,
+        url=service.url,
+    )
+
+
+def _align(environment: str, before: Mapping[str, DesiredModel], settings: Settings) -> None:
+    """Undo what a deployment that was killed left desired: a service must not start with it."""
+    desired = read_desired(settings.state(environment))
+    if (desired.models if desired else {}) != dict(before) and running(environment, settings) is None:
+        desire(environment, before, settings)
+
+
+def _restore(environment: str, settings: Settings, say: Say, *, keep_running: bool) -> None:
+    """Serve what the ledger says, which may already be the new version; stop what was started for this."""
+    before = recorded(environment, read(settings.ledger), settings)
+    if not keep_running:
+        stop_service(environment, settings)
+    if running(environment, settings) is None:
+        desire(environment, before, settings)
+        return
+    try:
+        converge(environment, before, settings)
+    except FlightlineError as error:
+        say(f"{environment}: what ran before is desired again, but not confirmed ({error.found})")
+
+
+def _entry(change: Change, previous: Placed | None, placed: Placed) -> Entry:
+    return Entry(
+        at=change.at or datetime.now(UTC),
+        environment=change.environment,
+        model=change.model,
+        action=change.action,
+        before=previous,
+        after=placed,
+        who=change.who,
+        why=change.why,
+        evidence=change.evidence,
+    )

@@ -1,0 +1,200 @@
+"""MLflow's tracking and registry as the few operations that Flightline needs, with sentences for errors.
+
+The client is imported when a connection is opened: it takes seconds, and a server that is down is found
+out before.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contract.errors import FlightlineError
+from pipelines.settings import Settings
+from pipelines.tracking_server import require_up
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHALLENGER, STAGING, CHAMPION = "challenger", "staging", "champion"
+DIGEST = "digest"  # tag of runs and versions: the bundle's digest
+STAGING_EVIDENCE = "staging.evidence"  # tag of a version: the signed envelope
+REFUSED = "promotion.refused"  # tag of a version: why it was not promoted
+BUNDLE, ATTESTATIONS = "bundle", "attestations"  # folders of a run's artifacts, and of a release
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version of a model."""
+
+    model: str
+    version: str
+    digest: str
+    run_id: str
+    tags: Mapping[str, str]
+    aliases: tuple[str, ...]
+
+
+class Registry:
+    """An open connection. Every operation raises FlightlineError instead of MLflow's own errors."""
+
+    def __init__(self, client: "MlflowClient", address: str) -> None:
+        """Wrap a `client` that talks to the server at `address`."""
+        self.client = client
+        self._address = address
+
+    @contextmanager
+    def explained(self, doing: str) -> Iterator[None]:
+        """Turn what MLflow raises inside the block into one sentence about `doing`."""
+        from mlflow.exceptions import MlflowException
+        from requests.exceptions import RequestException
+
+        try:
+            yield
+        except (MlflowException, RequestException, OSError) as error:
+            detail = " ".join(str(error).split())[:200]
+            raise FlightlineError(
+                f"{doing} failed: {detail}", f"MLflow at {self._address} to do it", "Run this again"
+            ) from error
+
+    def models(self) -> list[str]:
+        """The names of all registered models."""
+        with self.explained("listing the registered models"):
+            return sorted(model.name for model in self.client.search_registered_models(max_results=1000))
+
+    def versions(self, model: str) -> list[Version]:
+        """All versions of `model`, newest first, without their aliases."""
+        with self.explained(f"listing the versions of {model}"):
+            found = self.client.search_model_versions(f"name = '{model}'", max_results=10_000)
+        return sorted((_version(item) for item in found), key=lambda item: -int(item.version))
+
+    def by_digest(self, model: str, digest: str) -> Version | None:
+        """The version that holds the bundle `digest`, or None."""
+        with self.explained(f"looking for the bundle {digest[:12]}"):
+            found = self.client.search_model_versions(f"name = '{model}' and tags.{DIGEST} = '{digest}'")
+        return self.by_number(model, found[0].version) if found else None
+
+    def by_number(self, model: str, version: str) -> Version:
+        """Version `version` of `model`.
+
+        Raises:
+            FlightlineError: there is none.
+        """
+        known = [item.version for item in self.versions(model)]
+        if version not in known:
+            raise FlightlineError(
+                f"{model} has no version {version}",
+                f"one of {', '.join(known)}" if known else "a registered version",
+                "Name one of them" if known else f"Run `python -m pipelines.register {model}` first",
+            )
+        with self.explained(f"reading version {version} of {model}"):
+            return _version(self.client.get_model_version(model, version))
+
+    def aliases(self, model: str) -> dict[str, str]:
+        """Alias to version; empty for a model that is not registered."""
+        if model not in self.models():
+            return {}
+        with self.explained(f"reading the aliases of {model}"):
+            aliases = self.client.get_registered_model(model).aliases
+        return {str(name): str(version) for name, version in aliases.items()}
+
+    def by_alias(self, model: str, alias: str) -> Version:
+        """The version of `model` that holds `alias`.
+
+        Raises:
+            FlightlineError: none does.
+        """
+        version = self.aliases(model).get(alias)
+        if version is None:
+            raise FlightlineError(
+                f"no version of {model} has the alias '{alias}'", "one that has", _how_to_get(alias, model)
+            )
+        return self.by_number(model, version)
+
+    def set_alias(self, model: str, alias: str, version: str | None) -> None:
+        """Move `alias` to `version`, or take it away (None)."""
+        with self.explained(f"moving the alias '{alias}' of {model}"):
+            if version is None:
+                self.client.delete_registered_model_alias(model, alias)
+            else:
+                self.client.set_registered_model_alias(model, alias, version)
+
+    def tag(self, version: Version, key: str, value: str) -> None:
+        """Write a tag on a version, where a person sees it."""
+        with self.explained(f"writing tag {key} of {version.model} version {version.version}"):
+            self.client.set_model_version_tag(version.model, version.version, key, value)
+
+    def untag(self, version: Version, key: str) -> None:
+        """Take a tag away, if it is there."""
+        if key in version.tags:
+            with self.explained(f"removing tag {key} of {version.model} version {version.version}"):
+                self.client.delete_model_version_tag(version.model, version.version, key)
+
+    def create(self, model: str, run_id: str, description: str, tags: Mapping[str, str]) -> Version:
+        """Register the bundle of a run as a new version, complete in one step."""
+        from mlflow.exceptions import RestException
+
+        with self.explained(f"registering {model}"):
+            try:
+                self.client.create_registered_model(model)
+            except RestException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            source = f"{self.client.get_run(run_id).info.artifact_uri}/{BUNDLE}"
+            made = self.client.create_model_version(
+                model, source, run_id=run_id, tags=dict(tags), description=description, await_creation_for=0
+            )
+        return _version(made)
+
+    def upload(self, run_id: str, folder: Path, name: str) -> None:
+        """Store the files of `folder` as the run's artifact folder `name`."""
+        with self.explained(f"storing {name}"):
+            self.client.log_artifacts(run_id, str(folder), name)
+
+    def download(self, run_id: str, name: str, into: Path) -> Path:
+        """Fetch the artifact folder `name` of a run to `into/name`."""
+        with self.explained(f"fetching {name} of run {run_id}"):
+            return Path(self.client.download_artifacts(run_id, name, str(into)))
+
+
+def connect(settings: Settings) -> Registry:
+    """A connection to MLflow.
+
+    Raises:
+        FlightlineError: it does not answer; found out within seconds.
+    """
+    require_up(settings)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # The client's own defaults retry for minutes. Uploads go file by file, so ten seconds is plenty.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # `--json` is ours alone
+    from mlflow import MlflowClient
+
+    return Registry(
+        MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri),
+        settings.tracking_uri,
+    )
+
+
+def _version(found: Any) -> Version:
+    return Version(
+        model=found.name,
+        version=str(found.version),
+        digest=found.tags.get(DIGEST, ""),
+        run_id=found.run_id or "",
+        tags=dict(found.tags),
+        aliases=tuple(found.aliases),
+    )
+
+
+def _how_to_get(alias: str, model: str) -> str:
+    steps = {
+        CHALLENGER: f"Run `python -m pipelines.register {model}`",
+        STAGING: f"Run `python -m pipelines.deploy staging {model}`",
+        CHAMPION: f"Run `python -m pipelines.promote {model}`",
+    }
+    return steps.get(alias, "Set it in MLflow")

@@ -1,0 +1,140 @@
+"""Releases on this machine: fetched from the registry, verified, and kept by digest for a rollback."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract.attestation import Trust, verify
+from contract.bundle import Bundle, open_bundle
+from contract.errors import BundleError
+from contract.statements import ManifestStatement, Provenance, Qualification, StagingEvidence
+from pipelines.files import replace, scratch
+from pipelines.keys import read_trust
+from pipelines.locks import exclusive
+from pipelines.registry import ATTESTATIONS, BUNDLE, STAGING_EVIDENCE, Registry, Version
+from pipelines.settings import Settings
+
+
+@dataclass(frozen=True)
+class Release:
+    """A verified release directory: `bundle/` and `attestations/`."""
+
+    path: Path
+    bundle: Bundle
+    qualification: Qualification
+    provenance: Provenance
+
+
+def fetch(registry: Registry, version: Version, settings: Settings) -> Release:
+    """The verified release of a registered version, downloaded unless it is already here.
+
+    A copy on disk that was changed is refused rather than replaced: somebody should know.
+
+    Raises:
+        BundleError: the bundle or an attestation is not what was signed for this version.
+    """
+    if not version.digest or not version.run_id:
+        raise BundleError(
+            f"version {version.version} of {version.model} names no bundle digest or run",
+            "a version made by `python -m pipelines.register`",
+            "Register the bundle that way",
+        )
+    target = settings.releases / version.digest
+    with (
+        exclusive(settings.releases / ".lock", "fetching of a release"),
+        scratch(settings.releases) as folder,
+    ):
+        attestations = registry.download(version.run_id, ATTESTATIONS, folder)
+        if target.exists():
+            open_release(target, version.model, version.digest, settings)
+            # A version that was qualified again has new attestations.
+            for path in sorted(attestations.iterdir()):
+                replace(target / ATTESTATIONS / path.name, path.read_bytes())
+            return open_release(target, version.model, version.digest, settings, version.run_id)
+        registry.download(version.run_id, BUNDLE, folder)
+        open_release(folder, version.model, version.digest, settings, version.run_id)
+        folder.chmod(0o755)
+        folder.rename(target)
+    return open_release(target, version.model, version.digest, settings, version.run_id)
+
+
+def open_release(path: Path, model: str, digest: str, settings: Settings, run_id: str = "") -> Release:
+    """The release directory `path`, once its bytes and the trainer's three statements agree.
+
+    Raises:
+        BundleError: they do not, or a key is not trusted.
+    """
+    trust = read_trust(settings.trust)
+    bundle = open_bundle(path / BUNDLE, digest)
+    manifest = verify(_read(path, "manifest"), ManifestStatement, "manifest", "trainer", trust)
+    qualification = verify(_read(path, "qualification"), Qualification, "qualification", "trainer", trust)
+    provenance = verify(_read(path, "provenance"), Provenance, "provenance", "trainer", trust)
+    for kind, statement in (
+        ("manifest", manifest),
+        ("qualification", qualification),
+        ("provenance", provenance),
+    ):
+        if (statement.model, statement.digest) != (model, digest):
+            raise _foreign(kind, f"{statement.model} {statement.digest[:12]}", f"{model} {digest[:12]}")
+    if bundle.model != model:
+        raise _foreign("bundle's contract", bundle.model, model)
+    if run_id and provenance.run_id != run_id:
+        raise _foreign("provenance", f"run {provenance.run_id}", f"run {run_id}")
+    if qualification.outcome != "accepted":
+        raise BundleError(
+            f"the qualification of {model} {digest[:12]} is '{qualification.outcome}'",
+            "'accepted'",
+            "Qualify and register it again",
+        )
+    return Release(path=path, bundle=bundle, qualification=qualification, provenance=provenance)
+
+
+def require_staged(version: Version, trust: Trust) -> str:
+    """The hash of staging's signed evidence, found to speak of exactly this version, bundle and run.
+
+    Raises:
+        BundleError: there is none, it is another version's, a check failed, or its key is not trusted.
+    """
+    remedy = f"Run `python -m pipelines.deploy staging {version.model} --version {version.version}`"
+    envelope = version.tags.get(STAGING_EVIDENCE, "")
+    if not envelope:
+        raise BundleError(
+            f"version {version.version} of {version.model} did not pass staging",
+            "signed evidence of it",
+            remedy,
+        )
+    evidence = verify(envelope.encode(), StagingEvidence, "staging", "staging", trust)
+    found = (evidence.model, evidence.version, evidence.digest, evidence.run_id)
+    expected = (version.model, version.version, version.digest, version.run_id)
+    if found != expected:
+        raise BundleError(
+            f"the staging evidence on version {version.version} of {version.model} is about "
+            f"{evidence.model} version {evidence.version} ({evidence.digest[:12]})",
+            f"evidence about {version.model} version {version.version} ({version.digest[:12]})",
+            remedy,
+        )
+    failed = [name for name, passed, _ in evidence.checks if not passed]
+    if failed or not evidence.checks:
+        seen = f"{', '.join(failed)} failed" if failed else "nothing was checked"
+        raise BundleError(
+            f"staging's evidence says that {seen}",
+            "every check passed",
+            remedy,
+        )
+    return hashlib.sha256(envelope.encode()).hexdigest()
+
+
+def _read(release: Path, kind: str) -> bytes:
+    path = release / ATTESTATIONS / f"{kind}.json"
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"{path} cannot be read ({error.strerror})",
+            f"the {kind} attestation",
+            "Register the bundle again",
+        ) from None
+
+
+def _foreign(what: str, found: str, expected: str) -> BundleError:
+    return BundleError(f"the {what} is about {found}", expected, "Register the bundle again")

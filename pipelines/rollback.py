@@ -1,0 +1,82 @@
+"""Serve the version that production served before: `python -m pipelines.rollback MODEL`.
+
+It needs nothing but this machine: the ledger, the kept releases and the service. MLflow may be down.
+"""
+
+import argparse
+from datetime import datetime
+
+from contract.errors import FlightlineError
+from pipelines.aliases import move
+from pipelines.cli import OK, command
+from pipelines.ledger import live, neighbours, read
+from pipelines.placement import Change, Deployed, place
+from pipelines.processes import Say
+from pipelines.registry import CHAMPION
+from pipelines.releases import open_release
+from pipelines.settings import Settings
+
+PRODUCTION = "production"
+
+
+def rollback(
+    model: str,
+    settings: Settings,
+    *,
+    forward: bool = False,
+    actor: str = "",
+    why: str = "",
+    at: datetime | None = None,
+    say: Say = print,
+) -> Deployed:
+    """Go one version back in production, or with `forward` undo the last rollback.
+
+    Raises:
+        FlightlineError: there is no such version, or it does not verify or pass; production is unchanged.
+    """
+    entries = read(settings.ledger)
+    back, ahead = neighbours(entries, PRODUCTION, model)
+    target = ahead if forward else back
+    current = live(entries, PRODUCTION, model)
+    if target is None:
+        raise FlightlineError(
+            f"no version of {model} {'was rolled back from' if forward else 'ran in production before'}",
+            "one to go " + ("forward to" if forward else "back to"),
+            "See `python -m pipelines.ledger`",
+        )
+    release = open_release(settings.releases / target.digest, model, target.digest, settings)
+    word = "forward" if forward else "rollback"
+    origin = f" from version {current.version}" if current else ""
+    change = Change(
+        environment=PRODUCTION,
+        model=model,
+        version=target.version,
+        who=actor or settings.actor,
+        why=why or f"{word}{origin} to version {target.version}",
+        action="forward" if forward else "rollback",
+        at=at,
+    )
+    deployed = place(change, release, settings, say)
+    move(settings, model, CHAMPION, target.version, say)
+    return deployed
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Roll one model back, or forward again."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m pipelines.rollback flights --actor ada",
+    )
+    parser.add_argument("model")
+    parser.add_argument("--forward", action="store_true", help="undo the last rollback")
+    parser.add_argument("--actor", default="", help="who decides (default: FLIGHTLINE_ACTOR)")
+    parser.add_argument("--why", default="", help="the reason, for the ledger")
+    options = parser.parse_args(argv)
+    settings = Settings.from_environment()
+    rollback(options.model, settings, forward=options.forward, actor=options.actor, why=options.why)
+    return OK
+
+
+if __name__ == "__main__":
+    command(main)

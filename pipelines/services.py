@@ -1,0 +1,157 @@
+"""The serving process of an environment, and getting it to serve what is desired."""
+
+import threading
+import time
+from collections.abc import Mapping
+
+import httpx
+
+from contract.errors import FlightlineError
+from pipelines.environments import port_variable
+from pipelines.keys import ensure_keys
+from pipelines.ledger import Entry, live, models
+from pipelines.processes import Program, Running, Say, alive, find, start_all, stop
+from pipelines.settings import Settings
+from serving.desired import Ack, Desired, DesiredModel, read_acks, read_desired, write_desired
+
+ACK_S = 60.0
+READY = 200
+
+
+def program(environment: str, settings: Settings) -> Program:
+    """How the service of `environment` is started."""
+    declared = settings.environment(environment)
+    return Program(
+        name=environment,
+        command=(str(settings.serving_python), "-m", "serving", "--port", str(declared.port)),
+        cwd=settings.checkout,
+        env={
+            "FLIGHTLINE_STATE": str(settings.state(environment)),
+            "FLIGHTLINE_TRUST": str(settings.trust),
+            "FLIGHTLINE_PREDICTIONS": str(settings.predictions(environment)),
+            "FLIGHTLINE_CLOCK": declared.clock,
+            "BENTOML_DO_NOT_TRACK": "true",
+            "DO_NOT_TRACK": "true",
+        },
+        port=declared.port,
+        port_variable=port_variable(environment),
+        ready_path="/livez",  # not /readyz: a service that refuses its model is up, and says so in its ack
+        setup=f"with clock {declared.clock}",
+    )
+
+
+def prepare(environment: str, settings: Settings) -> None:
+    """Give a service what it reads before it is ready: trusted keys and a desired state."""
+    ensure_keys(settings.keys)
+    state = settings.state(environment)
+    if read_desired(state) is None:
+        write_desired(state, Desired(generation=1, default="", models={}))
+
+
+def ensure_service(environment: str, settings: Settings, say: Say = print) -> Running:
+    """Start the service of `environment` unless it runs.
+
+    Raises:
+        FlightlineError: its port is taken, or it did not start.
+    """
+    prepare(environment, settings)
+    return start_all([program(environment, settings)], settings.processes, settings.logs, say)[0]
+
+
+def stop_service(environment: str, settings: Settings) -> bool:
+    """Stop the service of `environment` if it runs; requests in hand are finished."""
+    return stop(settings.processes, environment)
+
+
+def running(environment: str, settings: Settings) -> Running | None:
+    """The service of `environment`, if it runs."""
+    return find(settings.processes, environment)
+
+
+def recorded(environment: str, entries: list[Entry], settings: Settings) -> dict[str, DesiredModel]:
+    """What the ledger says `environment` runs: the truth after a deployment that was cut off."""
+    found: dict[str, DesiredModel] = {}
+    for model in models(entries, environment):
+        placed = live(entries, environment, model)
+        if placed is not None:
+            release = settings.releases / placed.digest
+            found[model] = DesiredModel(version=placed.version, release=str(release), digest=placed.digest)
+    return found
+
+
+def desire(environment: str, wanted: Mapping[str, DesiredModel], settings: Settings) -> int:
+    """Write the next generation of the desired state and return its number."""
+    state = settings.state(environment)
+    before = read_desired(state)
+    kept = before.default if before else ""
+    default = kept if kept in wanted else next(iter(sorted(wanted)), "")
+    generation = (before.generation if before else 0) + 1
+    write_desired(state, Desired(generation=generation, default=default, models=dict(wanted)))
+    return generation
+
+
+def converge(
+    environment: str, wanted: Mapping[str, DesiredModel], settings: Settings, wait_s: float = ACK_S
+) -> int:
+    """Have every worker of the running service serve `wanted`; the generation it took.
+
+    Raises:
+        FlightlineError: a worker refused a model, with its sentence, or did not answer in time.
+    """
+    generation = desire(environment, wanted, settings)
+    deadline = time.monotonic() + wait_s
+    while time.monotonic() < deadline:
+        acks = _acks(environment, settings)
+        if acks and all(ack.generation >= generation for ack in acks):
+            for ack in acks:
+                for model, sentence in sorted(ack.refused.items()):
+                    raise FlightlineError(
+                        f"{environment} refused {model}: {sentence.rstrip('.')}",
+                        "a release it can serve",
+                        "What ran before keeps running",
+                    )
+            _await_ready(environment, settings, deadline)
+            return generation
+        if running(environment, settings) is None:
+            break
+        threading.Event().wait(0.05)
+    raise FlightlineError(
+        f"{environment} did not acknowledge generation {generation} within {wait_s:.0f} s",
+        "every worker to",
+        f"Read {settings.logs / environment}.log",
+    )
+
+
+def ready(environment: str, settings: Settings) -> bool:
+    """Whether the service says that it can answer."""
+    try:
+        return httpx.get(f"{settings.service_url(environment)}/readyz", timeout=5.0).status_code == READY
+    except httpx.TransportError:
+        return False
+
+
+def intact(wanted: Mapping[str, DesiredModel], environment: str, settings: Settings) -> bool:
+    """Whether the desired state on disk and the workers' answers are `wanted`."""
+    desired = read_desired(settings.state(environment))
+    acks = _acks(environment, settings)
+    return (
+        desired is not None
+        and desired.models == dict(wanted)
+        and bool(acks)
+        and all(ack.served == {name: model.digest for name, model in wanted.items()} for ack in acks)
+    )
+
+
+def _acks(environment: str, settings: Settings) -> list[Ack]:
+    """What the living workers have come to; a killed one leaves its file behind."""
+    acks = read_acks(settings.state(environment))
+    return [ack for worker, ack in acks.items() if worker.isdigit() and alive(int(worker))]
+
+
+def _await_ready(environment: str, settings: Settings, deadline: float) -> None:
+    while not ready(environment, settings):
+        if time.monotonic() > deadline:
+            raise FlightlineError(
+                f"{environment} loaded its models but is not ready", "200 from /readyz", "Read its log"
+            )
+        threading.Event().wait(0.05)

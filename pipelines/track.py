@@ -1,0 +1,234 @@
+"""Write a finished run to MLflow from its artifacts: `python -m pipelines.track MODEL`.
+
+Idempotent by the bundle's digest: tracking a bundle again completes its run rather than adding one. Runs
+whose gates failed are tracked too, since what did not work is worth knowing.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from contract.bundle import Bundle, open_bundle
+from contract.errors import FlightlineError
+from contract.strict import decode_json
+from pipelines.cli import OK, command
+from pipelines.evidence import read_evidence
+from pipelines.locks import exclusive
+from pipelines.processes import Say
+from pipelines.registry import BUNDLE, DIGEST, Registry, connect
+from pipelines.settings import Settings
+from pipelines.tracking_server import experiment_link
+
+COMPLETE = "tracked"  # tag: set last, so that a run without it is known to be unfinished
+PICTURES = {".png", ".svg", ".html", ".json", ".md"}
+LINEAGE = ("params.yaml", "policy.yaml", "dvc.lock")  # what a rebuild needs beside the commit
+BATCH = 900  # MLflow takes at most 1,000 metrics at once
+PARAM_LIMIT = 6000  # characters
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """A run in MLflow."""
+
+    run_id: str
+    experiment_id: str
+    digest: str
+    created: bool  # False: the bundle had been tracked before
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Which state of the repository built something."""
+
+    commit: str
+    dirty: bool
+    dvc_lock: str  # sha256, empty where there is no dvc.lock
+
+
+def track(model: str, settings: Settings, artifacts: Path, say: Say = print) -> Tracked:
+    """Write the run whose outputs are in `artifacts/MODEL` to MLflow.
+
+    Raises:
+        FlightlineError: an output is missing, the bundle is not whole, or MLflow does not answer.
+    """
+    folder = artifacts / model
+    bundle = require_bundle(model, artifacts)
+    registry = connect(settings)
+    with exclusive(settings.var / "track.lock", "tracking of a run"):
+        experiment = _experiment(registry, model)
+        run = _find(registry, experiment, bundle.digest)
+        if run is not None and run.data.tags.get(COMPLETE) == "yes":
+            say(f"{model}: bundle {bundle.digest[:12]} is already tracked as run {run.info.run_id}")
+            return Tracked(run.info.run_id, experiment, bundle.digest, created=False)
+        with registry.explained(f"tracking {model}"):
+            if run is None:
+                name = f"{model} as of {bundle.environment.as_of[:10]}"
+                tags = {DIGEST: bundle.digest}
+                run = registry.client.create_run(experiment, tags=tags, run_name=name)
+            _write(registry, run, folder, bundle, lineage(artifacts.absolute().parent))
+    say(f"{model}: tracked as run {run.info.run_id}, {experiment_link(settings, experiment)}")
+    return Tracked(run.info.run_id, experiment, bundle.digest, created=True)
+
+
+def require_bundle(model: str, artifacts: Path) -> Bundle:
+    """The verified bundle that the package stage left in `artifacts/MODEL`.
+
+    Raises:
+        FlightlineError: there is none, or it is another model's.
+    """
+    path = artifacts / model / BUNDLE
+    if not path.is_dir():
+        raise FlightlineError(
+            f"{path} does not exist", f"the bundle of a built model '{model}'", "Run `dvc repro` first"
+        )
+    bundle = open_bundle(path)
+    if bundle.model != model:
+        raise FlightlineError(
+            f"{path} holds a bundle of '{bundle.model}'", f"one of '{model}'", "Build it again"
+        )
+    return bundle
+
+
+def lineage(checkout: Path) -> Lineage:
+    """The commit of `checkout`, whether it has uncommitted changes, and the hash of its `dvc.lock`."""
+    lock = checkout / "dvc.lock"
+    return Lineage(
+        commit=_git(checkout, "rev-parse", "HEAD"),
+        dirty=bool(_git(checkout, "status", "--porcelain", "--untracked-files=no")),
+        dvc_lock=hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else "",
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Track one model's run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m pipelines.track flights",
+    )
+    parser.add_argument("model")
+    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="holds MODEL/bundle")
+    parser.add_argument("--json", action="store_true", help="for a program to read")
+    options = parser.parse_args(argv)
+    quiet: Say = lambda _: None  # noqa: E731 - a name for saying nothing
+    settings = Settings.from_environment()
+    tracked = track(options.model, settings, options.artifacts, quiet if options.json else print)
+    if options.json:
+        print(json.dumps(asdict(tracked)))
+    return OK
+
+
+def _experiment(registry: Registry, model: str) -> str:
+    with registry.explained(f"opening the experiment of {model}"):
+        found = registry.client.get_experiment_by_name(model)
+        return str(found.experiment_id if found else registry.client.create_experiment(model))
+
+
+def _find(registry: Registry, experiment: str, digest: str) -> Any:
+    with registry.explained("looking for an earlier run"):
+        runs = registry.client.search_runs([experiment], f"tags.{DIGEST} = '{digest}'", max_results=1)
+    return runs[0] if runs else None
+
+
+def _write(registry: Registry, run: Any, folder: Path, bundle: Bundle, source: Lineage) -> None:
+    from mlflow.entities import Metric, Param, RunTag
+
+    client, run_id = registry.client, run.info.run_id
+    began = run.info.start_time  # one timestamp: the same point written twice is one point
+    metrics = [
+        *(Metric(name, value, began, 0) for name, value in _numbers(folder / "metrics.json")),
+        *(Metric(name, value, began, step) for name, step, value in _curve(folder / "curve.json")),
+    ]
+    for start in range(0, len(metrics), BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+    params = {**_params(folder.absolute().parents[1], bundle.model), "seed": str(bundle.environment.seed)}
+    client.log_batch(
+        run_id, params=[Param(name, value[:PARAM_LIMIT]) for name, value in params.items()][:100]
+    )
+    verdicts = read_evidence(bundle.path).verdicts
+    environment = bundle.environment
+    tags = {
+        "git.commit": source.commit,
+        "git.dirty": str(source.dirty).lower(),
+        "dvc_lock": source.dvc_lock,
+        "data": environment.data,
+        "held_out": environment.held_out,
+        "as_of": environment.as_of,
+        "contract": bundle.contract.fingerprint,
+        "gates": "fail" if any(item.verdict == "fail" for item in verdicts) else "pass",
+        **{f"gate.{item.code}": item.verdict for item in verdicts},
+        "mlflow.note.content": (bundle.path / "model_card.md").read_text(encoding="utf-8"),
+    }
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    registry.upload(run_id, bundle.path, BUNDLE)
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in PICTURES:
+            client.log_artifact(run_id, str(path), "report")
+    for path in (folder.absolute().parents[1] / name for name in LINEAGE):
+        if path.is_file():
+            client.log_artifact(run_id, str(path), "lineage")
+    client.set_terminated(run_id, "FINISHED")
+    client.set_tag(run_id, COMPLETE, "yes")
+
+
+def _numbers(path: Path) -> Iterator[tuple[str, float]]:
+    for name, value in _json(path, dict[str, float | None]).items():
+        if value is not None and math.isfinite(value):  # MLflow shows infinity as 1.8e308
+            yield name, value
+
+
+def _curve(path: Path) -> Iterator[tuple[str, int, float]]:
+    curve = _json(path, dict[str, Any])
+    for part in ("train", "validation"):
+        for step, value in enumerate(curve.get(part, [])):
+            if value is not None and math.isfinite(value):
+                yield f"{part}.{curve.get('metric', 'loss')}", step, float(value)
+
+
+def _json(path: Path, into: type[Any]) -> Any:
+    try:
+        return decode_json(path.read_bytes(), into, path.name)
+    except OSError as error:
+        raise FlightlineError(
+            f"{path} cannot be read ({error.strerror})", "an output of evaluation", "Run `dvc repro` first"
+        ) from None
+
+
+def _params(checkout: Path, model: str) -> dict[str, str]:
+    path = checkout / "params.yaml"
+    if not path.is_file():
+        return {}
+    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    section = loaded.get(model, {}) if isinstance(loaded, dict) else {}
+    return dict(_flat(section, ""))
+
+
+def _flat(value: object, prefix: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flat(item, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, str(value)
+
+
+def _git(checkout: Path, *arguments: str) -> str:
+    """What git says, or nothing outside a repository: an exported tree may be trained as well."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=False, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+if __name__ == "__main__":
+    command(main)

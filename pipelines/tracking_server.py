@@ -1,0 +1,109 @@
+"""The MLflow server of this machine: SQLite, artifacts through its proxy, one worker, on loopback."""
+
+import sys
+
+import httpx
+
+from contract.errors import FlightlineError
+from pipelines.processes import Program, Say, find, start_all
+from pipelines.processes import stop as stop_process
+from pipelines.settings import MLFLOW_PORT_VARIABLE, Settings
+
+NAME = "mlflow"
+HTTP_OK = 200
+PROBE_S = 3.0  # a server that is up answers in milliseconds; commands must say within 5 s that it is down
+
+
+def program(settings: Settings) -> Program:
+    """How the server is started.
+
+    `mlflow server` imports everything twice, in its own process and in the worker's, before it answers
+    (8 s where this takes 4); so its application is run directly, with the variables that command would pass.
+    """
+    artifacts = settings.var / "mlartifacts"
+    return Program(
+        name=NAME,
+        command=(
+            *(sys.executable, "-m", "uvicorn", "mlflow.server.fastapi_app:app"),
+            *("--host", "127.0.0.1", "--port", str(settings.mlflow_port), "--no-access-log"),
+        ),
+        cwd=settings.var,
+        env={
+            "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{settings.var / 'mlflow.db'}",
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(artifacts),
+            "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # twelve processes that nothing here uses
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DO_NOT_TRACK": "true",
+        },
+        port=settings.mlflow_port,
+        port_variable=MLFLOW_PORT_VARIABLE,
+        # Not /health, which answers before there is a database: this makes it, and one caller does so once.
+        ready_path="/api/2.0/mlflow/registered-models/search",
+    )
+
+
+def ensure(settings: Settings, say: Say = print) -> str:
+    """Start the server unless it runs, or check the one that `MLFLOW_TRACKING_URI` names; its address.
+
+    Raises:
+        FlightlineError: its port is taken, it did not start, or the named server does not answer.
+    """
+    if settings.owns_tracking:
+        settings.var.mkdir(parents=True, exist_ok=True)
+        start_all([program(settings)], settings.processes, settings.logs, say)
+    else:
+        require_up(settings)
+    return settings.tracking_uri
+
+
+def stop(settings: Settings) -> bool:
+    """Stop the server if it is ours and runs."""
+    return settings.owns_tracking and stop_process(settings.processes, NAME)
+
+
+def is_up(settings: Settings) -> bool:
+    """Whether our MLflow answers now; another checkout's on the same port does not count."""
+    return _is_ours(settings) and _answers(settings)
+
+
+def require_up(settings: Settings) -> None:
+    """Find out in seconds what MLflow's own client finds out in minutes.
+
+    Raises:
+        FlightlineError: MLflow does not answer, or the one that does was not started from here.
+    """
+    if not _answers(settings):
+        remedy = "Start it with `make up`" if settings.owns_tracking else "Correct MLFLOW_TRACKING_URI"
+        raise FlightlineError(
+            f"MLflow does not answer at {settings.tracking_uri}", "a running server", remedy
+        )
+    if not _is_ours(settings):
+        raise FlightlineError(
+            f"what answers at {settings.tracking_uri} was not started from here",
+            f"the MLflow of {settings.var}",
+            f"Choose another {MLFLOW_PORT_VARIABLE}, or set MLFLOW_TRACKING_URI to mean that one",
+        )
+
+
+def _is_ours(settings: Settings) -> bool:
+    return not settings.owns_tracking or find(settings.processes, NAME) is not None
+
+
+def _answers(settings: Settings) -> bool:
+    try:
+        answer = httpx.get(f"{settings.tracking_uri}/health", timeout=PROBE_S)
+    except httpx.TransportError:
+        return False
+    return answer.status_code == HTTP_OK
+
+
+def experiment_link(settings: Settings, experiment_id: str) -> str:
+    """The page of an experiment's runs; MLflow opens in another mode without the query."""
+    return f"{settings.tracking_uri}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+
+
+def version_link(settings: Settings, model: str, version: str) -> str:
+    """The page of a model's version, where a person moves the alias."""
+    return f"{settings.tracking_uri}/#/models/{model}/versions/{version}"

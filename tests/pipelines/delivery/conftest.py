@@ -1,0 +1,152 @@
+"""A place of its own for every delivery test: settings with free ports, and toy models as if just trained."""
+
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from contract.bundle import Bundle, open_bundle, seal
+from contract.statements import Qualification
+from contract.strict import encode_json
+from pipelines import ledger
+from pipelines.deploy import deploy_staging
+from pipelines.local import down, up
+from pipelines.promote import promote
+from pipelines.register import Registered, register
+from pipelines.registry import Registry, connect
+from pipelines.settings import Settings
+from tests.conftest import make_release
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in sockets]
+    finally:
+        for probe in sockets:
+            probe.close()
+
+
+def settings_in(var: Path, **more: str) -> Settings:
+    """Settings that keep everything in `var` and listen on free ports."""
+    mlflow, staging, production = free_ports(3)
+    return Settings.from_environment(
+        {
+            "FLIGHTLINE_VAR": str(var),
+            "FLIGHTLINE_MLFLOW_PORT": str(mlflow),
+            "FLIGHTLINE_STAGING_PORT": str(staging),
+            "FLIGHTLINE_PRODUCTION_PORT": str(production),
+            "FLIGHTLINE_ACTOR": "tester",
+            **more,
+        }
+    )
+
+
+def trained(artifacts: Path, *, model: str = "toy", seed: int = 0, verdict: str = "pass") -> Bundle:
+    """The outputs of a finished training run in `artifacts/MODEL`; another `seed` is another model."""
+    folder = artifacts / model
+    made = make_release(folder, model=model, seed=seed)
+    gates = [
+        {
+            "code": "G03",
+            "title": "quality",
+            "verdict": verdict,
+            "value": "0.71",
+            "threshold": "0.7",
+            "reason": "x",
+        }
+    ]
+    (made.bundle / "evidence.json").write_text(json.dumps({"verdicts": gates}))
+    seal(made.bundle, made.contract)
+    (folder / "metrics.json").write_text(json.dumps({"roc_auc": 0.71 + seed / 100, "log_loss": 0.4}))
+    curve = {"metric": "log_loss", "train": [0.6, 0.5, 0.4], "validation": [0.61, 0.52, 0.45]}
+    (folder / "curve.json").write_text(json.dumps(curve))
+    return open_bundle(made.bundle)
+
+
+def qualify(bundle: Bundle, settings: Settings, *, outcome: str = "accepted", champion: str = "") -> None:
+    """Write the qualification of a bundle as `pipelines.qualify` does."""
+    path = settings.qualification(bundle.digest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    statement = Qualification(
+        model=bundle.model,
+        digest=bundle.digest,
+        outcome=outcome,
+        champion=champion,
+        held_out="0" * 64,
+        reasons=(f"it was {outcome}",),
+    )
+    path.write_bytes(encode_json(statement))
+
+
+@dataclass
+class World:
+    """MLflow and services that run; every test has a model of its own, so order does not matter."""
+
+    settings: Settings
+    folder: Path
+
+    @property
+    def registry(self) -> Registry:
+        """An open connection."""
+        return connect(self.settings)
+
+    def build(self, model: str, seed: int = 0) -> tuple[Path, Bundle]:
+        """A trained and accepted bundle, compared with whatever is live."""
+        artifacts = self.folder / f"{model}-{seed}"
+        bundle = trained(artifacts, model=model, seed=seed)
+        live = ledger.live(ledger.read(self.settings.ledger), "production", model)
+        qualify(bundle, self.settings, champion=live.digest if live else "")
+        return artifacts, bundle
+
+    def register(self, model: str, seed: int = 0) -> Registered:
+        """Build and register."""
+        artifacts, _ = self.build(model, seed)
+        return register(model, self.settings, artifacts, quiet)
+
+    def stage(self, model: str, seed: int = 0) -> Registered:
+        """Build, register and pass staging."""
+        registered = self.register(model, seed)
+        deploy_staging(model, self.settings, say=quiet)
+        return registered
+
+    def promote(self, model: str, seed: int = 0) -> Registered:
+        """Build and bring all the way to production."""
+        staged = self.stage(model, seed)
+        promote(model, self.settings, actor="ada", say=quiet)
+        return staged
+
+    def serves(self, environment: str, model: str) -> str:
+        """The version that answers over HTTP, asked with a real row."""
+        answer = httpx.post(
+            f"{self.settings.service_url(environment)}/predict",
+            params={"model": model},
+            json={"row": {"width": 1.0, "height": 1.0, "letter": "A"}},
+            trust_env=False,
+        )
+        return str(answer.json()["version"]) if answer.status_code == 200 else f"{answer.status_code}"
+
+
+def quiet(_: str) -> None:
+    """Say nothing."""
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """MLflow, staging and production of their own, started once."""
+    if not Settings.from_environment({}).serving_python.exists():
+        pytest.skip("THE SERVING ENVIRONMENT IS MISSING (.venv-serving): run `make setup`")
+    folder = tmp_path_factory.mktemp("world")
+    settings = settings_in(folder / "var")
+    try:
+        up(settings, quiet)
+        yield World(settings, folder)
+    finally:
+        down(settings, quiet)

@@ -1,0 +1,123 @@
+"""What does not qualify never reaches production, and a person can read why."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from contract.attestation import sign
+from contract.errors import BundleError, FlightlineError
+from contract.statements import StagingEvidence
+from pipelines import ledger
+from pipelines.deploy import deploy_staging
+from pipelines.promote import promote
+from pipelines.reconcile import reconcile
+from pipelines.register import register
+from pipelines.registry import (
+    CHAMPION,
+    REFUSED,
+    STAGING_EVIDENCE,
+)
+from tests.pipelines.delivery.conftest import World, qualify, quiet
+
+
+def test_a_version_without_staging_is_refused_and_the_alias_goes_back(world: World) -> None:
+    """Moving the alias by hand to an untested version changes nothing; the reason stands on the version."""
+    first = world.promote("hasty")
+    second = world.register("hasty", seed=1)
+    world.registry.set_alias("hasty", CHAMPION, second.version)
+    outcome = {item.model: item.outcome for item in reconcile(world.settings, quiet)}
+    assert outcome["hasty"] == "refused"
+    assert world.registry.aliases("hasty")[CHAMPION] == first.version
+    assert "did not pass staging" in world.registry.by_number("hasty", second.version).tags[REFUSED]
+    assert world.serves("production", "hasty") == first.version
+
+
+def test_a_tampered_release_is_refused(world: World) -> None:
+    """Changed bytes, in MLflow's store or in the kept release, stop before production."""
+    first = world.promote("tampered")
+    second = world.stage("tampered", seed=1)
+    kept = world.settings.releases / second.digest / "bundle" / "model.onnx"
+    original = kept.read_bytes()
+    kept.write_bytes(original + b"\0")
+    with pytest.raises(BundleError, match=r"changed model\.onnx"):
+        promote("tampered", world.settings, say=quiet)
+    assert world.serves("production", "tampered") == first.version
+    assert world.registry.aliases("tampered")[CHAMPION] == first.version
+    assert "changed model.onnx" in world.registry.by_number("tampered", second.version).tags[REFUSED]
+    shutil.rmtree(world.settings.releases / second.digest)
+    stored = next(
+        (world.settings.var / "mlartifacts").glob(f"*/{second.run_id}/artifacts/bundle/golden.json")
+    )
+    stored.write_bytes(stored.read_bytes() + b" ")
+    with pytest.raises(BundleError, match=r"changed golden\.json"):
+        promote("tampered", world.settings, say=quiet)
+    assert not (world.settings.releases / second.digest).exists()
+    assert world.serves("production", "tampered") == first.version
+
+
+def test_evidence_of_another_version_or_by_another_key_is_refused(world: World) -> None:
+    """Staging's evidence counts only for its version, and only under staging's key."""
+    first = world.promote("borrowed")
+    second = world.register("borrowed", seed=1)
+    registry = world.registry
+    honest = registry.by_number("borrowed", first.version).tags[STAGING_EVIDENCE]
+    version = registry.by_number("borrowed", second.version)
+    registry.tag(version, STAGING_EVIDENCE, honest)
+    with pytest.raises(BundleError, match="is about borrowed version 1"):
+        promote("borrowed", world.settings, second.version, say=quiet)
+    forged = StagingEvidence(
+        model="borrowed",
+        digest=version.digest,
+        version=version.version,
+        run_id=version.run_id,
+        checks=(("ready", True, "yes"),),
+        tested_at="2013-04-01T00:00:00+00:00",
+    )
+    registry.tag(version, STAGING_EVIDENCE, sign(forged, "staging", Ed25519PrivateKey.generate()).decode())
+    with pytest.raises(BundleError, match="trusted staging key"):
+        promote("borrowed", world.settings, second.version, say=quiet)
+    assert world.serves("production", "borrowed") == first.version
+
+
+def test_a_stale_comparison_is_refused_until_qualified_again(world: World) -> None:
+    """A bundle that was compared with yesterday's champion is compared again before it replaces today's."""
+    world.promote("stale")
+    artifacts, bundle = world.build("stale", seed=1)
+    qualify(bundle, world.settings, champion="f" * 64)
+    registered = register("stale", world.settings, artifacts, quiet)
+    deploy_staging("stale", world.settings, say=quiet)
+    with pytest.raises(FlightlineError, match="was compared with ffffffffffff"):
+        promote("stale", world.settings, say=quiet)
+    live = ledger.live(ledger.read(world.settings.ledger), "production", "stale")
+    assert live is not None
+    qualify(bundle, world.settings, champion=live.digest)
+    assert register("stale", world.settings, artifacts, quiet).version == registered.version
+    assert promote("stale", world.settings, say=quiet).version == registered.version
+
+
+def test_a_version_that_fails_smoke_tests_in_production_leaves_it_untouched(world: World) -> None:
+    """An impossible latency limit fails the suite: the old version answers, the champion is the old one."""
+    first = world.promote("slow")
+    second = world.stage("slow", seed=1)
+    production = world.settings.environments["production"]
+    strict = replace(
+        world.settings,
+        environments={
+            **world.settings.environments,
+            "production": type(production)(
+                port=production.port,
+                clock=production.clock,
+                alias=production.alias,
+                smoke=type(production.smoke)(requests=5, p99_ms=0.001),
+            ),
+        },
+    )
+    before = len(ledger.read(world.settings.ledger))
+    with pytest.raises(FlightlineError, match="failed its smoke tests: latency"):
+        promote("slow", strict, say=quiet)
+    assert world.serves("production", "slow") == first.version
+    assert world.registry.aliases("slow")[CHAMPION] == first.version
+    assert "latency" in world.registry.by_number("slow", second.version).tags[REFUSED]
+    assert len(ledger.read(world.settings.ledger)) == before

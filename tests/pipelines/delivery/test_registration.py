@@ -1,0 +1,87 @@
+"""Only what was accepted gets into the registry, once and whole."""
+
+import shutil
+
+import pytest
+
+from contract.errors import FlightlineError
+from pipelines.register import register
+from pipelines.registry import (
+    CHALLENGER,
+    Registry,
+)
+from pipelines.track import track
+from tests.pipelines.delivery.conftest import World, qualify, quiet, trained
+
+
+def test_registering_twice_makes_one_version(world: World) -> None:
+    """A bundle is registered once, with its evidence where a person sees it."""
+    artifacts, bundle = world.build("once")
+    first = register("once", world.settings, artifacts, quiet)
+    second = register("once", world.settings, artifacts, quiet)
+    assert (first.created, second.created) == (True, False)
+    assert (first.version, first.run_id) == (second.version, second.run_id)
+    found = world.registry.by_alias("once", CHALLENGER)
+    assert (found.version, found.digest) == (first.version, bundle.digest)
+    stored = world.registry.client.get_model_version("once", first.version)
+    assert "| G03 | quality | pass |" in stored.description
+    assert stored.source.startswith("mlflow-artifacts:/")
+
+
+def test_a_run_is_tracked_with_curve_metrics_and_gates(world: World) -> None:
+    """Tracking an unfinished run again completes it: points are not doubled and no run is added."""
+    artifacts, bundle = world.build("tracked")
+    first = track("tracked", world.settings, artifacts, quiet)
+    client = world.registry.client
+    client.delete_tag(first.run_id, "tracked")  # as an interruption leaves it
+    second = track("tracked", world.settings, artifacts, quiet)
+    assert (second.run_id, second.created) == (first.run_id, True)
+    curve = client.get_metric_history(first.run_id, "validation.log_loss")
+    assert [(point.step, point.value) for point in curve] == [(0, 0.61), (1, 0.52), (2, 0.45)]
+    run = client.get_run(first.run_id)
+    assert run.data.tags["gate.G03"] == "pass"
+    assert run.data.tags["digest"] == bundle.digest
+    assert run.data.metrics["roc_auc"] == pytest.approx(0.71)
+    assert run.info.status == "FINISHED"
+
+
+def test_a_rejected_run_is_tracked_but_not_registered(world: World) -> None:
+    """Only an accepted qualification of exactly this bundle opens the registry."""
+    artifacts = world.folder / "rejected"
+    bundle = trained(artifacts, model="rejected", verdict="fail")
+    run = track("rejected", world.settings, artifacts, quiet)
+    assert world.registry.client.get_run(run.run_id).data.tags["gates"] == "fail"
+    with pytest.raises(FlightlineError, match="was not qualified"):
+        register("rejected", world.settings, artifacts, quiet)
+    for outcome in ("failed", "kept"):
+        qualify(bundle, world.settings, outcome=outcome)
+        with pytest.raises(FlightlineError, match=f"is '{outcome}'"):
+            register("rejected", world.settings, artifacts, quiet)
+    other = trained(world.folder / "rejected-other", model="rejected", seed=5)
+    qualify(other, world.settings)
+    shutil.copy(
+        world.settings.qualification(other.digest), world.settings.qualification(bundle.digest)
+    )  # an acceptance of something else
+    with pytest.raises(FlightlineError, match="qualifies rejected"):
+        register("rejected", world.settings, artifacts, quiet)
+    assert "rejected" not in world.registry.models()
+
+
+def test_an_interrupted_registration_is_continued(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off before the version, there is none; cut off before the alias, the next run sets it."""
+    artifacts, bundle = world.build("cutoff")
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    for method in ("create", "set_alias"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Registry, method, interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                register("cutoff", world.settings, artifacts, quiet)
+        found = world.registry.by_digest("cutoff", bundle.digest)
+        assert (found is None) == (method == "create")
+        assert CHALLENGER not in world.registry.aliases("cutoff")
+    registered = register("cutoff", world.settings, artifacts, quiet)
+    assert world.registry.aliases("cutoff") == {CHALLENGER: registered.version}
+    assert len(world.registry.versions("cutoff")) == 1

@@ -1,0 +1,136 @@
+"""A release is opened only when its bytes and every signed statement are about the same bundle."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from contract.attestation import sign
+from contract.bundle import Bundle
+from contract.errors import BundleError
+from contract.statements import ManifestStatement, Provenance, Qualification, StagingEvidence
+from pipelines.evidence import DESCRIPTION_LIMIT, description
+from pipelines.keys import ensure_keys, private_key, read_trust
+from pipelines.registry import STAGING_EVIDENCE, Version
+from pipelines.releases import open_release, require_staged
+from pipelines.settings import Settings
+from tests.pipelines.delivery.conftest import settings_in, trained
+from training.gates.verdict import Evidence, Verdict
+
+pytestmark = pytest.mark.unit
+
+
+class Place:
+    """A release directory with keys of its own, whose statements a test may replace."""
+
+    def __init__(self, folder: Path) -> None:
+        """An honest release."""
+        self.settings: Settings = settings_in(folder / "var")
+        ensure_keys(self.settings.keys)
+        self.bundle: Bundle = trained(folder)
+        self.path = folder / "toy"
+        self.key = private_key(self.settings.keys, "trainer")
+        same = {"model": "toy", "digest": self.bundle.digest}
+        self.honest: dict[str, msgspec.Struct] = {
+            "manifest": ManifestStatement(**same),
+            "qualification": Qualification(**same, outcome="accepted", champion="", held_out="", reasons=()),
+            "provenance": Provenance(
+                **same, commit="", dirty=False, dvc_lock="", run_id="r1", registered_at="", registered_by=""
+            ),
+        }
+        for kind, statement in self.honest.items():
+            self.write(kind, statement)
+
+    def write(self, kind: str, statement: msgspec.Struct, key: Ed25519PrivateKey | None = None) -> None:
+        """Sign a statement into the release."""
+        path = self.path / "attestations" / f"{kind}.json"
+        path.write_bytes(sign(statement, kind, key or self.key))
+
+    def open(self, run_id: str = "r1") -> object:
+        """Verify it."""
+        return open_release(self.path, "toy", self.bundle.digest, self.settings, run_id)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """An honest release."""
+    place = Place(tmp_path)
+    place.open()
+    return place
+
+
+@pytest.mark.parametrize("kind", ["manifest", "qualification", "provenance"])
+def test_a_statement_that_is_missing_foreign_or_by_another_key_is_refused(place: Place, kind: str) -> None:
+    """Each of the three is needed."""
+    statement = place.honest[kind]
+    place.write(kind, statement, Ed25519PrivateKey.generate())
+    with pytest.raises(BundleError, match=f"the {kind} attestation is signed by .* a trusted trainer key"):
+        place.open()
+    place.write(kind, msgspec.structs.replace(statement, digest="0" * 64))
+    with pytest.raises(BundleError, match=f"the {kind} is about toy 000000000000"):
+        place.open()
+    (place.path / "attestations" / f"{kind}.json").unlink()
+    with pytest.raises(BundleError, match=f"the {kind} attestation"):
+        place.open()
+
+
+def test_a_bundle_that_was_kept_or_failed_is_refused(place: Place) -> None:
+    """A signature under a rejection is not an acceptance."""
+    for outcome in ("kept", "failed"):
+        place.write("qualification", msgspec.structs.replace(place.honest["qualification"], outcome=outcome))
+        with pytest.raises(BundleError, match=f"is '{outcome}'"):
+            place.open()
+
+
+def test_another_run_is_refused(place: Place) -> None:
+    """The version's run must be the one that the provenance names."""
+    with pytest.raises(BundleError, match="is about run r1; expected run r2"):
+        place.open("r2")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "golden.json", "contract.json", "manifest.json"])
+def test_a_changed_byte_is_refused(place: Place, name: str) -> None:
+    """Whichever file it is in."""
+    path = place.path / "bundle" / name
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(BundleError, match=r"the bundle in .* has"):
+        place.open()
+
+
+def version(place: Place, **changes: object) -> Version:
+    """A registered version with staging's evidence about it, or about something changed."""
+    honest = StagingEvidence("toy", place.bundle.digest, "1", "r1", (("ready", True, "yes"),), "")
+    evidence = msgspec.structs.replace(honest, **changes)
+    envelope = sign(evidence, "staging", private_key(place.settings.keys, "staging")).decode()
+    return Version("toy", "1", place.bundle.digest, "r1", {STAGING_EVIDENCE: envelope}, ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"version": "2"}, "is about toy version 2"),
+        ({"digest": "0" * 64}, "000000000000"),
+        ({"run_id": "r2"}, "is about toy version 1"),
+        ({"model": "iris"}, "is about iris"),
+        ({"checks": (("latency", False, "9 s"),)}, "latency failed"),
+        ({"checks": ()}, "nothing was checked"),
+    ],
+)
+def test_staging_evidence_about_something_else_is_refused(
+    place: Place, changes: dict[str, object], sentence: str
+) -> None:
+    """It is bound to model, version, bundle and run, and must say that every check passed."""
+    trust = read_trust(place.settings.trust)
+    assert len(require_staged(version(place), trust)) == 64
+    with pytest.raises(BundleError, match=sentence):
+        require_staged(version(place, **changes), trust)
+
+
+def test_a_description_fits_and_shows_every_gate() -> None:
+    """A long model card is cut where MLflow's column ends; the table stands before it."""
+    verdict = Verdict("G03", "quality | all", "pass", "0.7123", "0.7", "two\nlines")
+    text = description("card " * 5000, Evidence((verdict,)), "d" * 64)
+    assert len(text) == DESCRIPTION_LIMIT
+    assert "| G03 quality \\| all | pass | 0.7123 | 0.7 | two lines |" in text
+    assert text.endswith("among the run's artifacts.\n")
