@@ -44,11 +44,9 @@ unexport UV_PROJECT_ENVIRONMENT
 
 RUN := exec .venv/bin/python -m
 PYTEST := .venv/bin/python -m pytest
-# The commands in dvc.yaml say `python`: it has to be this environment's.
-DVC := PATH="$(CURDIR)/.venv/bin:$$PATH" exec .venv/bin/dvc
 
 .PHONY: help setup demo up down test test-unit test-features test-slow gates gate repro train register \
-	retrain challenger staging production monitor dispatch check hooks required clean uv
+	retrain challenger staging production monitor dispatch backtest check hooks required clean uv
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -87,10 +85,10 @@ gate: setup
 	@exec $(PYTEST) tests/gates -v -k "$$GATE" $(ARGS)
 
 repro: setup ## Rebuild exactly what changed, for every model
-	@$(DVC) repro $(ARGS)
+	@$(RUN) pipelines.build $(ARGS)
 
 train: setup ## Rebuild one model, from ingest to its bundle
-	@$(DVC) repro "package@$$MODEL" $(ARGS)
+	@.venv/bin/python -m pipelines.build "$$MODEL" $(ARGS)
 
 register: train ## Track, qualify and register what `make train` built
 	@.venv/bin/python -m pipelines.track "$$MODEL"

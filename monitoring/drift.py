@@ -161,10 +161,14 @@ def _evidently(
         numbers = [name for name, kind in reference.schema.items() if kind.is_numeric()]
         texts = [name for name in reference.columns if name not in numbers]
         definition = DataDefinition(numerical_columns=numbers, categorical_columns=texts)
-        # Seasonal columns get a summary of their own, so that the page's first one agrees with the verdict.
+        # Scores and seasonal columns get summaries of their own, so that each summary's share is one the
+        # verdict goes by: of the counted features, of the scores (any one), and of none.
+        scores = [name for name in reference.columns if name.startswith(SCORE_PREFIX)]
+        counted = [name for name in reference.columns if name not in {*seasonal, *scores}]
         groups = (
-            ([name for name in reference.columns if name not in seasonal], policy.drifted_share),
-            ([name for name in reference.columns if name in seasonal], 1.0),
+            (counted, policy.drifted_share),
+            (scores, 1 / max(1, len(scores))),
+            (sorted(seasonal & set(reference.columns)), 1.0),
         )
         report = Report(
             [

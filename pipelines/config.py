@@ -91,7 +91,7 @@ def _section(model: str, path: Path) -> dict[str, Any]:
         )
     if model not in everything:
         raise ConfigError(f"{path} has no section '{model}'", "one section a model", f"Add it to {path}")
-    return dict(everything[model])
+    return _mapping(everything[model], f"{path}, {model}", f"Correct it in {path}")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -106,12 +106,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path} cannot be read ({error.strerror})", "a YAML file", "Run from the repository's top folder"
         ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not UTF-8 at byte {error.start}",
+            "a text file",
+            f"Correct it, or restore it: git checkout {path}",
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
         raise ConfigError(
             f"{path} is not YAML{place}", "a YAML mapping", f"Correct it, or restore it: git checkout {path}"
         ) from None
+    return _mapping(content, str(path), f"Restore it: git checkout {path}")
+
+
+def _mapping(content: object, where: str, remedy: str) -> dict[str, Any]:
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds a {type(content).__name__}", "a YAML mapping", "Restore the file")
-    return content
+        found = "nothing" if content is None else f"a {type(content).__name__}"
+        raise ConfigError(f"{where} holds {found}", "a YAML mapping", remedy)
+    odd = next((key for key in content if not isinstance(key, str)), None)
+    if odd is not None:
+        raise ConfigError(f"{where} has the key {odd!r}, a {type(odd).__name__}", "names as keys", remedy)
+    return dict(content)

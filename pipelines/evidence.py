@@ -5,7 +5,6 @@ from pathlib import Path
 from contract.errors import BundleError, ConfigError
 from contract.strict import decode_json
 from training.gates.verdict import Evidence
-from training.package import gate_table
 
 DESCRIPTION_LIMIT = 5000  # characters; the width of MLflow's column
 
@@ -22,9 +21,10 @@ def read_evidence(bundle: Path) -> Evidence:
         raise BundleError(error.found, error.expected, "Run `dvc repro` again") from None
 
 
-def description(model_card: str, evidence: Evidence, digest: str) -> str:
-    """A version's description in Markdown: the gates as a table, then the model card."""
-    text = f"**Bundle** `{digest[:12]}`\n\n{gate_table(evidence)}\n\n{model_card.strip()}\n"
+def description(model_card: str, digest: str) -> str:
+    """A version's description in Markdown: the model card, gate table included, without its front matter."""
+    body = model_card.removeprefix("---\n").partition("\n---\n")[2] or model_card
+    text = f"**Bundle** `{digest[:12]}`\n\n{body.strip()}\n"
     if len(text) <= DESCRIPTION_LIMIT:
         return text
     more = "\n\n… the whole card is `bundle/model_card.md` among the run's artifacts.\n"

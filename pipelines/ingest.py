@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
+from contract.errors import ConfigError
 from pipelines.artifacts import Artifacts, write_table
 from pipelines.cli import command
 from pipelines.config import params
@@ -16,6 +17,13 @@ def ingest(name: str) -> str:
     """Write `raw/TABLE/YYYY-MM.parquet` by the month in which rows became known, `raw/TABLE.parquet` else."""
     model, wanted = models.load(name), params(name)
     tables = model.known(model.arrange(read_sources(wanted.ingest)), wanted.as_of)
+    empty = [table for table, rows in tables.items() if rows.is_empty()]
+    if empty:
+        raise ConfigError(
+            f"no row of {', '.join(empty)} was known by {wanted.as_of:%Y-%m-%d}",
+            "at least one row of every table",
+            f"Choose a later as_of for {name} in params.yaml",
+        )
     raw = fresh(Artifacts.of(name).raw)
     for table, rows in tables.items():
         _write(raw, table, rows, model.known_at.get(table))

@@ -17,7 +17,7 @@ from contract.errors import FlightlineError
 from contract.statements import ManifestStatement, Provenance, Qualification
 from contract.strict import decode_json
 from pipelines.cli import OK, command
-from pipelines.evidence import description, read_evidence
+from pipelines.evidence import description
 from pipelines.files import scratch
 from pipelines.keys import ensure_keys, private_key
 from pipelines.locks import exclusive
@@ -63,7 +63,7 @@ def register(model: str, settings: Settings, artifacts: Path, say: Say = print) 
             version = registry.create(
                 model,
                 tracked.run_id,
-                description(card, read_evidence(bundle.path), bundle.digest),
+                description(card, bundle.digest),
                 {
                     DIGEST: bundle.digest,
                     "contract": bundle.contract.fingerprint,

@@ -77,9 +77,16 @@ def build(
 def repro(model: str | None, root: Path, say: Say = print) -> None:
     """`dvc repro` of one model, or of all, in the checkout `root`; each stage's own line goes to `say`.
 
+    A second one in the same checkout waits for the first, where DVC would give up at once.
+
     Raises:
         FlightlineError: a stage failed; the last line it printed is part of the sentence.
     """
+    with exclusive(root / ".dvc" / "tmp" / "repro.lock", "dvc repro", wait_s=BUILD_S):
+        _repro(model, root, say)
+
+
+def _repro(model: str | None, root: Path, say: Say) -> None:
     tools = Path(sys.executable).parent
     # The stages import the code of `root`: the interpreter puts its working folder first on its path.
     environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
@@ -102,6 +109,8 @@ def repro(model: str | None, root: Path, say: Say = print) -> None:
         raise
     finally:
         alarm.cancel()
+        if process.stdout:
+            process.stdout.close()
     if process.returncode:
         raise FlightlineError(
             f"dvc repro failed in {root} ({last or f'exit code {process.returncode}'})",

@@ -35,6 +35,8 @@ def to_onnx(pipeline: Any, contract: Contract) -> bytes:
     with warnings.catch_warnings():
         # The converter reads an attribute of SVC that scikit-learn will remove in 1.11.
         warnings.simplefilter("ignore", FutureWarning)
+        # It hands booleans to protobuf where integers are due, which protobuf 7 refuses: hence the pin.
+        warnings.simplefilter("ignore", DeprecationWarning)
         graph = convert_sklearn(
             exact,
             name=contract.model,
@@ -43,6 +45,7 @@ def to_onnx(pipeline: Any, contract: Contract) -> bytes:
             options={id(exact): {"zipmap": False}},
         )
     _rename_outputs(graph.graph, ("label", "scores"))
+    _sort_opsets(graph)
     return bytes(graph.SerializeToString())
 
 
@@ -107,6 +110,13 @@ def _refuse_wrong_conversions(pipeline: Any) -> None:
                 "categories encoded before the trees",
                 "Use OrdinalEncoder or TargetEncoder in front of the trees",
             )
+
+
+def _sort_opsets(graph: Any) -> None:
+    """The converter lists them in the order of a set of strings, which differs from process to process."""
+    imports = sorted(graph.opset_import, key=lambda item: str(item.domain))
+    del graph.opset_import[:]
+    graph.opset_import.extend(imports)
 
 
 def _rename_outputs(graph: Any, names: tuple[str, ...]) -> None:

@@ -142,8 +142,7 @@ def arrange(sources: Tables) -> dict[str, pl.DataFrame]:
             "origin",  # some flight numbers leave two New York airports on one day
         ).alias(ID),
     )
-    elapsed = _scheduled_minutes(flights, sources["airports"])
-    flights = flights.join(elapsed, on=ID, how="left").with_columns(
+    flights = _with_scheduled_minutes(flights, sources["airports"]).with_columns(
         _later("scheduled_at", pl.col("dep_delay")).alias("departed_at"),
         _later("scheduled_at", pl.col("scheduled_minutes") + pl.col("arr_delay")).alias("landed_at"),
     )
@@ -230,6 +229,12 @@ RULES = {
             pl.col("scheduled_minutes").is_between(15, 900),
         ),
         Rule(
+            "known_zone",
+            "the destination's time zone is unknown: its landing has no place in time, so no label comes",
+            pl.col("scheduled_minutes").is_not_null(),
+            ("scheduled_minutes",),
+        ),
+        Rule(
             "tail_number",
             "no tail number: the plane stays unknown",
             pl.col("tailnum").is_not_null(),
@@ -237,6 +242,7 @@ RULES = {
         ),
     ),
     "departures": (
+        Rule("one_departure", "a second departure of one flight", pl.col(ID).is_first_distinct()),
         Rule(
             "possible_delay",
             "left over an hour early or over two days late",
@@ -244,6 +250,7 @@ RULES = {
         ),
     ),
     "landings": (
+        Rule("one_landing", "a second landing of one flight: two labels", pl.col(ID).is_first_distinct()),
         Rule(
             "possible_arrival",
             "landed before it could have flown the distance",
@@ -281,8 +288,8 @@ def _later(column: str, minutes: pl.Expr) -> pl.Expr:
     return pl.col(column) + pl.duration(minutes=minutes)
 
 
-def _scheduled_minutes(flights: pl.DataFrame, airports: pl.DataFrame) -> pl.DataFrame:
-    """`id` and the scheduled minutes from gate to gate.
+def _with_scheduled_minutes(flights: pl.DataFrame, airports: pl.DataFrame) -> pl.DataFrame:
+    """`flights` with the scheduled minutes from gate to gate; null where the destination's zone is unknown.
 
     The published arrival is a wall-clock time at the destination, so the zone of the destination on that day
     comes in. The day is not published; no flight takes 24 hours, so the minutes are taken modulo a day.
@@ -300,7 +307,7 @@ def _scheduled_minutes(flights: pl.DataFrame, airports: pl.DataFrame) -> pl.Data
     return (
         flights.with_columns(pl.date("year", "month", "day").alias("on"))
         .join(offsets, on=["dest", "on"], how="left")
-        .select(ID, ((arrives - departs) % DAY).alias("scheduled_minutes"))
+        .with_columns(((arrives - departs) % DAY).alias("scheduled_minutes"))
     )
 
 

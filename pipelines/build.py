@@ -1,0 +1,39 @@
+"""build: `dvc repro` for one model or all, with the settings checked first and one build at a time."""
+
+import argparse
+from pathlib import Path
+
+from pipelines.cli import OK, command
+from pipelines.config import params, policy
+from pipelines.processes import Say
+from pipelines.runs import repro
+from training import model as models
+from training.gates.policy import GatePolicy
+
+
+def build(model: str | None, root: Path = Path(), say: Say = print) -> None:
+    """Rebuild exactly what changed of `model`, or of every model.
+
+    Raises:
+        FlightlineError: there is no such model, its settings say something unknown, or a stage failed.
+    """
+    for name in [model] if model else models.names():
+        params(name)
+        policy(name, "gates", GatePolicy)
+    repro(model, root, say)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Build what changed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.build",
+        description=__doc__,
+        epilog="example: python -m pipelines.build iris",
+    )
+    parser.add_argument("model", nargs="?", help=f"one of {', '.join(models.names())} (all)")
+    build(parser.parse_args(argv).model)
+    return OK
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,68 @@
+"""A healthy sample, built once, and a copy of it for each test to break."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from contract.bundle import Bundle
+from pipelines.ingest import ingest
+from pipelines.settings import Settings
+from pipelines.train import train
+from tests.gates.workshop import SAMPLE, Workshop, write_settings
+from training.models import flights
+
+EVERY = 8  # the weak model learns from one row in so many: worse, but not bad enough for another gate
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the real stages on ten weeks of flights."""
+    folder = tmp_path_factory.mktemp("sample")
+    write_settings(folder, SAMPLE)
+    Workshop(folder, Settings.from_environment({"FLIGHTLINE_VAR": str(folder / "var")})).rebuild(ingest)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def weak(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The bundle of a model of the same rows that learned from few of them."""
+    folder = tmp_path_factory.mktemp("weak") / "run"
+    shutil.copytree(sample, folder)
+    built = Workshop(folder, Settings.from_environment({"FLIGHTLINE_VAR": str(folder / "var")}))
+    built.replace_part("train", built.part("train").gather_every(EVERY))
+    built.rebuild(train)
+    return built.bundle
+
+
+@pytest.fixture
+def uncrowned(sample: Path, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    """A copy of the sample in a world where nothing was ever live."""
+    folder = tmp_path / "run"
+    shutil.copytree(sample, folder)
+    variables = {
+        "FLIGHTLINE_VAR": str(tmp_path / "var"),
+        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{free_port}",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return Workshop(folder, Settings.from_environment(variables))
+
+
+@pytest.fixture
+def workshop(uncrowned: Workshop) -> Workshop:
+    """A copy of the sample in a world where the unbroken sample is the champion."""
+    uncrowned.crown(uncrowned.bundle)
+    return uncrowned
+
+
+@pytest.fixture
+def patch_model(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Declare the model otherwise: `patch_model(fit=…)` replaces attributes of its declaration."""
+
+    def patch(**changes: object) -> None:
+        monkeypatch.setattr(flights, "MODEL", dataclasses.replace(flights.MODEL, **changes))
+
+    return patch

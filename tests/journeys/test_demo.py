@@ -1,0 +1,90 @@
+"""The demonstration as its user meets it: whole, interrupted, and with something in its way."""
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.conftest import ROOT, World, until
+
+DEMO = (sys.executable, "-m", "pipelines.demo")
+STEPS = (
+    "build both models",
+    "start MLflow, staging, production",
+    "register what qualifies",
+    "deploy to staging",
+    "promote to production",
+    "May: traffic, drift check, retraining",
+    "promote the challenger",
+    "break a model on purpose",
+    "tamper with a bundle",
+    "roll back and forward",
+)
+
+
+def test_the_short_demonstration_does_what_it_should_and_leaves_nothing_running(world: World) -> None:
+    """Every step of the loop ends well, the table names each, and no process survives."""
+    code, printed = world.run(*DEMO, "--short")
+    assert code == 0, printed
+    table = printed.partition("what happened")[2]
+    assert [step for step in STEPS if step not in table] == []
+    assert "FAILED" not in printed
+    assert "/predict/label answers virginica" in printed
+    assert "earned its place" in printed
+    assert "a one-tree model fails" in printed
+    assert "every step did what it should" in table
+    assert world.left() == []
+
+
+def test_a_port_in_use_is_one_sentence_and_nothing_is_left(world: World) -> None:
+    """The sentence names the port and the variable that moves it; the exit code is not zero."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = str(holder.getsockname()[1])
+        world.variables["FLIGHTLINE_STAGING_PORT"] = port
+        code, printed = world.run(*DEMO, "--short")
+    assert code == 1, printed
+    assert "Traceback" not in printed
+    sentence = next(line for line in printed.splitlines() if line.strip().startswith("FAILED:"))
+    assert port in sentence
+    assert "FLIGHTLINE_STAGING_PORT" in sentence
+    assert world.left() == []
+
+
+@pytest.mark.parametrize("moment", ["── build both models", "── register what qualifies"])
+def test_interrupted_anywhere_it_stops_everything_and_says_one_sentence(world: World, moment: str) -> None:
+    """Ctrl-C unwinds: no traceback, exit code 130, no process left behind."""
+    process = world.start(*DEMO, "--short")
+    printed: list[str] = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        printed.append(line)
+        if line.startswith(moment):
+            break
+    world.interrupt(process)
+    rest, _ = process.communicate(timeout=90)
+    assert process.returncode == 130, "".join(printed) + rest
+    assert "Traceback" not in rest
+    assert "interrupted" in rest
+    until(lambda: world.left() == [], "the end of every process", 20)
+
+
+@pytest.mark.slow
+def test_a_fresh_clone_needs_one_command_and_the_second_run_reuses_the_cache(
+    world: World, tmp_path: Path
+) -> None:
+    """`make demo` installs, builds and ends well; again, it reuses all fourteen stages."""
+    clone = tmp_path / "clone"
+    code, printed = world.run("git", "clone", "--quiet", str(ROOT), str(clone))
+    assert code == 0, printed
+    code, first = world.run("make", "demo", cwd=clone, seconds=1500)
+    assert code == 0, first
+    assert "0 of 14 stages reused" in first
+    code, second = world.run("make", "demo", cwd=clone, seconds=600)
+    assert code == 0, second
+    assert "14 of 14 stages reused" in second
+    code, changed = world.run("git", "status", "--porcelain", cwd=clone)
+    assert (code, changed) == (0, ""), "the demonstration dirtied the checkout"
+    assert world.left() == []
