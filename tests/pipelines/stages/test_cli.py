@@ -1,0 +1,97 @@
+"""Commands end with a sentence and a code, however they end."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from contract.errors import FlightlineError
+from pipelines.cli import FAILED, INTERRUPTED, KEPT, OK, USAGE, command
+from tests.pipelines.stages.conftest import ROOT
+
+# A command that is in the middle of something until it is told to stop, and tidies up after itself.
+BUSY = """
+import threading
+from pipelines.cli import command
+
+def main(argv):
+    try:
+        print("started", flush=True)
+        threading.Event().wait(60)
+    finally:
+        print("tidied up", flush=True)
+    return 0
+
+command(main)
+"""
+
+
+@pytest.fixture
+def quiet_signals():
+    """Put back the handler that `command` replaces."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.unit
+def test_codes_tell_outcomes_apart():
+    """Accepted, failed, wrong usage, champion kept, interrupted."""
+    assert (OK, FAILED, USAGE, KEPT, INTERRUPTED) == (0, 1, 2, 10, 130)
+
+
+@pytest.mark.unit
+@pytest.mark.usefixtures("quiet_signals")
+@pytest.mark.parametrize("code", [OK, KEPT])
+def test_a_commands_own_code_is_its_exit_code(code):
+    """What main returns."""
+    with pytest.raises(SystemExit) as ended:
+        command(lambda _: code)
+    assert ended.value.code == code
+
+
+@pytest.mark.unit
+@pytest.mark.usefixtures("quiet_signals")
+def test_a_refusal_is_one_line_on_standard_error(capsys):
+    """Found, expected, remedy; exit code 1."""
+
+    def main(_):
+        raise FlightlineError("two", "three", "Add one")
+
+    with pytest.raises(SystemExit) as ended:
+        command(main)
+    assert ended.value.code == FAILED
+    assert capsys.readouterr().err == "error: two; expected three. Add one.\n"
+
+
+@pytest.mark.unit
+@pytest.mark.usefixtures("quiet_signals")
+def test_a_mistake_in_the_code_is_not_hidden():
+    """Only refusals become sentences; a bug keeps its traceback."""
+
+    def main(_):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        command(main)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_unwinds_and_says_how_to_continue(tmp_path, how):
+    """Ctrl-C or SIGTERM in the middle: `finally` blocks run, one line, code 130, no traceback."""
+    with subprocess.Popen(
+        [sys.executable, "-c", BUSY],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "started\n"
+        process.send_signal(how)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == INTERRUPTED
+    assert out == "tidied up\n"
+    assert err == "interrupted; run the same command again to continue.\n"

@@ -1,0 +1,154 @@
+"""A misspelt, missing or broken setting is one sentence that says where and what was probably meant."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from contract.errors import ConfigError
+from pipelines.config import params, policy, section
+from training.gates.policy import GatePolicy
+from training.models.iris import Params
+from training.splitting import RandomSplit, TimeSplit
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[3]
+PARAMS, POLICY = ROOT / "params.yaml", ROOT / "policy.yaml"
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """A copy of params.yaml or policy.yaml in which one text was replaced by another."""
+
+    def edit(path, old, new):
+        text = path.read_text("utf-8")
+        assert old in text, "the text to be replaced is no longer in the file"
+        copy = tmp_path / path.name
+        copy.write_text(text.replace(old, new), "utf-8")
+        return copy
+
+    return edit
+
+
+def sentence(read, *arguments):
+    """The refusal that reading ends in."""
+    with pytest.raises(ConfigError) as refused:
+        read(*arguments)
+    text = str(refused.value)
+    assert "\n" not in text
+    return text
+
+
+def test_the_shipped_parameters_are_typed():
+    """Moments, splits and hyperparameters arrive as values, not as dicts."""
+    iris, flights = params("iris", PARAMS), params("flights", PARAMS)
+    assert isinstance(iris.train, Params)
+    assert isinstance(iris.split, RandomSplit)
+    assert flights.split == TimeSplit(test_days=14, validation_days=14)
+    assert flights.as_of == datetime(2013, 4, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("model", ["flights", "iris"])
+def test_the_shipped_gates_are_typed(model):
+    """Every gate of the policy has its thresholds."""
+    assert policy(model, "gates", GatePolicy, POLICY).G09.max_difference == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("  seed: 7\n  ingest", "  sead: 7\n  ingest", "unknown key 'sead', did you mean 'seed'?"),
+        ("    gamma: scale", "    gama: scale", "iris.train: unknown key 'gama', did you mean 'gamma'?"),
+        (
+            "    test_share: 0.3",
+            "    test_shares: 0.3",
+            "unknown key 'test_shares', did you mean 'test_share'?",
+        ),
+        ("    gamma: scale", "", "iris.train: key 'gamma' is missing"),
+        ("    C: 1.0", "    C: much", "iris.train, C: Expected `float`, got `str`"),
+        ("    version: 1.9.1", "    version: 1.9", "ingest.version: Expected `str`, got `float`"),
+        ("    kind: random", "    kind: rnadom", "split.kind: Invalid value 'rnadom'"),
+        ('"2013-01-01T00:00:00Z"', '"2013-01-01T00:00:00"', "has no time zone"),
+        ('"2013-01-01T00:00:00Z"', "soon", "as_of: Invalid RFC3339"),
+        ("\niris:", "\nirsi:", "unknown model 'irsi', did you mean 'iris'?"),
+        ("\niris:", "\niris: 3\nflowers:", "unknown model 'flowers'"),
+        ("\niris:", "\n1: 2\niris:", "has the key 1, a int"),
+        ("flights:", "flights: [", "params.yaml is not YAML at line"),
+        ("iris:", "\tiris:", "params.yaml is not YAML at line"),
+    ],
+)
+def test_a_wrong_parameter_is_named(edited, old, new, said):
+    """Where it stands, what was found, and the near miss."""
+    path = edited(PARAMS, old, new)
+    assert said in sentence(params, "iris", path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "holds nothing; expected a YAML mapping"),
+        (b"- 1\n", "holds a list"),
+        (b"iris\n", "holds a str"),
+        (b"flights: {}\n", "has no section 'iris'"),
+        (b"iris:\n", "params.yaml, iris holds nothing"),
+        (b"iris: 3\n", "params.yaml, iris holds a int"),
+        (b"iris: {}\n", "is missing"),
+        (b"\xff\xfe\x00", "is not UTF-8 at byte 0"),
+        (b"iris: \x01\n", "is not YAML"),
+    ],
+)
+def test_a_broken_file_is_one_sentence(tmp_path, content, said):
+    """Empty, cut off, of another shape, or not text at all."""
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    assert said in sentence(params, "iris", path)
+
+
+def test_a_missing_file_says_from_where_to_run(tmp_path):
+    """Most likely the wrong folder."""
+    text = sentence(params, "iris", tmp_path / "params.yaml")
+    assert "cannot be read (No such file or directory)" in text
+    assert "Run from the repository's top folder" in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("iris:\n  gates:", "iris:\n  gaets:", "unknown key 'gaets', did you mean 'gates'?"),
+        ("      min_fall: 0.5", "      min_fal: 0.5", "unknown key 'min_fal', did you mean 'min_fall'?"),
+        ("    G09:\n", "    G9:\n", "did you mean 'G09'?"),
+        ("      - metric: accuracy", "      - metrik: accuracy", "did you mean 'metric'?"),
+        ("    may_not_apply: [G01, G05]", "    may_not_apply: G01", "Expected `array`, got `str`"),
+        ("      over_simple: 0.1", "      over_simple: no", "Expected `float`, got `bool`"),
+        ("iris:\n  gates:", "iris:\n  monitoring:", "key 'gates' is missing"),
+    ],
+)
+def test_a_wrong_policy_is_named(edited, old, new, said):
+    """A gate whose threshold was misspelt must never run without it."""
+    path = edited(POLICY, old, new)
+    assert said in sentence(policy, "iris", "gates", GatePolicy, path)
+
+
+def test_an_unknown_model_is_refused_before_any_file_is_read(tmp_path):
+    """The near miss is suggested."""
+    assert "did you mean 'iris'?" in sentence(params, "irsi", tmp_path / "nowhere.yaml")
+
+
+def test_a_section_is_what_the_file_says():
+    """Hashing and showing want the plain values."""
+    assert section("iris", PARAMS) == yaml.safe_load(PARAMS.read_text("utf-8"))["iris"]
+
+
+def test_the_time_of_a_moment_in_another_zone_is_turned_into_utc(edited):
+    """Midnight in Berlin is eleven in the evening in UTC."""
+    path = edited(PARAMS, '"2013-01-01T00:00:00Z"', '"2013-01-01T00:00:00+01:00"')
+    assert params("iris", path).as_of.isoformat() == "2012-12-31T23:00:00+00:00"
+
+
+def test_every_line_of_the_shipped_files_is_read_by_somebody():
+    """No model has a section that nothing reads."""
+    for path in (PARAMS, POLICY):
+        assert re.findall(r"^(\w+):", path.read_text("utf-8"), re.MULTILINE) == ["flights", "iris"]

@@ -1,0 +1,55 @@
+"""Features of random small worlds equal what looking at every event gives."""
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.training.worlds import EVENT, ROW, declared, minute, oracle, past
+from training.features import aggregates
+
+pytestmark = pytest.mark.unit
+
+# A coarse clock and few keys, so that ties, boundaries and shared keys are common.
+moments = st.integers(-12, 12).map(lambda ten: minute(10 * ten))
+origins = st.sampled_from(["JFK", "EWR", None])
+carriers = st.sampled_from(["UA", "AA"])
+tables = st.lists(st.tuples(moments, origins, carriers), min_size=1, max_size=12).map(
+    lambda drawn: pl.DataFrame(
+        [(f"r{number:02d}", *row) for number, row in enumerate(drawn)], schema=ROW, orient="row"
+    )
+)
+streams = st.lists(
+    st.tuples(moments, origins, carriers, st.none() | st.integers(-60, 1500)), max_size=25
+).map(lambda drawn: pl.DataFrame(drawn, schema=EVENT, orient="row"))
+specs = st.builds(
+    past,
+    st.sampled_from(["mean", "count", "sum", "latest"]),
+    st.sampled_from([10, 30, 60, 120]),
+    by=st.sampled_from([("origin",), ("carrier",), ("origin", "carrier"), ("carrier", "origin")]),
+    stream=st.sampled_from(["departures", "landings"]),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(tables, streams, streams, st.lists(specs, min_size=1, max_size=4))
+def test_aggregates_equal_the_brute_force_answer(table, departures, landings, wanted):
+    """Boundaries, ties, missing keys and missing values included."""
+    world = {"departures": departures, "landings": landings}
+    contract = declared(*wanted)
+    found = aggregates(table, world, contract)
+    assert found["id"].to_list() == sorted(table["id"])
+    for name, values in oracle(table, world, contract).items():
+        assert found[name].to_list() == values, name
+
+
+@settings(max_examples=15, deadline=None)
+@given(tables, streams, streams, specs)
+def test_what_happens_later_changes_no_feature(table, departures, later, spec):
+    """Adding events after a row's moment leaves its features as they were."""
+    contract = declared(spec)
+    last = table["at"].max()
+    future = later.filter(pl.col("at") > last)
+    before = aggregates(table, {spec.events: departures}, contract)
+    after = aggregates(table, {spec.events: pl.concat([departures, future])}, contract)
+    assert after.equals(before)
