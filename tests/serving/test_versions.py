@@ -142,12 +142,24 @@ def test_closing_takes_the_acknowledgement_back(host) -> None:
     assert read_acks(host.settings.state) == {}
 
 
-def test_an_unforeseen_failure_refuses_the_model_only(host, make_bundle, caplog) -> None:
-    """A trust list with a broken key makes verification fail in its own way; the champion answers on."""
+def test_an_unforeseen_failure_refuses_the_model_only(host, make_bundle, caplog, monkeypatch) -> None:
+    """Whatever a release does to the verifier, the champion answers on and the log has the trace."""
+
+    def load(*_: object) -> Predictor:
+        raise ValueError("nobody thought of this")
+
+    monkeypatch.setattr(Predictor, "load", load)
+    host.serve(make_bundle(seed=2), version="2")
+    assert "failed to load (ValueError: nobody thought of this)" in ack(host).refused["toy"]
+    assert "loading toy failed" in caplog.text
+    assert host.client.post("/predict", {"row": ROW}).status_code == 200
+
+
+def test_a_trust_list_with_a_broken_key_is_named(host, make_bundle) -> None:
+    """The sentence says which key, and the champion answers on."""
     release = make_bundle(seed=2)
     broken = Trust(keys=(TrustedKey(role="trainer", public="AAAA"),))
     release.trust_file.write_bytes(encode_json(broken))
     host.serve(release, version="2")
-    assert "failed to load (ValueError" in ack(host).refused["toy"]
-    assert "loading toy failed" in caplog.text
+    assert "'AAAA' as a trainer key" in ack(host).refused["toy"]
     assert host.client.post("/predict", {"row": ROW}).status_code == 200

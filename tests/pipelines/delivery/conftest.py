@@ -14,12 +14,14 @@ from contract.statements import Qualification
 from contract.strict import encode_json
 from pipelines import ledger
 from pipelines.deploy import deploy_staging
+from pipelines.evidence import read_evidence
 from pipelines.local import down, up
 from pipelines.promote import promote
 from pipelines.register import Registered, register
 from pipelines.registry import Registry, connect
 from pipelines.settings import Settings
 from tests.conftest import make_release
+from training.package import gate_table
 
 
 def free_ports(count: int) -> list[int]:
@@ -64,6 +66,8 @@ def trained(artifacts: Path, *, model: str = "toy", seed: int = 0, verdict: str 
         }
     ]
     (made.bundle / "evidence.json").write_text(json.dumps({"verdicts": gates}))
+    table = gate_table(read_evidence(made.bundle))
+    (made.bundle / "model_card.md").write_text(f"---\nmodel_name: {model}\n---\n\n# {model}\n\n{table}\n")
     seal(made.bundle, made.contract)
     (folder / "metrics.json").write_text(json.dumps({"roc_auc": 0.71 + seed / 100, "log_loss": 0.4}))
     curve = {"metric": "log_loss", "train": [0.6, 0.5, 0.4], "validation": [0.61, 0.52, 0.45]}

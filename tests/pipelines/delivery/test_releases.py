@@ -16,7 +16,6 @@ from pipelines.registry import STAGING_EVIDENCE, Version
 from pipelines.releases import open_release, require_staged
 from pipelines.settings import Settings
 from tests.pipelines.delivery.conftest import settings_in, trained
-from training.gates.verdict import Evidence, Verdict
 
 pytestmark = pytest.mark.unit
 
@@ -127,10 +126,15 @@ def test_staging_evidence_about_something_else_is_refused(
         require_staged(version(place, **changes), trust)
 
 
-def test_a_description_fits_and_shows_every_gate() -> None:
-    """A long model card is cut where MLflow's column ends; the table stands before it."""
-    verdict = Verdict("G03", "quality | all", "pass", "0.7123", "0.7", "two\nlines")
-    text = description("card " * 5000, Evidence((verdict,)), "d" * 64)
+def test_a_description_is_the_card_without_front_matter_and_fits() -> None:
+    """A long model card is cut where MLflow's column ends, and says where the whole one is."""
+    text = description("---\nlibrary_name: onnx\n---\n\n# toy\n" + "card " * 5000, "d" * 64)
     assert len(text) == DESCRIPTION_LIMIT
-    assert "| G03 quality \\| all | pass | 0.7123 | 0.7 | two lines |" in text
+    assert text.startswith(f"**Bundle** `{'d' * 12}`\n\n# toy\n")
+    assert "library_name" not in text
     assert text.endswith("among the run's artifacts.\n")
+
+
+def test_a_short_card_is_kept_whole() -> None:
+    """Nothing is cut that fits, with or without front matter."""
+    assert description("# toy\n\ntext\n", "d" * 64) == f"**Bundle** `{'d' * 12}`\n\n# toy\n\ntext\n"
