@@ -6,6 +6,7 @@ import pytest
 from contract.attestation import Trust, TrustedKey
 from contract.strict import encode_json
 from serving.desired import Desired, DesiredModel, read_acks, write_desired
+from serving.predictor import Predictor
 
 pytestmark = pytest.mark.unit
 
