@@ -21,12 +21,12 @@ import numpy as np
 import polars as pl
 
 from contract.errors import FlightlineError
-from pipelines.artifacts import Artifacts, read_json, write_table
+from pipelines.building.artifacts import Artifacts, read_json, write_table
+from pipelines.building.config import PARAMS, POLICY, ModelParams, params, policy
+from pipelines.building.sources import read_sources
 from pipelines.cli import OK, command
-from pipelines.config import PARAMS, POLICY, ModelParams, params, policy
 from pipelines.evaluate import evaluate
 from pipelines.gate import gate
-from pipelines.sources import read_sources
 from pipelines.split import PARTS
 from pipelines.train import train
 from training import model as models

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
+from pipelines.building.config import params, policy
+from pipelines.building.runs import repro
 from pipelines.cli import OK, command
-from pipelines.config import params, policy
-from pipelines.processes import Say
-from pipelines.runs import repro
+from pipelines.machine.processes import Say
 from training import model as models
 from training.gates.policy import GatePolicy
 

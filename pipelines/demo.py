@@ -20,11 +20,14 @@ from rich.table import Table
 
 from contract.errors import FlightlineError
 from pipelines import local
+from pipelines.building.config import params
+from pipelines.building.runs import repro
 from pipelines.cli import FAILED, OK, command
-from pipelines.config import params
-from pipelines.demo_checks import Probe, live_release, tampered
-from pipelines.demo_services import Services
+from pipelines.delivery.tracking_server import version_link
+from pipelines.demonstration.checks import Probe, live_release, tampered
+from pipelines.demonstration.services import Services
 from pipelines.deploy import deploy_staging
+from pipelines.machine.settings import Settings
 from pipelines.monitor import monitor
 from pipelines.promote import promote
 from pipelines.qualify import qualify
@@ -32,9 +35,6 @@ from pipelines.register import register
 from pipelines.replay import replay
 from pipelines.retrain import Retrained, retrain
 from pipelines.rollback import rollback
-from pipelines.runs import repro
-from pipelines.settings import Settings
-from pipelines.tracking_server import version_link
 
 MODEL, SMALL = "flights", "iris"
 ACTOR = "demo"  # the demonstration decides in a person's place, and the ledger says so

@@ -12,13 +12,11 @@ from datetime import UTC, datetime
 from contract.attestation import sign
 from contract.errors import ConfigError, FlightlineError
 from contract.statements import StagingEvidence
-from pipelines.aliases import move, settle
 from pipelines.cli import OK, command
-from pipelines.keys import ensure_keys, private_key, read_trust
-from pipelines.ledger import live, read
-from pipelines.placement import Change, Deployed, place
-from pipelines.processes import Say
-from pipelines.registry import (
+from pipelines.delivery.aliases import move, settle
+from pipelines.delivery.keys import ensure_keys, private_key, read_trust
+from pipelines.delivery.placement import Change, Deployed, place
+from pipelines.delivery.registry import (
     CHAMPION,
     REFUSED,
     STAGING,
@@ -27,8 +25,10 @@ from pipelines.registry import (
     Version,
     connect,
 )
-from pipelines.releases import Release, fetch, require_staged
-from pipelines.settings import Settings
+from pipelines.delivery.releases import Release, fetch, require_staged
+from pipelines.ledger import live, read
+from pipelines.machine.processes import Say
+from pipelines.machine.settings import Settings
 
 PRODUCTION = "production"
 

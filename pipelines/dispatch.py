@@ -12,8 +12,8 @@ import msgspec
 
 from contract.errors import ConfigError, FlightlineError
 from contract.strict import decode_json, encode_json
-from pipelines import files
 from pipelines.cli import OK, command
+from pipelines.machine import files
 
 SECONDS = 20.0  # GitHub answers in less than one
 

@@ -8,9 +8,9 @@ import polars as pl
 
 from contract.predictions import SCORE_PREFIX
 from contract.schema import Contract
-from pipelines.artifacts import Artifacts, existing, read_table, write_json, write_table
+from pipelines.building.artifacts import Artifacts, existing, read_table, write_json, write_table
+from pipelines.building.stage import stage_main
 from pipelines.cli import command
-from pipelines.stage import stage_main
 from training import model as models
 from training.evaluation import measure, prior_scores
 from training.export import run

@@ -3,11 +3,11 @@
 import polars as pl
 
 from contract.predictions import SCORE_PREFIX
-from pipelines.artifacts import Artifacts, existing, read_json, read_table, write_json
+from pipelines.building.artifacts import Artifacts, existing, read_json, read_table, write_json
+from pipelines.building.config import policy
+from pipelines.building.stage import stage_main
 from pipelines.cli import command
-from pipelines.config import policy
 from pipelines.evaluate import FITTED_PREFIX
-from pipelines.stage import stage_main
 from training import model as models
 from training.gates.graph import is_contract, same_answers
 from training.gates.learning import converges

@@ -5,11 +5,11 @@ from pathlib import Path
 import polars as pl
 
 from contract.errors import ConfigError
-from pipelines.artifacts import Artifacts, write_table
+from pipelines.building.artifacts import Artifacts, write_table
+from pipelines.building.config import params
+from pipelines.building.sources import read_sources
+from pipelines.building.stage import fresh, stage_main
 from pipelines.cli import command
-from pipelines.config import params
-from pipelines.sources import read_sources
-from pipelines.stage import fresh, stage_main
 from training import model as models
 
 

@@ -17,9 +17,9 @@ import msgspec
 from contract.errors import FlightlineError
 from contract.strict import decode_json
 from pipelines.cli import OK, command
-from pipelines.files import replace
-from pipelines.locks import exclusive
-from pipelines.settings import Settings
+from pipelines.machine.files import replace
+from pipelines.machine.locks import exclusive
+from pipelines.machine.settings import Settings
 
 Action = Literal["deploy", "rollback", "forward"]
 

@@ -5,14 +5,14 @@ import json
 from dataclasses import asdict, dataclass
 
 from pipelines.cli import OK, command
-from pipelines.processes import Say, start_all
-from pipelines.registry import CHAMPION, STAGING
-from pipelines.services import prepare, program, stop_service
-from pipelines.settings import Settings
-from pipelines.tracking_server import NAME as MLFLOW
-from pipelines.tracking_server import program as mlflow_program
-from pipelines.tracking_server import require_up
-from pipelines.tracking_server import stop as stop_mlflow
+from pipelines.delivery.registry import CHAMPION, STAGING
+from pipelines.delivery.services import prepare, program, stop_service
+from pipelines.delivery.tracking_server import NAME as MLFLOW
+from pipelines.delivery.tracking_server import program as mlflow_program
+from pipelines.delivery.tracking_server import require_up
+from pipelines.delivery.tracking_server import stop as stop_mlflow
+from pipelines.machine.processes import Say, start_all
+from pipelines.machine.settings import Settings
 
 SERVICES = (STAGING, "production")
 

@@ -19,17 +19,17 @@ from monitoring.drift import drift_report
 from monitoring.health import data_health
 from monitoring.performance import performance
 from monitoring.policy import MonitoringPolicy
-from pipelines import attempts
-from pipelines.champion import champion
+from pipelines.building import attempts
+from pipelines.building.config import policy
+from pipelines.building.runs import candidate
 from pipelines.cli import OK, command
-from pipelines.config import policy
+from pipelines.delivery.champion import champion
+from pipelines.delivery.smoke import ENTITY as SMOKE_ENTITY
 from pipelines.dispatch import Outcome, record
-from pipelines.files import replace
 from pipelines.ledger import parse_moment
-from pipelines.processes import Say
-from pipelines.runs import candidate
-from pipelines.settings import Settings
-from pipelines.smoke import ENTITY as SMOKE_ENTITY
+from pipelines.machine.files import replace
+from pipelines.machine.processes import Say
+from pipelines.machine.settings import Settings
 from training import model as models
 from training.gates.verdict import Evidence as GateEvidence
 

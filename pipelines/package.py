@@ -7,11 +7,11 @@ from importlib import metadata
 
 from contract.bundle import Environment, seal
 from contract.strict import encode_json
-from pipelines.artifacts import Artifacts, existing, read_json, read_table, write_json, write_table
+from pipelines.building.artifacts import Artifacts, existing, read_json, read_table, write_json, write_table
+from pipelines.building.config import params, section
+from pipelines.building.stage import fresh, stage_main
 from pipelines.cli import command
-from pipelines.config import params, section
 from pipelines.split import Facts
-from pipelines.stage import fresh, stage_main
 from training import model as models
 from training.gates.verdict import Evidence
 from training.package import card, golden, reference

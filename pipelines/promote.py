@@ -4,13 +4,13 @@ import argparse
 from datetime import datetime
 
 from contract.errors import FlightlineError
-from pipelines.aliases import move, settle
 from pipelines.cli import OK, command
+from pipelines.delivery.aliases import move, settle
+from pipelines.delivery.placement import Deployed
+from pipelines.delivery.registry import CHAMPION, REFUSED, STAGING, connect
 from pipelines.deploy import deploy_production, qualified
-from pipelines.placement import Deployed
-from pipelines.processes import Say
-from pipelines.registry import CHAMPION, REFUSED, STAGING, connect
-from pipelines.settings import Settings
+from pipelines.machine.processes import Say
+from pipelines.machine.settings import Settings
 
 
 def promote(

@@ -14,13 +14,13 @@ import polars as pl
 from contract.bundle import Bundle
 from contract.statements import Qualification
 from contract.strict import encode_json
-from pipelines.artifacts import Artifacts, read_json, read_table
-from pipelines.champion import champion as champion_of
+from pipelines.building.artifacts import Artifacts, read_json, read_table
+from pipelines.building.config import policy
 from pipelines.cli import FAILED, KEPT, OK, command
-from pipelines.config import policy
-from pipelines.files import replace
-from pipelines.processes import Say
-from pipelines.settings import Settings
+from pipelines.delivery.champion import champion as champion_of
+from pipelines.machine.files import replace
+from pipelines.machine.processes import Say
+from pipelines.machine.settings import Settings
 from pipelines.track import require_bundle
 from training import model as models
 from training.evaluation import losses

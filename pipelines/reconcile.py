@@ -10,14 +10,14 @@ import threading
 from dataclasses import asdict, dataclass
 
 from contract.errors import FlightlineError
-from pipelines.aliases import move, settle
 from pipelines.cli import FAILED, OK, command
+from pipelines.delivery.aliases import move, settle
+from pipelines.delivery.registry import CHAMPION, Registry, connect
+from pipelines.delivery.services import converge, ensure_service, intact, ready, recorded, running
 from pipelines.deploy import PRODUCTION, deploy_production
 from pipelines.ledger import live, read
-from pipelines.processes import Say
-from pipelines.registry import CHAMPION, Registry, connect
-from pipelines.services import converge, ensure_service, intact, ready, recorded, running
-from pipelines.settings import Settings
+from pipelines.machine.processes import Say
+from pipelines.machine.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,15 @@ from contract.errors import FlightlineError
 from contract.statements import ManifestStatement, Provenance, Qualification
 from contract.strict import decode_json
 from pipelines.cli import OK, command
-from pipelines.evidence import description
-from pipelines.files import scratch
-from pipelines.keys import ensure_keys, private_key
-from pipelines.locks import exclusive
-from pipelines.processes import Say
-from pipelines.registry import ATTESTATIONS, CHALLENGER, DIGEST, Registry, connect
-from pipelines.settings import Settings
+from pipelines.delivery.evidence import description
+from pipelines.delivery.keys import ensure_keys, private_key
+from pipelines.delivery.registry import ATTESTATIONS, CHALLENGER, DIGEST, Registry, connect
+from pipelines.delivery.tracking_server import version_link
+from pipelines.machine.files import scratch
+from pipelines.machine.locks import exclusive
+from pipelines.machine.processes import Say
+from pipelines.machine.settings import Settings
 from pipelines.track import Lineage, lineage, require_bundle, track
-from pipelines.tracking_server import version_link
 
 QUALIFIED = "qualified.against"  # tag: digest of the champion that the bundle was compared with
 

@@ -13,13 +13,13 @@ import polars as pl
 
 from contract.errors import FlightlineError
 from contract.schema import Contract
-from pipelines.artifacts import write_table
+from pipelines.building.artifacts import write_table
+from pipelines.building.config import params
+from pipelines.building.sources import read_sources
 from pipelines.cli import OK, command
-from pipelines.config import params
 from pipelines.ledger import parse_moment
-from pipelines.processes import Say
-from pipelines.settings import Settings
-from pipelines.sources import read_sources
+from pipelines.machine.processes import Say
+from pipelines.machine.settings import Settings
 from training import model as models
 from training.features import examples
 from training.model import AT, ID, LABEL, LABEL_AT

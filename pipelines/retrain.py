@@ -11,16 +11,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from monitoring.decision import Attempt
-from pipelines import attempts
+from pipelines.building import attempts
+from pipelines.building.config import params
+from pipelines.building.runs import Run, build, candidate
 from pipelines.cli import command
-from pipelines.config import params
 from pipelines.dispatch import last
 from pipelines.ledger import parse_moment
-from pipelines.processes import Say
+from pipelines.machine.processes import Say
+from pipelines.machine.settings import Settings
 from pipelines.qualify import EXITS, Qualified, qualify
 from pipelines.register import register
-from pipelines.runs import Run, build, candidate
-from pipelines.settings import Settings
 from pipelines.track import track
 from training import model as models
 

@@ -7,14 +7,14 @@ import argparse
 from datetime import datetime
 
 from contract.errors import FlightlineError
-from pipelines.aliases import move
 from pipelines.cli import OK, command
+from pipelines.delivery.aliases import move
+from pipelines.delivery.placement import Change, Deployed, place
+from pipelines.delivery.registry import CHAMPION
+from pipelines.delivery.releases import open_release
 from pipelines.ledger import live, neighbours, read
-from pipelines.placement import Change, Deployed, place
-from pipelines.processes import Say
-from pipelines.registry import CHAMPION
-from pipelines.releases import open_release
-from pipelines.settings import Settings
+from pipelines.machine.processes import Say
+from pipelines.machine.settings import Settings
 
 PRODUCTION = "production"
 

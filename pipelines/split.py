@@ -5,10 +5,10 @@ from datetime import datetime
 import msgspec
 import polars as pl
 
-from pipelines.artifacts import Artifacts, read_tables, sha256, write_json, write_table
+from pipelines.building.artifacts import Artifacts, read_tables, sha256, write_json, write_table
+from pipelines.building.config import params
+from pipelines.building.stage import fresh, stage_main
 from pipelines.cli import command
-from pipelines.config import params
-from pipelines.stage import fresh, stage_main
 from training import model as models
 from training.features import examples as examples_of
 from training.model import AT, LABEL

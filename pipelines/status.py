@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 
 from contract.errors import FlightlineError
 from pipelines.cli import OK, command
+from pipelines.delivery.registry import connect
+from pipelines.delivery.services import intact, ready, recorded, running
+from pipelines.delivery.tracking_server import is_up
 from pipelines.ledger import Entry, live, models, read
 from pipelines.local import SERVICES
-from pipelines.registry import connect
-from pipelines.services import intact, ready, recorded, running
-from pipelines.settings import Settings
-from pipelines.tracking_server import is_up
+from pipelines.machine.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from contract.bundle import Bundle, open_bundle
 from contract.errors import FlightlineError
 from contract.strict import decode_json
 from pipelines.cli import OK, command
-from pipelines.evidence import read_evidence
-from pipelines.locks import exclusive
-from pipelines.processes import Say
-from pipelines.registry import BUNDLE, DIGEST, Registry, connect
-from pipelines.settings import Settings
-from pipelines.tracking_server import experiment_link
+from pipelines.delivery.evidence import read_evidence
+from pipelines.delivery.registry import BUNDLE, DIGEST, Registry, connect
+from pipelines.delivery.tracking_server import experiment_link
+from pipelines.machine.locks import exclusive
+from pipelines.machine.processes import Say
+from pipelines.machine.settings import Settings
 
 COMPLETE = "tracked"  # tag: set last, so that a run without it is known to be unfinished
 PICTURES = {".png", ".svg", ".html", ".json", ".md"}

@@ -2,10 +2,10 @@
 
 import joblib
 
-from pipelines.artifacts import Artifacts, read_table, write_json
+from pipelines.building.artifacts import Artifacts, read_table, write_json
+from pipelines.building.config import params
+from pipelines.building.stage import fresh, stage_main
 from pipelines.cli import command
-from pipelines.config import params
-from pipelines.stage import fresh, stage_main
 from training import model as models
 from training.export import to_onnx
 

@@ -1,8 +1,8 @@
 """validate: raw tables -> sound tables; every rejected row is kept, counted and explained."""
 
-from pipelines.artifacts import Artifacts, read_tables, write_json, write_table
+from pipelines.building.artifacts import Artifacts, read_tables, write_json, write_table
+from pipelines.building.stage import fresh, stage_main
 from pipelines.cli import command
-from pipelines.stage import fresh, stage_main
 from training import model as models
 from training.validation import check_all
 

@@ -9,7 +9,7 @@ import pytest
 
 from contract.bundle import Bundle
 from pipelines.ingest import ingest
-from pipelines.settings import Settings
+from pipelines.machine.settings import Settings
 from pipelines.train import train
 from tests.gates.workshop import SAMPLE, Workshop, write_settings
 from training.models import flights

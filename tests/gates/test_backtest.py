@@ -11,7 +11,7 @@ import pytest
 
 from contract.errors import FlightlineError
 from pipelines import backtest
-from pipelines.config import params
+from pipelines.building.config import params
 from training.splitting import TimeSplit
 
 ROOT = Path(__file__).parents[2]

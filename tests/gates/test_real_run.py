@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from contract.bundle import open_bundle
-from pipelines.artifacts import Artifacts, read_json, read_table
-from pipelines.config import policy
+from pipelines.building.artifacts import Artifacts, read_json, read_table
+from pipelines.building.config import policy
+from pipelines.building.runs import repro
 from pipelines.qualify import compare
-from pipelines.runs import repro
 from training import model as models
 from training.gates.policy import GatePolicy
 from training.gates.verdict import TITLES, Evidence, Verdict

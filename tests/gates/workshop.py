@@ -20,15 +20,15 @@ from contract.errors import FlightlineError
 from contract.statements import ManifestStatement, Provenance, Qualification
 from contract.strict import decode_json
 from pipelines import ledger, qualify
-from pipelines.artifacts import Artifacts, read_json, write_table
-from pipelines.config import policy
+from pipelines.building.artifacts import Artifacts, read_json, write_table
+from pipelines.building.config import policy
+from pipelines.delivery.keys import ensure_keys, private_key
 from pipelines.evaluate import evaluate
 from pipelines.gate import gate
 from pipelines.ingest import ingest
-from pipelines.keys import ensure_keys, private_key
+from pipelines.machine.settings import Settings
 from pipelines.package import package
 from pipelines.register import register
-from pipelines.settings import Settings
 from pipelines.split import split
 from pipelines.train import train
 from pipelines.validate import validate

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from contract.schema import Contract, Feature
-from pipelines.config import params
-from pipelines.sources import read_sources
+from pipelines.building.config import params
+from pipelines.building.sources import read_sources
 from tests.training.worlds import minute
 from training.export import to_onnx
 from training.learning import BoostedTrees, boosted_trees

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipelines.config import params
-from pipelines.sources import read_sources
+from pipelines.building.config import params
+from pipelines.building.sources import read_sources
 from training.evaluation import measure
 from training.export import run, to_onnx
 from training.features import examples

@@ -13,13 +13,13 @@ from contract.bundle import Bundle, open_bundle, seal
 from contract.statements import Qualification
 from contract.strict import encode_json
 from pipelines import ledger
+from pipelines.delivery.evidence import read_evidence
+from pipelines.delivery.registry import Registry, connect
 from pipelines.deploy import deploy_staging
-from pipelines.evidence import read_evidence
 from pipelines.local import down, up
+from pipelines.machine.settings import Settings
 from pipelines.promote import promote
 from pipelines.register import Registered, register
-from pipelines.registry import Registry, connect
-from pipelines.settings import Settings
 from tests.conftest import make_release
 from training.package import gate_table
 

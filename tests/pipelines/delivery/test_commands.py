@@ -12,7 +12,7 @@ import pytest
 
 from contract.errors import ConfigError, FlightlineError
 from pipelines import deploy, ledger, local, promote, reconcile, register, rollback, status, track
-from pipelines.settings import ROOT
+from pipelines.machine.settings import ROOT
 from tests.pipelines.delivery.conftest import free_ports, qualify, settings_in, trained
 
 COMMANDS = {

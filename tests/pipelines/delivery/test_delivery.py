@@ -6,17 +6,18 @@ import time
 import pytest
 
 from contract.errors import FlightlineError
-from pipelines import ledger, tracking_server
-from pipelines.deploy import deploy_production, deploy_staging
-from pipelines.promote import promote
-from pipelines.reconcile import reconcile
-from pipelines.registry import (
+from pipelines import ledger
+from pipelines.delivery import tracking_server
+from pipelines.delivery.registry import (
     CHAMPION,
     STAGING,
     STAGING_EVIDENCE,
 )
+from pipelines.delivery.services import converge, recorded, stop_service
+from pipelines.deploy import deploy_production, deploy_staging
+from pipelines.promote import promote
+from pipelines.reconcile import reconcile
 from pipelines.rollback import rollback
-from pipelines.services import converge, recorded, stop_service
 from pipelines.status import status
 from pipelines.track import track
 from serving.desired import DesiredModel
@@ -64,7 +65,7 @@ def test_an_interrupted_deployment_serves_what_ran_before(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.placement.run_smoke", interrupt)
+        patch.setattr("pipelines.delivery.placement.run_smoke", interrupt)
         with pytest.raises(KeyboardInterrupt):
             promote("ctrlc", world.settings, say=quiet)
     assert world.serves("production", "ctrlc") == first.version

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from contract.attestation import sign, verify
 from contract.errors import BundleError
 from contract.statements import ManifestStatement
-from pipelines.keys import ensure_keys, private_key, read_trust
+from pipelines.delivery.keys import ensure_keys, private_key, read_trust
 
 pytestmark = pytest.mark.unit
 

@@ -14,7 +14,7 @@ import pytest
 
 from contract.errors import FlightlineError
 from contract.strict import encode_json
-from pipelines.processes import Program, Running, alive, find, start_all, stop
+from pipelines.machine.processes import Program, Running, alive, find, start_all, stop
 from tests.pipelines.delivery.conftest import free_ports
 
 SERVER = (
@@ -136,7 +136,7 @@ def test_an_interrupted_start_leaves_nothing(place: Path) -> None:
     command = (
         "import sys, pathlib\n"
         "from pipelines.cli import command\n"
-        "from pipelines.processes import Program, start_all\n"
+        "from pipelines.machine.processes import Program, start_all\n"
         "place = pathlib.Path(sys.argv[1])\n"
         "def main(argv):\n"
         "    toy = Program('toy', (sys.executable, '-c', 'import time; time.sleep(600)'), place, {},\n"

@@ -10,15 +10,15 @@ from contract.attestation import sign
 from contract.errors import BundleError, FlightlineError
 from contract.statements import StagingEvidence
 from pipelines import ledger
-from pipelines.deploy import deploy_staging
-from pipelines.promote import promote
-from pipelines.reconcile import reconcile
-from pipelines.register import register
-from pipelines.registry import (
+from pipelines.delivery.registry import (
     CHAMPION,
     REFUSED,
     STAGING_EVIDENCE,
 )
+from pipelines.deploy import deploy_staging
+from pipelines.promote import promote
+from pipelines.reconcile import reconcile
+from pipelines.register import register
 from tests.pipelines.delivery.conftest import World, qualify, quiet
 
 

@@ -5,11 +5,11 @@ import shutil
 import pytest
 
 from contract.errors import FlightlineError
-from pipelines.register import register
-from pipelines.registry import (
+from pipelines.delivery.registry import (
     CHALLENGER,
     Registry,
 )
+from pipelines.register import register
 from pipelines.track import track
 from tests.pipelines.delivery.conftest import World, qualify, quiet, trained
 

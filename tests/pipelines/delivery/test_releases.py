@@ -10,11 +10,11 @@ from contract.attestation import sign
 from contract.bundle import Bundle
 from contract.errors import BundleError
 from contract.statements import ManifestStatement, Provenance, Qualification, StagingEvidence
-from pipelines.evidence import DESCRIPTION_LIMIT, description
-from pipelines.keys import ensure_keys, private_key, read_trust
-from pipelines.registry import STAGING_EVIDENCE, Version
-from pipelines.releases import open_release, require_staged
-from pipelines.settings import Settings
+from pipelines.delivery.evidence import DESCRIPTION_LIMIT, description
+from pipelines.delivery.keys import ensure_keys, private_key, read_trust
+from pipelines.delivery.registry import STAGING_EVIDENCE, Version
+from pipelines.delivery.releases import open_release, require_staged
+from pipelines.machine.settings import Settings
 from tests.pipelines.delivery.conftest import settings_in, trained
 
 pytestmark = pytest.mark.unit

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from contract.errors import ConfigError
-from pipelines.environments import read_environments
-from pipelines.settings import ROOT, Settings, main_checkout
+from pipelines.machine.environments import read_environments
+from pipelines.machine.settings import ROOT, Settings, main_checkout
 
 pytestmark = pytest.mark.unit
 

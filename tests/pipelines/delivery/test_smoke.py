@@ -9,8 +9,8 @@ import pytest
 
 from contract.bundle import Bundle
 from contract.errors import FlightlineError
-from pipelines.environments import Smoke
-from pipelines.smoke import Check, bad_inputs, require_passed, run_smoke
+from pipelines.delivery.smoke import Check, bad_inputs, require_passed, run_smoke
+from pipelines.machine.environments import Smoke
 from tests.pipelines.delivery.conftest import trained
 
 pytestmark = pytest.mark.unit

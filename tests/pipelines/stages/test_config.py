@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from contract.errors import ConfigError
-from pipelines.config import params, policy, section
+from pipelines.building.config import params, policy, section
 from training.gates.policy import GatePolicy
 from training.models.iris import Params
 from training.splitting import RandomSplit, TimeSplit

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from contract.errors import ConfigError, FlightlineError
-from pipelines.artifacts import Artifacts
+from pipelines.building.artifacts import Artifacts
 from tests.pipelines.stages.conftest import STAGES
 
 NEEDS = {

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from contract.bundle import FILES, open_bundle
-from pipelines.artifacts import Artifacts, read_tables
+from pipelines.building.artifacts import Artifacts, read_tables
 from tests.pipelines.stages.conftest import ROOT, STAGES, run_stages, settings_into
 
 MODEL = "iris"

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contract.errors import FlightlineError
-from pipelines.settings import Settings
-from pipelines.tracking_server import require_up
+from pipelines.delivery.tracking_server import require_up
+from pipelines.machine.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from contract.errors import ConfigError
-from pipelines.config import IngestParams
+from pipelines.building.config import IngestParams
 
 
 def read_sources(params: IngestParams) -> dict[str, pl.DataFrame]:

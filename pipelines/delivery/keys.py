@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
 from contract.attestation import Trust, trusted_key
 from contract.errors import BundleError
 from contract.strict import decode_json, encode_json
-from pipelines.files import replace
-from pipelines.locks import exclusive
+from pipelines.machine.files import replace
+from pipelines.machine.locks import exclusive
 
 Role = Literal["trainer", "staging"]
 ROLES: tuple[Role, ...] = ("trainer", "staging")

@@ -16,8 +16,8 @@ import psutil
 
 from contract.errors import FlightlineError
 from contract.strict import decode_json, encode_json
-from pipelines.files import replace
-from pipelines.ports import require_free
+from pipelines.machine.files import replace
+from pipelines.machine.ports import require_free
 
 Say = Callable[[str], None]
 

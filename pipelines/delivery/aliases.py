@@ -9,10 +9,10 @@ import msgspec
 
 from contract.errors import FlightlineError
 from contract.strict import decode_json, encode_json
-from pipelines.files import replace
-from pipelines.processes import Say
-from pipelines.registry import Registry, connect
-from pipelines.settings import Settings
+from pipelines.delivery.registry import Registry, connect
+from pipelines.machine.files import replace
+from pipelines.machine.processes import Say
+from pipelines.machine.settings import Settings
 
 
 class Pending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

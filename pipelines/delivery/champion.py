@@ -1,9 +1,9 @@
 """The bundle that production serves: what a challenger is compared with, and what is monitored."""
 
 from contract.bundle import Bundle
+from pipelines.delivery.releases import open_release
 from pipelines.ledger import live, read
-from pipelines.releases import open_release
-from pipelines.settings import Settings
+from pipelines.machine.settings import Settings
 
 PRODUCTION = "production"
 

@@ -8,11 +8,11 @@ from contract.attestation import Trust, verify
 from contract.bundle import Bundle, open_bundle
 from contract.errors import BundleError
 from contract.statements import ManifestStatement, Provenance, Qualification, StagingEvidence
-from pipelines.files import replace, scratch
-from pipelines.keys import read_trust
-from pipelines.locks import exclusive
-from pipelines.registry import ATTESTATIONS, BUNDLE, STAGING_EVIDENCE, Registry, Version
-from pipelines.settings import Settings
+from pipelines.delivery.keys import read_trust
+from pipelines.delivery.registry import ATTESTATIONS, BUNDLE, STAGING_EVIDENCE, Registry, Version
+from pipelines.machine.files import replace, scratch
+from pipelines.machine.locks import exclusive
+from pipelines.machine.settings import Settings
 
 
 @dataclass(frozen=True)

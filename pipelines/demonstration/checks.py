@@ -7,8 +7,8 @@ import httpx
 
 from contract.bundle import Bundle
 from contract.errors import FlightlineError
-from pipelines.champion import PRODUCTION, champion
-from pipelines.settings import Settings
+from pipelines.delivery.champion import PRODUCTION, champion
+from pipelines.machine.settings import Settings
 
 TIMEOUT_S = 10.0
 

@@ -5,9 +5,9 @@ import sys
 import httpx
 
 from contract.errors import FlightlineError
-from pipelines.processes import Program, Say, find, start_all
-from pipelines.processes import stop as stop_process
-from pipelines.settings import MLFLOW_PORT_VARIABLE, Settings
+from pipelines.machine.processes import Program, Say, find, start_all
+from pipelines.machine.processes import stop as stop_process
+from pipelines.machine.settings import MLFLOW_PORT_VARIABLE, Settings
 
 NAME = "mlflow"
 HTTP_OK = 200

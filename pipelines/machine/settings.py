@@ -8,9 +8,9 @@ from pathlib import Path
 
 from contract.errors import ConfigError
 from contract.strict import near_miss
-from pipelines.environments import Environment, read_environments, read_port
+from pipelines.machine.environments import Environment, read_environments, read_port
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 MLFLOW_PORT = 5010
 MLFLOW_PORT_VARIABLE = "FLIGHTLINE_MLFLOW_PORT"
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import httpx
 
 from contract.errors import FlightlineError
-from pipelines.environments import port_variable
-from pipelines.keys import ensure_keys
+from pipelines.delivery.keys import ensure_keys
 from pipelines.ledger import Entry, live, models
-from pipelines.processes import Program, Running, Say, alive, find, start_all, stop
-from pipelines.settings import Settings
+from pipelines.machine.environments import port_variable
+from pipelines.machine.processes import Program, Running, Say, alive, find, start_all, stop
+from pipelines.machine.settings import Settings
 from serving.desired import Ack, Desired, DesiredModel, read_acks, read_desired, write_desired
 
 ACK_S = 60.0

@@ -20,10 +20,10 @@ import yaml
 
 from contract.errors import FlightlineError
 from contract.strict import encode_json
-from pipelines.config import PARAMS, read_yaml, section
-from pipelines.locks import exclusive
-from pipelines.processes import Say
-from pipelines.settings import Settings
+from pipelines.building.config import PARAMS, read_yaml, section
+from pipelines.machine.locks import exclusive
+from pipelines.machine.processes import Say
+from pipelines.machine.settings import Settings
 
 BUILD_S = 1800.0  # a build that takes longer hangs
 

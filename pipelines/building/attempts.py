@@ -7,8 +7,8 @@ import msgspec
 
 from contract.strict import decode_json
 from monitoring.decision import Attempt, Outcome, State
-from pipelines.locks import exclusive
-from pipelines.settings import Settings
+from pipelines.machine.locks import exclusive
+from pipelines.machine.settings import Settings
 
 OUTCOMES: dict[str, Outcome] = {"accepted": "promoted", "kept": "kept", "failed": "failed"}
 

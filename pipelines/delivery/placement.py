@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from contract.errors import FlightlineError
+from pipelines.delivery.releases import Release
+from pipelines.delivery.services import converge, desire, ensure_service, recorded, running, stop_service
+from pipelines.delivery.smoke import Check, require_passed, run_smoke
 from pipelines.ledger import Action, Entry, Placed, append, live, read
-from pipelines.locks import exclusive
-from pipelines.processes import Say
-from pipelines.releases import Release
-from pipelines.services import converge, desire, ensure_service, recorded, running, stop_service
-from pipelines.settings import Settings
-from pipelines.smoke import Check, require_passed, run_smoke
+from pipelines.machine.locks import exclusive
+from pipelines.machine.processes import Say
+from pipelines.machine.settings import Settings
 from serving.desired import DesiredModel, read_desired
 
 

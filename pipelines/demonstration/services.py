@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from contract.errors import FlightlineError
 from pipelines import local
-from pipelines.settings import Settings
+from pipelines.machine.settings import Settings
 
 WAIT_S = 180.0
 

@@ -13,7 +13,7 @@ import numpy as np
 from contract.bundle import Bundle, GoldenRow
 from contract.errors import FlightlineError
 from contract.schema import Contract
-from pipelines.environments import Smoke
+from pipelines.machine.environments import Smoke
 
 ENTITY = "smoke"  # entity id of every smoke request, so that a monitor can leave them out
 BATCH = 200  # golden rows a request

@@ -1,0 +1,1 @@
+"""What the cached stages and the runs beside the checkout are made with."""

@@ -1,0 +1,1 @@
+"""From a bundle to what serves: registry, keys, releases, services, smoke tests."""

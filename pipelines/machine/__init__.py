@@ -1,0 +1,1 @@
+"""This machine: where things are kept, processes, ports, locks, whole files."""
