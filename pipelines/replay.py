@@ -65,7 +65,7 @@ def replay(
             requests += 1
             if requests % 20 == 0:
                 say(f"{model}: {requests * BATCH:,} of {rows.height:,} predictions")
-        _await_log(client, before + rows.height)
+        _await_log(client, before, rows.height)
     labels = file_labels(model, rows, contract, settings)
     say(f"{model}: {rows.height:,} predictions in {requests} requests; {labels:,} labels will arrive")
     return Replayed(model, requests, rows.height, labels)
@@ -116,19 +116,32 @@ def file_labels(model: str, rows: pl.DataFrame, contract: Contract, settings: Se
     return known.height
 
 
-def _logged(client: httpx.Client) -> int:
-    """Rows that the service's prediction log has settled: written, or counted as lost."""
+def _logged(client: httpx.Client) -> tuple[int, int]:
+    """Rows that the service's prediction log has written, and those that it lost."""
     try:
         log = client.get("/status").raise_for_status().json()["prediction_log"]
     except httpx.HTTPError as error:
         raise _silent(client, error) from None
-    return int(log["written"]) + int(log["dropped"]) + int(log["failed"])
+    return int(log["written"]), int(log["dropped"]) + int(log["failed"])
 
 
-def _await_log(client: httpx.Client, rows: int) -> None:
-    """Return once the log, which is written behind the answers, has settled `rows` rows."""
+def _await_log(client: httpx.Client, before: tuple[int, int], rows: int) -> None:
+    """Return once the log, which is written behind the answers, holds `rows` more rows than `before`.
+
+    Raises:
+        FlightlineError: it lost some, or does not catch up.
+    """
     deadline = time.monotonic() + TIMEOUT_S
-    while _logged(client) < rows:
+    while True:
+        written, lost = (now - then for now, then in zip(_logged(client), before, strict=True))
+        if lost:
+            raise FlightlineError(
+                f"the prediction log of {client.base_url} lost {lost:,} of {rows:,} predictions",
+                "every answer to be logged",
+                "See prediction_log in its /status: a full queue or a full disk",
+            )
+        if written >= rows:
+            return
         if time.monotonic() > deadline:
             raise FlightlineError(
                 f"the prediction log of {client.base_url} did not catch up within {TIMEOUT_S:.0f} s",

@@ -1,5 +1,6 @@
 """What the demonstration looks at while something is broken on purpose."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,10 +8,31 @@ import httpx
 
 from contract.bundle import Bundle
 from contract.errors import FlightlineError
+from pipelines import local
 from pipelines.delivery.champion import PRODUCTION, champion
 from pipelines.machine.settings import Settings
 
 TIMEOUT_S = 10.0
+MARK = "made-by-the-demonstration"
+
+
+def fresh_world(settings: Settings) -> None:
+    """Empty the demonstration's folder, after stopping what an interrupted demonstration left in it.
+
+    Raises:
+        FlightlineError: the folder holds something that no demonstration made.
+    """
+    mark = settings.var / MARK
+    if settings.var.exists() and any(settings.var.iterdir()) and not mark.is_file():
+        raise FlightlineError(
+            f"{settings.var} holds files that no demonstration made",
+            "an empty folder, or one of an earlier demonstration",
+            "Move it away, or set FLIGHTLINE_VAR to another place",
+        )
+    local.down(settings, lambda _: None)
+    shutil.rmtree(settings.var, ignore_errors=True)
+    settings.var.mkdir(parents=True)
+    mark.write_text("Made by `make demo` and emptied by the next one.\n", "utf-8")
 
 
 class Probe:
