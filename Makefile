@@ -13,10 +13,12 @@ ACTOR ?= $(shell id -un)
 # A date such as 2013-05-01: only labels that had arrived by then count. Empty: the one in params.yaml.
 AS_OF ?=
 GATE ?=
+# The bundle that a person approved, as `make digest` prints it.
+DIGEST ?=
 # Further words for the command, for example: make test-unit ARGS="-k ledger -x"
 ARGS ?=
 # Recipes read these as "$$MODEL": a value that comes from outside is an argument, never shell code.
-export MODEL ACTOR AS_OF GATE
+export MODEL ACTOR AS_OF GATE DIGEST
 
 # Installed by pip into .uv/ only where no uv is on the PATH.
 UV_VERSION := 0.13.9
@@ -46,7 +48,7 @@ RUN := exec .venv/bin/python -m
 PYTEST := .venv/bin/python -m pytest
 
 .PHONY: help setup demo up down test test-unit test-features test-slow gates gate repro train register \
-	retrain challenger staging production monitor dispatch backtest check hooks required clean uv
+	retrain challenger staging digest approved production monitor summary dispatch backtest check hooks required clean uv
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -99,16 +101,30 @@ retrain: setup ## Train a challenger as of AS_OF and register it if it earns it
 	@$(RUN) pipelines.retrain "$$MODEL" $${AS_OF:+--as-of "$$AS_OF"} $(ARGS)
 
 # What delivery starts from: a non-empty AS_OF asks for a run of its own; `value` looks at it without expanding it.
-challenger: $(if $(value AS_OF),retrain,register)
+# make turns every failing recipe into exit code 2, so that the champion stays is an output here and not a code.
+challenger: $(if $(value AS_OF),setup,train)
+	@$(RUN) pipelines.challenger "$$MODEL" $${AS_OF:+--as-of "$$AS_OF"} $(ARGS)
 
 staging: setup ## Deploy the challenger to staging and test it there
 	@$(RUN) pipelines.deploy staging "$$MODEL" $(ARGS)
+
+# The digest of what staging has tested: what a person approves.
+digest: setup
+	@$(RUN) pipelines.digest "$$MODEL" $(ARGS)
+
+# Refuses where that is not DIGEST: between approving and promoting, another bundle may have been staged.
+approved: setup
+	@$(RUN) pipelines.digest "$$MODEL" "--expect=$$DIGEST" $(ARGS)
 
 production: setup ## Promote what staging has tested and deploy it to production
 	@$(RUN) pipelines.promote "$$MODEL" --actor "$$ACTOR" $(ARGS)
 
 monitor: setup ## Check health, drift and performance, and decide on retraining
-	@$(RUN) pipelines.monitor "$$MODEL" $(ARGS)
+	@$(RUN) pipelines.monitor "$$MODEL" $${AS_OF:+--as-of "$$AS_OF"} $(ARGS)
+
+# What it decided, or that there was nothing to check, for whoever looks at a workflow's run.
+summary: setup
+	@$(RUN) pipelines.summary "$$MODEL" $(ARGS)
 
 # Asks GitHub to retrain, where the last `make monitor` decided so.
 dispatch: setup

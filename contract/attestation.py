@@ -5,6 +5,7 @@ Format: https://github.com/secure-systems-lab/dsse/blob/master/envelope.md
 
 import base64
 import hashlib
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -46,6 +47,23 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: tuple[TrustedKey, ...]
 
 
+def read_trust(path: Path) -> Trust:
+    """The trust list in `path`. Whoever names the file is believed: it may be a link, as a mounted one is.
+
+    Raises:
+        ConfigError: the file cannot be read or is not a trust list.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"the trust list {path} cannot be read ({error.strerror})",
+            "a list of trusted keys",
+            "Name the file with the public keys; registering a model makes the first one",
+        ) from None
+    return decode_json(data, Trust, path.name)
+
+
 def key_id(public: Ed25519PublicKey) -> str:
     """First 16 hex digits of the sha256 of the raw public key."""
     return hashlib.sha256(_raw(public)).hexdigest()[:16]
@@ -76,7 +94,7 @@ def verify(envelope: bytes, into: type[T], kind: str, role: str, trust: Trust) -
         BundleError: the envelope is malformed, of another kind, or not signed by a trusted key.
         ConfigError: the trust list holds something that is no key.
     """
-    opened = decode_json(envelope, Envelope, f"{kind} attestation")
+    opened: Envelope = _decode(envelope, Envelope, kind)
     if opened.payload_type != _type(kind):
         raise _untrusted(kind, f"is a statement of type {opened.payload_type}", f"type {_type(kind)}")
     try:
@@ -87,9 +105,16 @@ def verify(envelope: bytes, into: type[T], kind: str, role: str, trust: Trust) -
     for key in (item for item in trust.keys if item.role == role):
         public = _public(key)
         if any(_signed(public, signature, _pae(_type(kind), payload)) for signature in signatures):
-            return decode_json(payload, into, f"{kind} attestation")
+            return _decode(payload, into, kind)
     signers = ", ".join(item.keyid for item in opened.signatures) or "nobody"
     raise _untrusted(kind, f"is signed by {signers}", f"a trusted {role} key")
+
+
+def _decode(data: bytes, into: type[T], kind: str) -> T:
+    try:
+        return decode_json(data, into, f"{kind} attestation")
+    except ConfigError as error:  # a fault of the release, not of somebody's configuration
+        raise BundleError(error.found, error.expected, "Register the version again") from None
 
 
 def _public(key: TrustedKey) -> Ed25519PublicKey:

@@ -1,8 +1,9 @@
 """Decode JSON and YAML values into typed structs, refusing unknown keys and naming the near miss."""
 
 import difflib
+import math
 import re
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -15,14 +16,18 @@ _MISSING = re.compile(r"missing required field `(?P<key>[^`]*)`")
 _AT = re.compile(r" - at `(?P<path>[^`]*)`")
 
 
-def convert(value: object, into: type[T], where: str) -> T:
+def convert(value: object, into: type[T], where: str, *, finite: bool = True) -> T:
     """Turn plain `value` (dicts, lists, scalars) into the struct type `into`.
 
-    `where` names the source for the error sentence, for example `params.yaml`.
+    `where` names the source for the error sentence, for example `params.yaml`. Only with `finite=False` may
+    a number be NaN or infinite: YAML writes them as `.nan` and `.inf`, and every comparison with a limit of
+    NaN is false, so that such a limit forbids nothing.
 
     Raises:
-        ConfigError: a key is unknown or missing, or a value has the wrong type.
+        ConfigError: a key is unknown or missing, a value has the wrong type, or a number is not finite.
     """
+    if finite and not _is_finite(value):
+        raise _not_finite(value, where)
     try:
         return msgspec.convert(value, into)
     except msgspec.ValidationError as error:
@@ -54,6 +59,27 @@ def near_miss(word: str, known: list[str]) -> str:
     """`, did you mean 'x'?` or nothing when no known word is close."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f", did you mean '{close[0]}'?" if close else ""
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    return not isinstance(value, list | tuple) or all(map(_is_finite, value))
+
+
+def _not_finite(value: object, where: str) -> ConfigError:
+    """The sentence about the first number that is not finite; there is one."""
+    path = ""
+    while not isinstance(value, float):
+        items = value.items() if isinstance(value, dict) else enumerate(cast("list[object]", value))
+        key, inner = next((key, inner) for key, inner in items if not _is_finite(inner))
+        step = str(key) if isinstance(value, dict) else f"[{key}]"
+        path += step if not path or step.startswith("[") else f".{step}"
+        value = inner
+    place = f"{where}, {path}" if path else where
+    return ConfigError(f"{place}: {value} is not finite", "a finite number", f"Correct it in {where}")
 
 
 def _explain(error: msgspec.ValidationError, into: type[Any], where: str) -> ConfigError:

@@ -9,13 +9,15 @@ from monitoring.policy import RetrainPolicy
 from monitoring.statistics import age_days
 
 Action = Literal["quarantine", "insufficient", "wait", "keep", "retrain"]
+# promoted: accepted and registered, the candidate for promotion; kept: not shown to be as good as the
+# champion; failed: it could not be built, or did not pass its own gates.
 Outcome = Literal["promoted", "kept", "failed"]
 _WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A retraining that has ended: its challenger was promoted, the champion was kept, or it failed."""
+    """A retraining that has ended: its challenger was accepted and registered, or not."""
 
     started: datetime
     candidate: str  # hash of data, code and parameters
@@ -28,7 +30,7 @@ class State:
 
     in_flight: str = ""  # id of the retraining that runs now, or empty
     attempts: tuple[Attempt, ...] = ()  # in any order
-    reset_at: datetime | None = None  # when a person last closed the circuit
+    reset_at: datetime | None = None  # attempts up to here no longer count: a person closed the circuit
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Evidence:
     performance_reason: str = ""
     drift: Literal["alarm", "quiet", "insufficient"] = "insufficient"
     drift_reason: str = ""
-    drift_windows: int = 0  # alarming windows in a row, this one included
+    drift_windows: int = 0  # alarming checks in a row, this one included
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,8 @@ class RetrainPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When to retrain, and what holds a retraining back.
 
     min_new_labels: labelled rows since the last training; below it the answer is insufficient.
-    drift_windows: windows in a row that must alarm before drift alone retrains.
+    drift_windows: checks in a row that must alarm before drift alone retrains, each of another day and of one
+        champion. Checks that follow one another more closely than their window share rows.
     volume_labels: labelled rows since the last training that are a reason by themselves; null never.
     max_age_days: days since the last training that are a reason by themselves; null never.
     cooldown_days: days after a retraining in which no other starts; doubled by every rejection in a row.

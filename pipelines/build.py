@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from pipelines.building.config import params, policy
-from pipelines.building.runs import repro
+from contract.errors import ConfigError
+from pipelines.building.config import params, policy, read_yaml
+from pipelines.building.repro import repro
 from pipelines.cli import OK, command
 from pipelines.machine.processes import Say
 from training import model as models
@@ -17,10 +18,23 @@ def build(model: str | None, root: Path = Path(), say: Say = print) -> None:
     Raises:
         FlightlineError: there is no such model, its settings say something unknown, or a stage failed.
     """
-    for name in [model] if model else models.names():
+    for name in [model] if model is not None else models.names():
         params(name)
         policy(name, "gates", GatePolicy)
+        _require_stages(name, root / "dvc.yaml")
     repro(model, root, say)
+
+
+def _require_stages(model: str, path: Path) -> None:
+    """A model that DVC was not told of would be built by nobody."""
+    stages = read_yaml(path).get("stages", {})
+    lacking = [name for name, stage in stages.items() if model not in stage.get("foreach", [model])]
+    if lacking:
+        raise ConfigError(
+            f"dvc.yaml does not build '{model}' in {', '.join(lacking)}",
+            "every model under `foreach` of every stage",
+            "Add its name there",
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

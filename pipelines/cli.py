@@ -1,5 +1,6 @@
 """What every command does alike: one sentence and a non-zero exit instead of a traceback."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import NoReturn
 from contract.errors import FlightlineError
 
 OK, FAILED, USAGE, KEPT, INTERRUPTED = 0, 1, 2, 10, 130
+NOBODY_READS = 141  # what a shell reports of a program whose reader went away
 
 
 def command(main: Callable[[list[str] | None], int]) -> NoReturn:
@@ -17,17 +19,28 @@ def command(main: Callable[[list[str] | None], int]) -> NoReturn:
     A refusal is printed as one line; an interrupt (Ctrl-C or SIGTERM) unwinds, so that `finally` blocks
     stop what was started, and exits with 130.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupts: list[int] = []
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature signal asks for
+        interrupts.append(signum)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
     try:
         code = main(None)
-    except FlightlineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = FAILED
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to continue.", file=sys.stderr)
-        code = INTERRUPTED
+    except BrokenPipeError:
+        # `… | head`: nothing more can be said, and the interpreter must not try to when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = NOBODY_READS
+    except (KeyboardInterrupt, Exception) as error:
+        # A library may turn an interrupt into an error of its own, as DuckDB does in the middle of a query.
+        if interrupts or isinstance(error, KeyboardInterrupt):
+            print("interrupted; run the same command again to continue.", file=sys.stderr)
+            code = INTERRUPTED
+        elif isinstance(error, FlightlineError):
+            print(f"error: {error}", file=sys.stderr)
+            code = FAILED
+        else:
+            raise
     sys.exit(code)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature signal asks for
-    raise KeyboardInterrupt

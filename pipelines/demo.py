@@ -20,7 +20,7 @@ from pipelines import local
 from pipelines.cli import FAILED, OK, command
 from pipelines.delivery.tracking_server import version_link
 from pipelines.demonstration.checks import fresh_world
-from pipelines.demonstration.services import Services
+from pipelines.demonstration.services import CLOCKS, Services
 from pipelines.demonstration.story import MODEL, MONTHS, Demo
 from pipelines.machine.locks import exclusive
 from pipelines.machine.settings import Settings
@@ -118,7 +118,7 @@ def demo_settings() -> Settings:
     """Settings of a world of its own: `var/demo`, the requests' clock, a local MLflow."""
     variables = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     place = Settings.from_environment(variables).var
-    variables |= {"FLIGHTLINE_VAR": str(place / "demo"), "FLIGHTLINE_CLOCK": "request"}
+    variables |= {"FLIGHTLINE_VAR": str(place / "demo"), **CLOCKS}
     return Settings.from_environment(variables)
 
 

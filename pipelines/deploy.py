@@ -6,18 +6,18 @@ and only with that evidence. Whatever fails leaves running what ran before.
 
 import argparse
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from contract.attestation import sign
-from contract.errors import ConfigError, FlightlineError
+from contract.errors import BundleError, ConfigError, FlightlineError
 from contract.statements import StagingEvidence
 from pipelines.cli import OK, command
-from pipelines.delivery.aliases import move, settle
+from pipelines.delivery.aliases import Pending, following, settle
 from pipelines.delivery.keys import ensure_keys, private_key, read_trust
-from pipelines.delivery.placement import Change, Deployed, place
+from pipelines.delivery.placement import Change, Deployed, VersionRefusedError, changing, place
 from pipelines.delivery.registry import (
-    CHAMPION,
+    CHALLENGER,
     REFUSED,
     STAGING,
     STAGING_EVIDENCE,
@@ -45,26 +45,34 @@ def deploy_staging(
 ) -> Deployed:
     """Deploy `version` (default: the challenger) to staging; sign evidence once it passed there.
 
+    Evidence of an earlier pass is withdrawn first: a version that fails today is not promoted on yesterday's.
+
     Raises:
         FlightlineError: the release does not verify or fails; staging serves what it served before.
     """
     registry = connect(settings)
     ensure_keys(settings.keys)
     alias = settings.environment(STAGING).alias
-    source = "challenger" if alias == STAGING else alias
-    chosen = registry.by_number(model, version) if version else registry.by_alias(model, source)
-    release = fetch(registry, chosen, settings)
-    change = Change(
-        environment=STAGING,
-        model=model,
-        version=chosen.version,
-        who=who or settings.actor,
-        why=why or f"version {chosen.version} is to be tested",
-        at=at,
-    )
-    deployed = place(change, release, settings, say)
-    _witness(registry, chosen, deployed, settings)
-    move(settings, model, alias, chosen.version, say)
+    with changing(STAGING, settings):
+        settle(STAGING, settings, registry, say)
+        held = registry.aliases(model)
+        source = CHALLENGER if alias == STAGING else alias
+        chosen = registry.by_number(model, version) if version else registry.by_alias(model, source)
+        registry.untag(chosen, STAGING_EVIDENCE)
+        release = fetch(registry, chosen, settings)
+        change = Change(
+            environment=STAGING,
+            model=model,
+            version=chosen.version,
+            who=who or settings.actor,
+            why=why or f"version {chosen.version} is to be tested",
+            at=at,
+        )
+        deployed = place(change, release, settings, say)
+        _witness(registry, chosen, deployed, settings)
+        # Only now: without evidence the alias would name a version that cannot be promoted.
+        with following(_move(STAGING, alias, chosen, held), settings, say, registry):
+            pass
     return deployed
 
 
@@ -78,16 +86,37 @@ def deploy_production(
     at: datetime | None = None,
     say: Say = print,
 ) -> Deployed:
-    """Deploy `version` (default: the champion) to production, if staging passed it.
+    """Deploy `version` to production, if staging passed it; without one, carry out the alias `champion`.
 
-    A refusal or failure moves the alias `champion` back to what is live and writes the reason on the version.
+    A refused version gets the reason written on it. An alias that was carried out goes back to what is live,
+    unless it was moved again meanwhile; one that was not carried out is left alone.
 
     Raises:
-        FlightlineError: the version does not qualify or fails; production serves what it served before.
+        VersionRefusedError, BundleError: the version does not qualify or fails; production serves what it
+            served before.
+        FlightlineError: something else is in the way; nothing is known about the version.
     """
     registry = connect(settings)
-    settle(settings, registry, say)
+    with changing(PRODUCTION, settings):
+        settle(PRODUCTION, settings, registry, say)
+        return deploy_locked(registry, model, settings, version, who=who, why=why, at=at, say=say)
+
+
+def deploy_locked(
+    registry: Registry,
+    model: str,
+    settings: Settings,
+    version: str | None = None,
+    *,
+    who: str = "",
+    why: str = "",
+    at: datetime | None = None,
+    say: Say = print,
+) -> Deployed:
+    """What `deploy_production` does, for a caller that holds production's lock."""
+    read_trust(settings.trust)  # a missing trust list is not the version's fault
     alias = settings.environment(PRODUCTION).alias
+    held = registry.aliases(model)
     chosen = registry.by_number(model, version) if version else registry.by_alias(model, alias)
     try:
         release, evidence = qualified(registry, chosen, settings)
@@ -100,12 +129,14 @@ def deploy_production(
             evidence=evidence,
             at=at,
         )
-        deployed = place(change, release, settings, say)
-    except FlightlineError as refusal:
-        give_back(registry, chosen, str(refusal), settings, say)
+        with following(_move(PRODUCTION, alias, chosen, held), settings, say, registry):
+            deployed = place(change, release, settings, say)
+    except (BundleError, VersionRefusedError) as refusal:
+        mark_refused(registry, chosen, str(refusal), say)
+        if version is None:
+            give_back(registry, chosen, settings, say)
         raise
     registry.untag(chosen, REFUSED)
-    move(settings, model, alias, chosen.version, say)
     return deployed
 
 
@@ -113,31 +144,47 @@ def qualified(registry: Registry, version: Version, settings: Settings) -> tuple
     """The verified release of a version that may go to production, with the hash of staging's evidence.
 
     Raises:
-        FlightlineError: something that was signed is missing, wrong, or about something else; or the
-            champion has changed since the bundle was compared with it.
+        BundleError: something that was signed is missing, wrong, or about something else.
+        VersionRefusedError: the champion has changed since the bundle was compared with it.
     """
     release = fetch(registry, version, settings)
     evidence = require_staged(version, read_trust(settings.trust))
-    placed = live(read(settings.ledger), PRODUCTION, version.model)
+    champion = _champion(registry, version.model, settings)
     compared = release.qualification.champion
-    if placed is not None and placed.digest not in {version.digest, compared}:
-        raise FlightlineError(
+    if champion not in {"", version.digest, compared}:
+        raise VersionRefusedError(
             f"version {version.version} of {version.model} was compared with "
-            f"{compared[:12] or 'no champion'}, but {placed.digest[:12]} is live",
+            f"{compared[:12] or 'no champion'}, but {champion[:12]} is live",
             "a comparison with what is live",
             f"Qualify and register it again: `python -m pipelines.qualify {version.model}`",
         )
     return release, evidence
 
 
-def give_back(registry: Registry, version: Version, reason: str, settings: Settings, say: Say) -> None:
-    """Point `champion` at what is live again and write `reason` on the version, where a person sees it."""
-    placed = live(read(settings.ledger), PRODUCTION, version.model)
-    move(settings, version.model, CHAMPION, placed.version if placed else None, say)
+def mark_refused(registry: Registry, version: Version, reason: str, say: Say) -> None:
+    """Write `reason` on the version, where a person sees it."""
     try:
         registry.tag(version, REFUSED, reason)
     except FlightlineError as error:
         say(f"the reason is not on the version: {error}")
+
+
+def give_back(registry: Registry, version: Version, settings: Settings, say: Say) -> None:
+    """Point production's alias at what is live again, if it still names the refused `version`.
+
+    Where nothing is live there is nothing to point at, and the alias stays: it may be somebody else's.
+    """
+    placed = live(read(settings.ledger), PRODUCTION, version.model)
+    if placed is None:
+        return
+    alias = settings.environment(PRODUCTION).alias
+    try:
+        kept = registry.swap_alias(version.model, alias, placed.version, {version.version})
+    except FlightlineError as error:
+        say(f"the alias '{alias}' of {version.model} is not back at version {placed.version}: {error}")
+        return
+    if kept is not None:
+        say(f"the alias '{alias}' of {version.model} was moved to version {kept} meanwhile and stays there")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -171,7 +218,7 @@ def main(argv: list[str] | None = None) -> int:
         say=quiet if options.json else print,
     )
     if options.json:
-        print(json.dumps(_plain(deployed)))
+        print(json.dumps(deployed.plain()))
     return OK
 
 
@@ -189,12 +236,19 @@ def _witness(registry: Registry, version: Version, deployed: Deployed, settings:
     registry.tag(version, STAGING_EVIDENCE, envelope.decode())
 
 
-def _plain(deployed: Deployed) -> dict[str, object]:
-    previous = deployed.previous
-    return {
-        **asdict(deployed),
-        "previous": {"version": previous.version, "digest": previous.digest} if previous else None,
-    }
+def _move(environment: str, alias: str, version: Version, held: Mapping[str, str]) -> Pending:
+    """The move of `alias` to `version` from where it was seen, and from nowhere else."""
+    seen = (held[alias],) if alias in held else ()
+    return Pending(environment, version.model, alias, version.version, seen)
+
+
+def _champion(registry: Registry, model: str, settings: Settings) -> str:
+    """The digest of what a challenger must have been compared with; empty when there is nothing."""
+    placed = live(read(settings.ledger), PRODUCTION, model)
+    if placed is not None:
+        return placed.digest
+    number = registry.aliases(model).get(settings.environment(PRODUCTION).alias)
+    return registry.by_number(model, number).digest if number else ""
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Every change of what runs, one line each, append-only: `python -m pipelines.ledger`.
 
-A line holds the hash of the one before it, so that an edited, removed or inserted line is found.
+A line holds the hash of the one before it, so that an edited, removed or inserted line is found. The hash of
+the last line is kept in `ledger.head` beside it: without that, removing the last lines would leave no trace.
+Whoever may write both files can still rewrite the past; copies elsewhere are the remedy for that.
 """
 
 import argparse
@@ -67,6 +69,7 @@ def append(path: Path, entry: Entry) -> Entry:
             file.write(_encode(sealed) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        replace(_head(path), sealed.hash.encode() + b"\n")
     return sealed
 
 
@@ -76,6 +79,8 @@ def read(path: Path) -> list[Entry]:
     Raises:
         FlightlineError: a line was edited, removed or inserted.
     """
+    # Before the lines: a writer adds the line first, so the lines are never older than this.
+    head = _head(path).read_text().strip() if _head(path).exists() else ""
     data = path.read_bytes() if path.exists() else b""
     entries: list[Entry] = []
     for number, line in enumerate(data.splitlines(keepends=True), start=1):
@@ -89,6 +94,12 @@ def read(path: Path) -> list[Entry]:
                 f"Restore {path} from a backup",
             )
         entries.append(entry)
+    if head and head not in {entry.hash for entry in entries}:
+        raise FlightlineError(
+            f"{path.name} does not end with the line {head[:12]} that {_head(path).name} names",
+            "an append-only record",
+            f"Restore both from a backup of {path.parent}",
+        )
     return entries
 
 
@@ -126,6 +137,23 @@ def neighbours(entries: Sequence[Entry], environment: str, model: str) -> tuple[
     return back, forward
 
 
+def left_behind(entries: Sequence[Entry], environment: str, model: str) -> dict[str, Entry]:
+    """The versions rolled back (or forward) from since the last deployment, each with the last such line.
+
+    An alias that still names one of them is older than the rollback.
+    """
+    found: dict[str, Entry] = {}
+    past = history(entries, environment, model)
+    for entry in reversed(past):
+        if entry.action == "deploy":
+            break
+        if entry.before is not None:
+            found.setdefault(entry.before.version, entry)
+    if past:
+        found.pop(past[-1].after.version, None)
+    return found
+
+
 def parse_moment(text: str) -> datetime:
     """A date (its first moment) or a time in ISO 8601; without a zone it is UTC.
 
@@ -159,7 +187,7 @@ def main(argv: list[str] | None = None) -> int:
     path = Settings.from_environment().ledger
     entries = read(path)
     if options.action == "verify":
-        print(f"{path}: {len(entries)} line(s), chain intact{_torn_note(path)}")
+        print(f"{path}: {len(entries)} line(s), chain intact{_torn_note(path)}{_head_note(path, entries)}")
         return OK
     chosen = [
         entry
@@ -191,6 +219,15 @@ def _encode(entry: Entry) -> bytes:
 
 def _hash(entry: Entry) -> str:
     return hashlib.sha256(_encode(msgspec.structs.replace(entry, hash=""))).hexdigest()
+
+
+def _head(path: Path) -> Path:
+    return path.with_suffix(".head")
+
+
+def _head_note(path: Path, entries: Sequence[Entry]) -> str:
+    absent = entries and not _head(path).exists()
+    return f" (without {_head(path).name} a removed last line would not be noticed)" if absent else ""
 
 
 def _torn(path: Path) -> bytes:

@@ -1,13 +1,18 @@
 """monitor: what production was asked and answered, against training and late labels -> retrain or not.
 
 Health first, then labels, then drift (Evidently), then volume and age. It decides; `retrain` acts.
+
+Exit code: 0, also where nothing could be judged; 11 where the data are too bad to learn from (quarantine);
+1 where the check itself failed.
 """
 
 import argparse
 import dataclasses
 import json
+import math
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -24,6 +29,7 @@ from pipelines.building.config import policy
 from pipelines.building.runs import candidate
 from pipelines.cli import OK, command
 from pipelines.delivery.champion import champion
+from pipelines.delivery.evidence import read_evidence
 from pipelines.delivery.smoke import ENTITY as SMOKE_ENTITY
 from pipelines.dispatch import Outcome, record
 from pipelines.ledger import parse_moment
@@ -31,9 +37,9 @@ from pipelines.machine.files import replace
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
 from training import model as models
-from training.gates.verdict import Evidence as GateEvidence
 
 WINDOW_DAYS = 30
+QUARANTINE = 11  # exit code: whoever runs this every day must notice
 NO_LABELS = {"entity_id": pl.String(), "label": pl.String(), "arrived_at": pl.Datetime("us", "UTC")}
 
 
@@ -50,6 +56,7 @@ class Monitored:
     performance: str = ""  # worse, fine or insufficient, and why
     drifted: tuple[str, ...] = ()  # columns
     report: str = ""  # path of Evidently's page
+    digest: str = ""  # the bundle that was watched
 
 
 def monitor(
@@ -57,13 +64,16 @@ def monitor(
 ) -> Monitored:
     """Check the `WINDOW_DAYS` before `as_of`, write the report and the decision, and return both.
 
+    The files are named by the UTC day of `as_of`.
+
     Raises:
         FlightlineError: the policy, the ledger or the serving release does not verify.
     """
+    as_of = as_of.astimezone(UTC)
     limits = policy(model, "monitoring", MonitoringPolicy)
     bundle = champion(model, settings, environment)
     if bundle is None:
-        reason = f"no {model} serves in {environment}, so there is nothing to watch"
+        reason = f"nothing to watch: no {model} serves in {environment}"
         return _keep(Monitored(model, as_of.isoformat(), "insufficient", reason), "", settings, say)
     window = read_log(model, bundle, settings, environment, as_of)
     labels = read_labels(model, settings)
@@ -77,14 +87,14 @@ def monitor(
     evidence = Evidence(
         now=as_of,
         trained=trained,
-        candidate=candidate(model, as_of),
-        new_labels=labels.filter(pl.col("arrived_at").is_between(trained, as_of, closed="right")).height,
+        candidate=candidate(model, as_of, settings),
+        new_labels=count_new(labels, trained, as_of),
         problems=health.sentences,
         performance=judged.status,
         performance_reason=judged.reason,
         drift=drift.status,
         drift_reason=drift.reason,
-        drift_windows=1 if drift.alarm else 0,
+        drift_windows=1 + alarms_before(model, bundle.digest, settings, as_of) if drift.alarm else 0,
     )
     decision = decide(attempts.state(model, settings), evidence, limits.retrain)
     found = Monitored(
@@ -96,6 +106,7 @@ def monitor(
         drift=f"{drift.status}: {drift.reason}",
         performance=f"{judged.status}: {judged.reason}",
         drifted=tuple(item.column for item in drift.columns if item.drifted),
+        digest=bundle.digest,
     )
     return _keep(found, drift.html, settings, say)
 
@@ -120,15 +131,36 @@ def read_log(
 
 
 def read_labels(model: str, settings: Settings) -> pl.DataFrame:
-    """Every label that was delivered, whenever it arrived."""
+    """Every label that was delivered, whenever it arrived; what two replays delivered alike is there once."""
     paths = sorted(settings.labels(model).glob("*.parquet"))
-    return pl.concat([pl.DataFrame(schema=NO_LABELS), *map(pl.read_parquet, paths)])
+    return pl.concat([pl.DataFrame(schema=NO_LABELS), *map(pl.read_parquet, paths)]).unique()
+
+
+def count_new(labels: pl.DataFrame, trained: datetime, as_of: datetime) -> int:
+    """Entities with a label that arrived after `trained` and by `as_of`; one delivered twice counts once."""
+    new = pl.col("arrived_at").is_between(trained, as_of, closed="right")
+    return labels.filter(new, pl.col("label").is_not_null())["entity_id"].n_unique()
+
+
+def alarms_before(model: str, digest: str, settings: Settings, as_of: datetime) -> int:
+    """How many checks of the bundle `digest` on days before `as_of` alarmed in a row, the latest first."""
+    folders = (settings.var / "monitoring" / model).glob("????-??-??")
+    count = 0
+    for folder in sorted(folders, reverse=True):
+        path = folder / "check.json"
+        if folder.name >= f"{as_of:%Y-%m-%d}" or not path.is_file():
+            continue
+        found = decode_json(path.read_bytes(), dict[str, Any], str(path))
+        if found.get("digest") != digest or not str(found.get("drift")).startswith("alarm"):
+            break
+        count += 1
+    return count
 
 
 def _baseline(bundle: Bundle) -> float | None:
-    """The log loss (nats) that the model reached on its held-out rows; None without probabilities."""
-    evidence = bundle.path / "evidence.json"
-    return decode_json(evidence.read_bytes(), GateEvidence, evidence.name).metrics.get("log_loss")
+    """The log loss (nats) that the model reached on its held-out rows; None where none was measured."""
+    found = read_evidence(bundle.path).metrics.get("log_loss", math.nan)
+    return found if math.isfinite(found) else None
 
 
 def _keep(found: Monitored, html: str, settings: Settings, say: Say) -> Monitored:
@@ -172,7 +204,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     if options.json:
         print(json.dumps(asdict(found)))
-    return OK
+    return QUARANTINE if found.action == "quarantine" else OK
 
 
 if __name__ == "__main__":

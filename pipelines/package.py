@@ -1,9 +1,7 @@
 """package: everything a server or a monitor needs to know about the model, in one sealed folder."""
 
 import hashlib
-import platform
 import shutil
-from importlib import metadata
 
 from contract.bundle import Environment, seal
 from contract.strict import encode_json
@@ -12,24 +10,23 @@ from pipelines.building.config import params, section
 from pipelines.building.stage import fresh, stage_main
 from pipelines.cli import command
 from pipelines.split import Facts
+from pipelines.train import Versions
 from training import model as models
 from training.gates.verdict import Evidence
 from training.package import card, golden, reference
-
-SHARED = ("numpy", "onnxruntime", "msgspec", "polars")  # libraries that serving has, too
-TRAINED_WITH = ("scikit-learn", "skl2onnx", "onnx", "ibis-framework", "duckdb")
 
 
 def package(name: str) -> str:
     """Write `bundle/`, sealed by its manifest."""
     model, wanted, artifacts = models.load(name), params(name), Artifacts.of(name)
     facts = read_json(artifacts.facts, Facts)
+    versions = read_json(artifacts.versions, Versions)
     evidence = read_json(artifacts.evidence, Evidence)
     graph = existing(artifacts.model / "model.onnx")
     environment = Environment(
-        python=platform.python_version(),
-        libraries={library: metadata.version(library) for library in SHARED},
-        trained_with={library: metadata.version(library) for library in TRAINED_WITH},
+        python=versions.python,
+        libraries=versions.libraries,
+        trained_with=versions.trained_with,
         seed=wanted.seed,
         as_of=wanted.as_of.isoformat(),
         fit_until=facts.fit_until.isoformat(),

@@ -1,14 +1,14 @@
 """Make a staged version the champion and deploy it: `python -m pipelines.promote MODEL --actor WHO`."""
 
 import argparse
+import json
 from datetime import datetime
 
-from contract.errors import FlightlineError
 from pipelines.cli import OK, command
-from pipelines.delivery.aliases import move, settle
-from pipelines.delivery.placement import Deployed
-from pipelines.delivery.registry import CHAMPION, REFUSED, STAGING, connect
-from pipelines.deploy import deploy_production, qualified
+from pipelines.delivery.aliases import settle
+from pipelines.delivery.placement import Deployed, changing
+from pipelines.delivery.registry import STAGING, connect
+from pipelines.deploy import PRODUCTION, deploy_locked
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
 
@@ -23,25 +23,22 @@ def promote(
     at: datetime | None = None,
     say: Say = print,
 ) -> Deployed:
-    """Move `champion` to `version` (default: the one with alias `staging`) and deploy it to production.
+    """Deploy `version` (default: the one with alias `staging`) to production and make it the champion.
+
+    The alias moves last, once the version is live.
 
     Raises:
-        FlightlineError: the version does not qualify; then the alias was not moved, and the reason is on
-            the version. Or it failed in production; then the alias is back where it was.
+        FlightlineError: the version does not qualify or fails in production. The reason is on the version,
+            and the alias and production are what they were.
     """
     registry = connect(settings)
-    settle(settings, registry, say)
-    chosen = registry.by_number(model, version) if version else registry.by_alias(model, STAGING)
-    try:
-        qualified(registry, chosen, settings)
-    except FlightlineError as refusal:
-        registry.tag(chosen, REFUSED, str(refusal))
-        raise
     who = actor or settings.actor
-    move(settings, model, CHAMPION, chosen.version, say)
-    return deploy_production(
-        model, settings, chosen.version, who=who, why=why or f"promoted by {who}", at=at, say=say
-    )
+    with changing(PRODUCTION, settings):
+        settle(PRODUCTION, settings, registry, say)
+        number = version or registry.by_alias(model, settings.environment(STAGING).alias).version
+        return deploy_locked(
+            registry, model, settings, number, who=who, why=why or f"promoted by {who}", at=at, say=say
+        )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,9 +52,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--version", help="a registered version (default: the one with alias `staging`)")
     parser.add_argument("--actor", default="", help="who decides (default: FLIGHTLINE_ACTOR)")
     parser.add_argument("--why", default="", help="the reason, for the ledger")
+    parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
-    settings = Settings.from_environment()
-    promote(options.model, settings, options.version, actor=options.actor, why=options.why)
+    quiet: Say = lambda _: None  # noqa: E731 - a name for saying nothing
+    deployed = promote(
+        options.model,
+        Settings.from_environment(),
+        options.version,
+        actor=options.actor,
+        why=options.why,
+        say=quiet if options.json else print,
+    )
+    if options.json:
+        print(json.dumps(deployed.plain()))
     return OK
 
 

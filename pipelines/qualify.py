@@ -18,19 +18,23 @@ from pipelines.building.artifacts import Artifacts, read_json, read_table
 from pipelines.building.config import policy
 from pipelines.cli import FAILED, KEPT, OK, command
 from pipelines.delivery.champion import champion as champion_of
+from pipelines.delivery.evidence import read_evidence
 from pipelines.machine.files import replace
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
+from pipelines.split import Facts
 from pipelines.track import require_bundle
 from training import model as models
 from training.evaluation import losses
 from training.export import run
 from training.gates.champion import not_worse
-from training.gates.policy import GatePolicy
-from training.gates.verdict import Evidence, Verdict, judge, not_applicable, settle
+from training.gates.policy import CODES, GatePolicy
+from training.gates.verdict import Verdict, audited, judge, not_applicable, settle
 from training.learning import target
 from training.model import AT, ID
 
+AGAINST_CHAMPION = "G05"  # depends on what is live, so it is judged here and by no cached stage
+OF_THE_RUN = tuple(code for code in CODES if code != AGAINST_CHAMPION)
 EXITS = {"accepted": OK, "kept": KEPT, "failed": FAILED}
 
 
@@ -56,9 +60,10 @@ def qualify(model: str, settings: Settings, artifacts: Path, say: Say = print) -
     folder = Artifacts.of(model, artifacts)
     limits = policy(model, "gates", GatePolicy)
     current = champion_of(model, settings)
-    compared = compare(bundle, current, read_table(folder.split / "test.parquet"), limits)
+    rows, facts = read_table(folder.split / "test.parquet"), read_json(folder.facts, Facts)
+    compared = compare(bundle, current, rows, limits, by_day=facts.kind == "time")
     (verdict,) = settle([compared], limits.may_not_apply).verdicts
-    failed = read_json(bundle.path / "evidence.json", Evidence).failed()
+    failed = audited(read_evidence(bundle.path), OF_THE_RUN, limits.may_not_apply).failed()
     kept = verdict.verdict == "fail"
     # Without a champion there is none to keep: then the policy forbids a release without a comparison.
     outcome = "failed" if failed or (kept and current is None) else "kept" if kept else "accepted"
@@ -85,8 +90,14 @@ def qualify(model: str, settings: Settings, artifacts: Path, say: Say = print) -
     )
 
 
-def compare(challenger: Bundle, champion: Bundle | None, test: pl.DataFrame, limits: GatePolicy) -> Verdict:
-    """G05: both graphs on the challenger's held-out rows, of which the champion must have seen none."""
+def compare(
+    challenger: Bundle, champion: Bundle | None, test: pl.DataFrame, limits: GatePolicy, *, by_day: bool
+) -> Verdict:
+    """G05: both graphs on the challenger's held-out rows, of which the champion must have seen none.
+
+    The blocks of the comparison are UTC days where rows have a time of their own (`by_day`); else every row
+    is one. In New York a UTC day ends at seven or eight in the evening.
+    """
     if champion is None:
         return not_applicable("G05", "no champion serves in production")
     rule = "both are judged on rows that neither saw"
@@ -100,16 +111,18 @@ def compare(challenger: Bundle, champion: Bundle | None, test: pl.DataFrame, lim
     absent = [item.name for item in champion.contract.features if item.name not in test.columns]
     if absent:
         return judge("G05", "", rule, [f"the champion needs {', '.join(absent)}, which is built no more"], "")
+    for what in ("classes", "scores"):
+        ours, theirs = (getattr(item.contract, what) for item in (challenger, champion))
+        if ours != theirs:  # their losses would not be of one unit
+            return judge(
+                "G05", "", rule, [f"the champion's {what} are {theirs}, the challenger's {ours}"], ""
+            )
     label = target(test)
     loss = {
-        name: losses(
-            label, run((item.path / "model.onnx").read_bytes(), item.contract, test)[1], item.contract
-        )
+        name: losses(label, run(item.read("model.onnx"), item.contract, test)[1], item.contract)
         for name, item in (("challenger", challenger), ("champion", champion))
     }
-    # Days where rows have a time of their own; else every row is a block.
-    days = test[AT].dt.date()
-    blocks = days if days.n_unique() > 1 else test[ID]
+    blocks = test[AT].dt.date() if by_day else test[ID]
     return not_worse(loss["challenger"], loss["champion"], blocks.to_numpy(), limits.G05)
 
 

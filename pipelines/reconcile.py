@@ -7,17 +7,21 @@ apart, such as a service that is gone.
 import argparse
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from contract.errors import FlightlineError
+from contract.errors import BundleError, FlightlineError
 from pipelines.cli import FAILED, OK, command
-from pipelines.delivery.aliases import move, settle
-from pipelines.delivery.registry import CHAMPION, Registry, connect
+from pipelines.delivery.aliases import settle
+from pipelines.delivery.placement import VersionRefusedError, changing
+from pipelines.delivery.registry import Registry, connect
 from pipelines.delivery.services import converge, ensure_service, intact, ready, recorded, running
-from pipelines.deploy import PRODUCTION, deploy_production
-from pipelines.ledger import live, read
+from pipelines.delivery.tracking_server import NoAnswerError
+from pipelines.deploy import PRODUCTION, deploy_locked, mark_refused
+from pipelines.ledger import Entry, left_behind, live, read
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
+from training.model import names
 
 
 @dataclass(frozen=True)
@@ -25,19 +29,23 @@ class Reconciled:
     """What was done about one model, or about the service as a whole (`*`)."""
 
     model: str
-    outcome: str  # agrees, deployed, refused, repaired
+    outcome: str  # agrees, deployed, refused, failed, repaired
     detail: str
 
 
-def reconcile(settings: Settings, say: Say = print) -> tuple[Reconciled, ...]:
+def reconcile(
+    settings: Settings, say: Say = print, models: Sequence[str] | None = None
+) -> tuple[Reconciled, ...]:
     """Compare alias, ledger, desired state and service, and repair the difference.
+
+    Only `models` are looked at (default: those of this repository): a shared MLflow holds other people's too.
 
     Raises:
         FlightlineError: MLflow does not answer, or the service does not start.
     """
     registry = connect(settings)
-    settle(settings, registry, say)
-    done = [_model(registry, model, settings, say) for model in registry.models()]
+    ours = set(names() if models is None else models)
+    done = [_model(registry, model, settings, say) for model in registry.models() if model in ours]
     return (*done, *_service(settings, say))
 
 
@@ -70,41 +78,72 @@ def main(argv: list[str] | None = None) -> int:
                 if options.every is None or item.outcome != "agrees":
                     print(f"{item.model}: {item.outcome}, {item.detail}")
         if options.every is None:
-            return FAILED if any(item.outcome == "refused" for item in done) else OK
+            return FAILED if any(item.outcome in {"refused", "failed"} for item in done) else OK
         threading.Event().wait(options.every)
 
 
 def _model(registry: Registry, model: str, settings: Settings, say: Say) -> Reconciled:
-    champion = registry.aliases(model).get(CHAMPION)
-    placed = live(read(settings.ledger), PRODUCTION, model)
-    if champion is None:
-        if placed is None:
-            return Reconciled(model, "agrees", "no champion, and nothing is live")
-        move(settings, model, CHAMPION, placed.version, say)  # taking an alias away stops nothing
-        return Reconciled(model, "repaired", f"champion was missing; version {placed.version} is live")
-    if placed is not None and placed.version == champion:
-        return Reconciled(model, "agrees", f"version {champion} is champion and live")
+    """One model, under production's lock: what is compared here must not change meanwhile."""
     try:
-        deploy_production(
-            model, settings, champion, why=f"the alias '{CHAMPION}' was moved in the registry", say=say
-        )
-    except FlightlineError as refusal:
+        with changing(PRODUCTION, settings):
+            settle(PRODUCTION, settings, registry, say)
+            return _compare(registry, model, settings, say)
+    except (BundleError, VersionRefusedError) as refusal:
         return Reconciled(model, "refused", str(refusal))
-    return Reconciled(model, "deployed", f"version {champion} was made champion")
+    except NoAnswerError:
+        raise
+    except FlightlineError as error:  # a lock, a port: the click stays, and the next round tries again
+        return Reconciled(model, "failed", str(error))
+
+
+def _compare(registry: Registry, model: str, settings: Settings, say: Say) -> Reconciled:
+    alias = settings.environment(PRODUCTION).alias
+    named = registry.aliases(model).get(alias)
+    entries = read(settings.ledger)
+    placed = live(entries, PRODUCTION, model)
+    if named is None:
+        if placed is None:
+            return Reconciled(model, "agrees", f"no {alias}, and nothing is live")
+        registry.swap_alias(model, alias, placed.version, ())  # taking an alias away stops nothing
+        return Reconciled(model, "repaired", f"{alias} was missing; version {placed.version} is live")
+    if placed is not None and placed.version == named:
+        return Reconciled(model, "agrees", f"version {named} is {alias} and live")
+    left = left_behind(entries, PRODUCTION, model).get(named)
+    if placed is not None and left is not None:
+        return _repair(registry, left, (alias, named, placed.version), say)
+    deploy_locked(registry, model, settings, why=f"the alias '{alias}' was moved in the registry", say=say)
+    return Reconciled(model, "deployed", f"version {named} was made {alias}")
+
+
+def _repair(registry: Registry, left: Entry, names: tuple[str, str, str], say: Say) -> Reconciled:
+    """An alias that names what was rolled back from is older than the rollback; or somebody must say more."""
+    alias, named, live_version = names
+    model = left.model
+    kept = registry.swap_alias(model, alias, live_version, {named})
+    if kept is not None:
+        return Reconciled(model, "agrees", f"{alias} was just moved to version {kept}; the next round looks")
+    reason = (
+        f"version {named} was left for version {left.after.version} on {left.at:%Y-%m-%d %H:%M}Z "
+        f"({left.who}: {left.why}). To have it again, run `python -m pipelines.promote {model} "
+        f"--version {named}`, or undo the change with `python -m pipelines.rollback {model}`"
+    )
+    mark_refused(registry, registry.by_number(model, named), reason, say)
+    return Reconciled(model, "repaired", f"{alias} is version {live_version} again: {reason}")
 
 
 def _service(settings: Settings, say: Say) -> tuple[Reconciled, ...]:
-    wanted = recorded(PRODUCTION, read(settings.ledger), settings)
-    if not wanted:
-        return ()
-    if (
-        running(PRODUCTION, settings) is not None
-        and ready(PRODUCTION, settings)
-        and intact(wanted, PRODUCTION, settings)
-    ):
-        return ()
-    ensure_service(PRODUCTION, settings, say)
-    converge(PRODUCTION, wanted, settings)
+    with changing(PRODUCTION, settings):
+        wanted = recorded(PRODUCTION, read(settings.ledger), settings)
+        if not wanted:
+            return ()
+        if (
+            running(PRODUCTION, settings) is not None
+            and ready(PRODUCTION, settings)
+            and intact(wanted, PRODUCTION, settings)
+        ):
+            return ()
+        ensure_service(PRODUCTION, settings, say)
+        converge(PRODUCTION, wanted, settings)
     return (Reconciled("*", "repaired", "production serves again what the ledger says"),)
 
 

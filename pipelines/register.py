@@ -55,14 +55,16 @@ def register(model: str, settings: Settings, artifacts: Path, say: Say = print) 
     tracked = track(model, settings, artifacts, say)
     with exclusive(settings.var / "register.lock", "registration"):
         found = registry.by_digest(model, bundle.digest)
+        # A version speaks of the run it was made from, also when that run was deleted and tracked anew.
+        run_id = found.run_id if found else tracked.run_id
         if found is None or found.tags.get(QUALIFIED) != qualification.champion:
             source = lineage(artifacts.absolute().parent)
-            _attest(registry, (bundle, qualification, source), tracked.run_id, settings)
+            _attest(registry, (bundle, qualification, source), run_id, settings)
         if found is None:
             card = (bundle.path / "model_card.md").read_text(encoding="utf-8")
             version = registry.create(
                 model,
-                tracked.run_id,
+                run_id,
                 description(card, bundle.digest),
                 {
                     DIGEST: bundle.digest,
@@ -80,7 +82,7 @@ def register(model: str, settings: Settings, artifacts: Path, say: Say = print) 
     link = version_link(settings, model, version.version)
     news = "registered" if found is None else "was registered before"
     say(f"{model}: version {version.version} {news}, {link}")
-    return Registered(model, version.version, tracked.run_id, bundle.digest, found is None, link)
+    return Registered(model, version.version, run_id, bundle.digest, found is None, link)
 
 
 def accepted(bundle: Bundle, settings: Settings) -> Qualification:

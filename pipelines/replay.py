@@ -58,7 +58,9 @@ def replay(
             "Choose another one with --from and --until",
         )
     requests = 0
-    with httpx.Client(base_url=settings.service_url(environment), timeout=TIMEOUT_S) as client:
+    with httpx.Client(
+        base_url=settings.service_url(environment), timeout=TIMEOUT_S, trust_env=False
+    ) as client:
         before = _logged(client)
         for body in bodies(rows, contract):
             _send(client, model, body)
@@ -166,7 +168,7 @@ def _send(client: httpx.Client, model: str, body: dict[str, object]) -> None:
         raise FlightlineError(
             f"the service refused a request with {answer.status_code}: {answer.text[:300]}",
             "rows that fulfil the contract, and a service with clock: request",
-            "Start the service with FLIGHTLINE_CLOCK=request",
+            "Stop the service and start it with FLIGHTLINE_PRODUCTION_CLOCK=request make up",
         )
 
 

@@ -1,6 +1,7 @@
 """retrain: build a challenger as of a later moment, and register it if it earns it.
 
-Exit code: accepted and registered 0, champion kept 10, failed 1.
+Exit code: accepted and registered 0, champion kept 10, failed 1. After several rejections in a row the
+circuit is open and monitoring asks for no further one, until a person closes it with --reset.
 """
 
 import argparse
@@ -10,11 +11,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from monitoring.decision import Attempt
+from contract.errors import FlightlineError
+from monitoring.decision import Attempt, Outcome
 from pipelines.building import attempts
 from pipelines.building.config import params
-from pipelines.building.runs import Run, build, candidate
-from pipelines.cli import command
+from pipelines.building.runs import Run, build, candidate, under_way
+from pipelines.cli import OK, command
 from pipelines.dispatch import last
 from pipelines.ledger import parse_moment
 from pipelines.machine.processes import Say
@@ -45,17 +47,26 @@ def retrain(
     """Build, track, qualify and, when accepted, register. Interrupted anywhere, the next call continues.
 
     Raises:
-        FlightlineError: the build failed, or MLflow does not answer.
+        FlightlineError: the build failed, MLflow does not answer, or another retraining is under way.
     """
-    say(f"retraining {model} as of {as_of:%Y-%m-%d}, from the last commit, beside the checkout")
-    run = build(model, as_of, settings, changes, say)
-    track(model, settings, run.artifacts, say)
-    found = qualify(model, settings, run.artifacts, say)
-    version = ""
-    if found.outcome == "accepted":
-        version = register(model, settings, run.artifacts, say).version
-    key = candidate(model, as_of, changes)
-    attempts.add(model, Attempt(as_of, key, attempts.OUTCOMES[found.outcome]), settings)
+    with under_way(f"{model} as of {as_of:%Y-%m-%d}", settings):
+        say(f"retraining {model} as of {as_of:%Y-%m-%d}, from the last commit, beside the checkout")
+        key = candidate(model, as_of, settings, changes)
+
+        def ended(outcome: Outcome) -> None:
+            attempts.add(model, Attempt(as_of, key, outcome), settings)
+
+        try:
+            run = build(model, as_of, settings, changes, say)
+        except FlightlineError:
+            ended("failed")
+            raise
+        track(model, settings, run.artifacts, say)
+        found = qualify(model, settings, run.artifacts, say)
+        version = ""
+        if found.outcome == "accepted":
+            version = register(model, settings, run.artifacts, say).version
+        ended(attempts.OUTCOMES[found.outcome])
     return Retrained(model, run, found, version)
 
 
@@ -74,18 +85,27 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--if-decided", action="store_true", help="only where the last monitoring said retrain"
     )
+    parser.add_argument(
+        "--reset",
+        action="store_true",
+        help="close the circuit that rejections in a row opened; train nothing",
+    )
     parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
     quiet: Say = lambda _: None  # noqa: E731 - a name for saying nothing
     say = quiet if options.json else print
     models.load(options.model)
     settings = Settings.from_environment()
+    if options.reset:
+        refused = attempts.reset(options.model, settings)
+        say(f"{options.model}: {refused} rejections in a row no longer count")
+        return OK
     as_of = options.as_of or params(options.model).as_of
     if options.if_decided:
         outcome = last(settings.var, options.model)
         if outcome.action != "retrain":
             say(f"{options.model}: not retrained, the last decision was {outcome.action} ({outcome.reason})")
-            return 0
+            return OK
         as_of = datetime.fromisoformat(outcome.as_of).replace(tzinfo=UTC)
     found = retrain(options.model, as_of, settings, say=say)
     if options.json:

@@ -1,6 +1,7 @@
 """split: sound tables -> examples with point-in-time features, cut into train, validation and test."""
 
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 import polars as pl
@@ -12,6 +13,7 @@ from pipelines.cli import command
 from training import model as models
 from training.features import examples as examples_of
 from training.model import AT, LABEL
+from training.splitting import TimeSplit
 from training.splitting import split as cut
 
 PARTS = ("train", "validation", "test")
@@ -20,6 +22,7 @@ PARTS = ("train", "validation", "test")
 class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What later stages and the bundle need to know about the split."""
 
+    kind: Literal["time", "random"]  # rows of a random split have no days of their own
     rows: dict[str, int]
     unlabelled: int  # examples whose label had not arrived, or never will (cancelled, diverted)
     fit_until: datetime
@@ -40,6 +43,7 @@ def split(name: str) -> str:
     first, last = parts.test.select(pl.col(AT).min(), pl.col(AT).max().alias("last")).row(0)
     paths = [folder / f"{part}.parquet" for part in PARTS]
     facts = Facts(
+        kind="time" if isinstance(wanted.split, TimeSplit) else "random",
         rows={part: getattr(parts, part).height for part in PARTS},
         unlabelled=examples[LABEL].null_count(),
         fit_until=parts.fit_until,

@@ -14,11 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from contract.bundle import Bundle, open_bundle
 from contract.errors import FlightlineError
 from contract.strict import decode_json
+from pipelines.building.config import read_yaml
 from pipelines.cli import OK, command
 from pipelines.delivery.evidence import read_evidence
 from pipelines.delivery.registry import BUNDLE, DIGEST, Registry, connect
@@ -206,9 +205,7 @@ def _params(checkout: Path, model: str) -> dict[str, str]:
     path = checkout / "params.yaml"
     if not path.is_file():
         return {}
-    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    section = loaded.get(model, {}) if isinstance(loaded, dict) else {}
-    return dict(_flat(section, ""))
+    return dict(_flat(read_yaml(path).get(model, {}), ""))
 
 
 def _flat(value: object, prefix: str) -> Iterator[tuple[str, str]]:

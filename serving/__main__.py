@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from contract.attestation import read_trust
 from contract.errors import FlightlineError
-from serving.settings import Settings, read_trust
+from serving.settings import Settings
 
 # Seconds for requests in flight after SIGTERM. One second cuts off slow ones.
 GRACE_SECONDS = 20

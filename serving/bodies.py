@@ -10,8 +10,8 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from contract.errors import ConfigError
-from contract.strict import convert
-from serving.rows import Problem
+from contract.strict import convert, near_miss
+from serving.rows import NAME_LENGTH, Problem
 
 T = TypeVar("T")
 
@@ -75,6 +75,7 @@ async def read_body(request: Request, into: type[T], limit: int) -> T:
         raise RefusedError(400, f"the body is not JSON ({error})") from None
     except RecursionError:
         raise RefusedError(400, "the body is nested too deeply") from None
+    _check_keys(value, into)
     try:
         return convert(value, into, "body")
     except ConfigError as error:
@@ -149,6 +150,17 @@ def _check_headers(request: Request, limit: int) -> None:
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > limit:
         raise _too_large(limit)
+
+
+def _check_keys(value: object, into: type[Any]) -> None:
+    """Refuse an unknown key here, where it is cut: `convert` would quote and compare all of it."""
+    known: tuple[str, ...] = into.__struct_fields__
+    unknown = next((key for key in value if key not in known), None) if isinstance(value, dict) else None
+    if unknown is not None:
+        name = unknown[:NAME_LENGTH]
+        found = f"unknown key '{name}'{near_miss(name, list(known))}"
+        expected = f"only {', '.join(known)}"
+        raise RefusedError(422, f"body: {found}; expected {expected}", [Problem("body", found, expected)])
 
 
 def _too_large(limit: int) -> RefusedError:

@@ -7,18 +7,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from contract.attestation import Trust
+from contract.attestation import Trust, read_trust
 from contract.bundle import Bundle
 from contract.errors import FlightlineError
-from serving.predictor import open_release
-from serving.settings import read_trust
+from contract.release import open_release
 
 
 def fetch(uri: str, into: Path, trust: Trust, digest: str | None = None) -> Bundle:
     """Copy the release directory at `uri` to `into`, verified; return its bundle.
 
     `uri` is a path, file://, or of any scheme fsspec knows; `digest` the bundle it must hold. `into` appears
-    at once and whole, or not at all, and is left alone where it already holds that bundle.
+    at once and whole, or not at all, and is left alone where it already holds that bundle: whichever of
+    several loaders comes first, all of them succeed.
 
     Raises:
         FlightlineError: the release cannot be fetched, is not trusted, or is not the bundle `digest`.
@@ -33,11 +33,21 @@ def fetch(uri: str, into: Path, trust: Trust, digest: str | None = None) -> Bund
     try:
         _copy(uri, temporary / "release")
         bundle = open_release(temporary / "release", digest, trust)
-        if not into.exists():
-            (temporary / "release").rename(into)
+        _publish(temporary / "release", into)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return open_release(into, bundle.digest, trust)
+
+
+def _publish(release: Path, into: Path) -> None:
+    """Rename `release` to `into` unless something is there: the system decides, so nobody comes between."""
+    try:
+        release.rename(into)
+    except OSError as error:
+        if not into.exists():
+            raise FlightlineError(
+                f"{into} cannot be written ({error.strerror})", "a writable volume", "Choose another --to"
+            ) from None
 
 
 def _copy(uri: str, to: Path) -> None:

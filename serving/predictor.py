@@ -10,11 +10,11 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from contract.attestation import Trust, verify
-from contract.bundle import Bundle, Environment, open_bundle
+from contract.attestation import Trust
+from contract.bundle import Bundle, Environment
 from contract.errors import BundleError
+from contract.release import open_release
 from contract.schema import Contract
-from contract.statements import ManifestStatement
 from serving.rows import Categories, Numbers, RowsRefusedError, decode_rows
 
 # A graph means the same under another patch release of these, not under another minor one.
@@ -95,32 +95,6 @@ class Predictor:
         return _refusal(self.bundle, found, expected)
 
 
-def open_release(release: Path, digest: str | None, trust: Trust) -> Bundle:
-    """The bundle of a release directory, once a trusted trainer is found to have vouched for it.
-
-    `digest` is the hex sha256 the caller expects; None takes the one that was vouched for.
-
-    Raises:
-        BundleError: the attestation or the bundle is not what it claims to be.
-    """
-    path = release / "attestations" / "manifest.json"
-    try:
-        envelope = path.read_bytes()
-    except OSError as error:
-        raise BundleError(
-            f"{path} cannot be read ({error.strerror})", "a signed manifest", "Fetch the release again"
-        ) from None
-    statement = verify(envelope, ManifestStatement, "manifest", "trainer", trust)
-    bundle = open_bundle(release / "bundle", digest or statement.digest)
-    if (statement.model, statement.digest) != (bundle.model, bundle.digest):
-        raise BundleError(
-            f"the manifest attestation speaks of {statement.model} {statement.digest[:12]}",
-            f"{bundle.model} {bundle.digest[:12]}",
-            "Register the version again",
-        )
-    return bundle
-
-
 def _compare_libraries(environment: Environment) -> dict[str, str]:
     skew: dict[str, str] = {}
     for name, trained in sorted(environment.libraries.items() | {(name, "") for name in EXACT}):
@@ -155,10 +129,10 @@ def _open_session(bundle: Bundle) -> Any:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    # Bytes, not a path: what is loaded is what was hashed.
+    graph = bundle.read("model.onnx")
     try:
-        return onnxruntime.InferenceSession(
-            bundle.path / "model.onnx", options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base class
         raise _refusal(
             bundle, f"onnxruntime cannot load the graph ({_line(error)})", "a graph it supports"

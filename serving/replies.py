@@ -34,7 +34,7 @@ def known_parameters(request: Request, known: set[str]) -> None:
     """
     unknown = sorted(set(request.query_params) - known)
     if unknown:
-        hint = near_miss(unknown[0], sorted(known))
+        hint = near_miss(unknown[0][:80], sorted(known))
         problem = Problem(unknown[0][:80], "an unknown parameter" + hint, ", ".join(sorted(known)) or "none")
         raise RefusedError(422, f"unknown parameter '{unknown[0][:80]}'{hint}", [problem])
 

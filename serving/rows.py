@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeAlias
 
 import msgspec
@@ -18,7 +19,11 @@ Numbers: TypeAlias = NDArray[np.float32]
 Categories: TypeAlias = NDArray[np.object_]
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
-MOST_PROBLEMS = 50  # a thousand bad rows need no thousand sentences
+# Whoever sends a thousand wrong values needs no thousand sentences, and must not make us search for them:
+# a request may cost what it says, never what it says times what the contract declares.
+MOST_PROBLEMS = 50
+MOST_HINTS = 3  # searching for a near miss is the slowest thing that a bad request can ask for
+NAME_LENGTH = 80
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -56,53 +61,74 @@ def decode_rows(contract: Contract, rows: Sequence[Any], prefix: str = "rows") -
     Raises:
         RowsRefusedError: a row has an unknown, missing or wrong value.
     """
-    problems: list[Problem] = []
+    problems = _Problems()
     known = frozenset(feature.name for feature in contract.features)
     counts = {"out_of_range": Counter[str](), "unknown_category": Counter[str](), "missing": Counter[str]()}
     accepted: list[dict[str, Value]] = []
     for index, row in enumerate(rows):
         place = prefix if prefix == "row" else f"{prefix}[{index}]"
         if not isinstance(row, dict):
-            problems.append(Problem(place, _name(row), "an object of feature names and values"))
+            problems.add(place, _name(row), "an object of feature names and values")
         else:
             if not row.keys() <= known:
-                problems += _unknown(contract, row, place)
+                _refuse_unknown(row, known, place, problems)
             accepted.append({})
             for feature in contract.features:
-                value, problem, counted = _check(feature, row.get(feature.name))
+                value, problem, counted = _check(feature, row.get(feature.name), problems)
                 if problem is not None:
                     absent = feature.name not in row
                     found = "nothing" if absent else problem[0]
-                    problems.append(Problem(f"{place}.{feature.name}", found, problem[1]))
+                    problems.add(f"{place}.{feature.name}", found, problem[1])
                 accepted[-1][feature.name] = value
                 if counted:
                     counts[counted][feature.name] += 1
-        if len(problems) >= MOST_PROBLEMS:
+        if problems.room <= 0:
             break
-    if problems:
-        raise RowsRefusedError(problems[:MOST_PROBLEMS])
+    if problems.found:
+        raise RowsRefusedError(problems.found)
     return _arrays(contract, tuple(accepted), counts)
 
 
-def _unknown(contract: Contract, row: dict[str, Any], place: str) -> list[Problem]:
-    known = [feature.name for feature in contract.features]
-    return [
-        Problem(
-            f"{place}.{name[:80]}", "an unknown feature" + near_miss(name, known), "only declared features"
-        )
-        for name in row
-        if name not in known
-    ]
+class _Problems:
+    """What is wrong so far, up to the number that is reported, with hints for the first few."""
+
+    def __init__(self) -> None:
+        self.found: list[Problem] = []
+        self._hints = MOST_HINTS
+
+    @property
+    def room(self) -> int:
+        """How many more are reported."""
+        return MOST_PROBLEMS - len(self.found)
+
+    def add(self, field: str, found: str, expected: str) -> None:
+        """Report one more, while there is room."""
+        if self.room > 0:
+            self.found.append(Problem(field, found, expected))
+
+    def hint(self, word: str, known: Sequence[str]) -> str:
+        """The near miss of `word`, for the first few."""
+        if self.room <= 0 or self._hints <= 0:
+            return ""
+        self._hints -= 1
+        return near_miss(word[:NAME_LENGTH], list(known))
 
 
-def _check(feature: Feature, value: Any) -> tuple[Value, tuple[str, str] | None, str]:
+def _refuse_unknown(row: dict[str, Any], known: frozenset[str], place: str, problems: _Problems) -> None:
+    """Report the first names in `row` that no feature has; the rest is not even looked at."""
+    for name in islice((name for name in row if name not in known), problems.room):
+        hint = problems.hint(name, sorted(known))
+        problems.add(f"{place}.{name[:NAME_LENGTH]}", "an unknown feature" + hint, "only declared features")
+
+
+def _check(feature: Feature, value: Any, problems: _Problems) -> tuple[Value, tuple[str, str] | None, str]:
     """The accepted value, or (found, expected), and the name of the counter it belongs to."""
     if value is None:
         if feature.nullable:
             return None, None, "missing"
         return None, ("null", _expected(feature)), ""
     if feature.kind == "category":
-        return _category(feature, value)
+        return _category(feature, value, problems)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None, (_name(value), _expected(feature)), ""
     if not abs(value) <= FLOAT32_MAX:  # NaN fails every comparison, too
@@ -115,7 +141,7 @@ def _check(feature: Feature, value: Any) -> tuple[Value, tuple[str, str] | None,
     return number, None, "out_of_range"
 
 
-def _category(feature: Feature, value: Any) -> tuple[Value, tuple[str, str] | None, str]:
+def _category(feature: Feature, value: Any, problems: _Problems) -> tuple[Value, tuple[str, str] | None, str]:
     if not isinstance(value, str):
         return None, (_name(value), _expected(feature)), ""
     if not value or "\0" in value:  # "" is how a graph is told of a missing category
@@ -123,8 +149,8 @@ def _category(feature: Feature, value: Any) -> tuple[Value, tuple[str, str] | No
     if not feature.categories or value in feature.categories:
         return value, None, ""
     if feature.unknown_category == "refuse":
-        hint = near_miss(value, list(feature.categories))
-        return None, (f"'{value[:80]}'{hint}", _expected(feature)), ""
+        hint = problems.hint(value, feature.categories)
+        return None, (f"'{value[:NAME_LENGTH]}'{hint}", _expected(feature)), ""
     return value, None, "unknown_category"
 
 

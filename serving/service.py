@@ -41,7 +41,6 @@ class SeamService(bentoml.Service[Any]):  # type: ignore[misc]
     service_class=SeamService,
     workers=1,
     tracing={"excluded_urls": ".*"},  # the tracer works even at a sample rate of zero
-    traffic={"timeout": 10},
     logging={"access": {"enabled": False}},
     metrics={"enabled": True},
 )

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from contract.attestation import Trust
 from contract.errors import ConfigError
-from contract.strict import decode_json, near_miss
+from contract.strict import near_miss
 
 Clock = Literal["wall", "request"]
 
@@ -44,20 +43,3 @@ class Settings:
             predictions=Path(values.get("FLIGHTLINE_PREDICTIONS") or state / "predictions").absolute(),
             clock=cast("Clock", clock),
         )
-
-
-def read_trust(path: Path) -> Trust:
-    """The trust list in `path`.
-
-    Raises:
-        ConfigError: the file cannot be read or is not a trust list.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"the trust list {path} cannot be read ({error.strerror})",
-            "the JSON of a trust list",
-            "Name the file with the public keys",
-        ) from None
-    return decode_json(data, Trust, path.name)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from contract.attestation import Trust
+from contract.attestation import Trust, read_trust
 from contract.errors import FlightlineError
 from serving.desired import (
     DESIRED,
@@ -22,7 +22,7 @@ from serving.desired import (
     write_ack,
 )
 from serving.predictor import Predictor
-from serving.settings import Settings, read_trust
+from serving.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -54,7 +54,6 @@ class Model:
         params: the type of the model's `train` section in params.yaml.
         fit: training rows, validation rows, parameters, seed -> the fitted pipeline.
         simple: the same for the simple model that the gates compare with.
-        slices: name -> categorical feature whose values are judged apart.
     """
 
     contract: Contract
@@ -66,7 +65,6 @@ class Model:
     events: Callable[[Tables], dict[str, pl.DataFrame]] = lambda _: {}
     known_at: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
-    slices: tuple[str, ...] = ()
 
     def known(self, tables: Tables, as_of: datetime) -> dict[str, pl.DataFrame]:
         """Only the rows that were known at the moment `as_of`: what a run at that moment could have read."""

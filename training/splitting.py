@@ -44,17 +44,21 @@ class Split:
 def split(examples: pl.DataFrame, how: SplitParams, as_of: datetime) -> Split:
     """Cut the labelled `examples` as `how` says, using only labels that had arrived by `as_of`.
 
+    In a split by time a part holds only labels that had arrived when the next part begins: the last flights
+    before that moment land after it, and a model that was trained then could not have learnt from them.
+
     Raises:
         ConfigError: a part would be empty.
     """
     known = examples.filter(pl.col(LABEL).is_not_null() & (pl.col(LABEL_AT) <= as_of)).sort(AT, ID)
     if isinstance(how, TimeSplit):
         test_from = as_of - timedelta(days=how.test_days)
+        moment, arrived = pl.col(AT), pl.col(LABEL_AT)
         validation_from = test_from - timedelta(days=how.validation_days)
         parts = Split(
-            train=known.filter(pl.col(AT) < validation_from),
-            validation=known.filter((pl.col(AT) >= validation_from) & (pl.col(AT) < test_from)),
-            test=known.filter(pl.col(AT) >= test_from),
+            train=known.filter(moment < validation_from, arrived < validation_from),
+            validation=known.filter(moment >= validation_from, moment < test_from, arrived < test_from),
+            test=known.filter(moment >= test_from),
             fit_until=test_from,
         )
     else:

@@ -32,6 +32,7 @@ class Artifacts:
     facts = property(lambda self: self.root / "split.json")
     model = property(lambda self: self.root / "model")
     curve = property(lambda self: self.root / "curve.json")
+    versions = property(lambda self: self.root / "versions.json")
     metrics = property(lambda self: self.root / "metrics.json")
     rivals = property(lambda self: self.root / "rivals.json")
     predictions = property(lambda self: self.root / "predictions.parquet")
@@ -82,7 +83,7 @@ def read_json(path: Path, into: type[T]) -> T:
         FlightlineError: the file is missing or not of the type.
     """
     plain = decode_json(existing(path).read_bytes(), Any, str(path))
-    return convert(_null_to_nan(plain), into, str(path))
+    return convert(_null_to_nan(plain), into, str(path), finite=False)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -4,13 +4,12 @@ Nothing dirties the checkout and nothing commits by itself: the run's params.yam
 artifacts of the run.
 """
 
+import fcntl
 import hashlib
-import os
+import shutil
 import subprocess
-import sys
-import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +19,12 @@ import yaml
 
 from contract.errors import FlightlineError
 from contract.strict import encode_json
-from pipelines.building.config import PARAMS, read_yaml, section
+from pipelines.building.config import PARAMS, read_yaml
+from pipelines.building.repro import repro
+from pipelines.machine.files import replace
 from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
-
-BUILD_S = 1800.0  # a build that takes longer hangs
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,61 @@ class Run:
         return self.root / "artifacts"
 
 
-def candidate(model: str, as_of: datetime, changes: Mapping[str, Any] | None = None) -> str:
-    """A hash of what a run would be made from: moment of the data, parameters and code."""
-    facts = {"as_of": _text(as_of), "params": _changed(section(model), as_of, changes), "code": _head()}
+def candidate(
+    model: str, as_of: datetime, settings: Settings, changes: Mapping[str, Any] | None = None
+) -> str:
+    """A hash of what a run would be made from: data up to a day, parameters and code of the last commit.
+
+    What is not committed does not count, since no run is made from it; nor does the hour of the day.
+
+    Raises:
+        FlightlineError: there is no commit, or it has no section for the model.
+    """
+    committed = yaml.safe_load(_git(settings, "show", f"HEAD:{PARAMS}"))
+    if not isinstance(committed, dict) or not isinstance(committed.get(model), dict):
+        raise FlightlineError(
+            f"the last commit has no section '{model}' in {PARAMS}",
+            "the parameters that a run is made from",
+            "Commit them",
+        )
+    facts = {
+        "data": f"{as_of.astimezone(UTC):%Y-%m-%d}",
+        "params": {**_changed(committed[model], as_of, changes), "as_of": ""},
+        "code": _git(settings, "rev-parse", "HEAD").strip(),
+    }
     return hashlib.sha256(encode_json(facts)).hexdigest()
+
+
+@contextmanager
+def under_way(name: str, settings: Settings) -> Iterator[None]:
+    """Hold the retraining `name` to be the only one on this machine, and let `in_flight` say so.
+
+    Raises:
+        FlightlineError: another one is under way.
+    """
+    note = settings.runs / ".in-flight"
+    with exclusive(_lock(settings), "retraining"):
+        replace(note, name.encode())
+        try:
+            yield
+        finally:
+            note.unlink(missing_ok=True)
+
+
+def in_flight(settings: Settings) -> str:
+    """The name of the retraining that is under way on this machine, or nothing."""
+    lock = _lock(settings)
+    if not lock.exists():
+        return ""
+    with lock.open() as file:
+        try:
+            # The lock tells, not the note: the kernel frees it when its holder ends, however that was.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with suppress(OSError):
+                return (settings.runs / ".in-flight").read_text("utf-8")
+            return "of a name not yet written"
+    return ""
 
 
 def build(
@@ -61,9 +111,9 @@ def build(
     Raises:
         FlightlineError: there is no commit, or the build failed.
     """
-    name = f"{model}-{as_of:%Y%m%d}-{candidate(model, as_of, changes)[:8]}"
+    name = f"{model}-{as_of.astimezone(UTC):%Y%m%d}-{candidate(model, as_of, settings, changes)[:8]}"
     root = settings.runs / name
-    with exclusive(settings.runs / ".lock", "retraining"):
+    with exclusive(settings.runs / ".lock", "building of a run"):
         _worktree(root, settings)
         everything = read_yaml(root / PARAMS)
         everything[model] = _changed(everything[model], as_of, changes)
@@ -74,69 +124,19 @@ def build(
     return Run(name, root)
 
 
-def repro(model: str | None, root: Path, say: Say = print) -> None:
-    """`dvc repro` of one model, or of all, in the checkout `root`; each stage's own line goes to `say`.
-
-    A second one in the same checkout waits for the first, where DVC would give up at once.
-
-    Raises:
-        FlightlineError: a stage failed; the last line it printed is part of the sentence.
-    """
-    with exclusive(root / ".dvc" / "tmp" / "repro.lock", "dvc repro", wait_s=BUILD_S):
-        _repro(model, root, say)
-
-
-def _repro(model: str | None, root: Path, say: Say) -> None:
-    tools = Path(sys.executable).parent
-    # The stages import the code of `root`: the interpreter puts its working folder first on its path.
-    environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
-    command = [str(tools / "dvc"), "repro", *([f"package@{model}"] if model else [])]
-    process = subprocess.Popen(
-        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    alarm = threading.Timer(BUILD_S, process.kill)
-    alarm.start()
-    last = ""
-    try:
-        for line in process.stdout or ():
-            last = _tell(line.strip(), say) or last
-        process.wait()
-    except BaseException:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-        process.kill()
-        raise
-    finally:
-        alarm.cancel()
-        if process.stdout:
-            process.stdout.close()
-    if process.returncode:
-        raise FlightlineError(
-            f"dvc repro failed in {root} ({last or f'exit code {process.returncode}'})",
-            "every stage to succeed",
-            f"Correct the cause and run it again: cd {root} && dvc repro",
-        )
-
-
-def _tell(line: str, say: Say) -> str:
-    """Show what a reader wants to see of DVC's output; return the line if it explains a failure."""
-    if line.startswith(("Stage '", "Running stage")):
-        if "skipping" in line:
-            say(f"  {line.split(chr(39))[1]}: unchanged, reused")
-        return ""
-    noise = ("Updating lock file", "> ", "To track", "git add", "To enable", "dvc config", "Use `dvc push`")
-    if not line or line.startswith((*noise, "Data and pipelines")):
-        return ""
-    say(f"  {line}")
-    return line if line.startswith("error:") or "ERROR" in line else ""
-
-
 def _worktree(root: Path, settings: Settings) -> None:
+    """A checkout of the last commit in `root`; one that was interrupted while it was made is made anew."""
+    whole = root.with_name(f".{root.name}.whole")  # written last
+    if whole.exists() and (root / ".git").exists():
+        return
+    whole.unlink(missing_ok=True)
+    if root.exists():
+        shutil.rmtree(root)
     _git(settings, "worktree", "prune")
-    if not (root / ".git").exists():
-        root.parent.mkdir(parents=True, exist_ok=True)
-        _git(settings, "worktree", "add", "--force", "--detach", str(root), "HEAD")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    # Twice --force: git keeps a worktree locked while it makes it, and one that was killed stays so.
+    _git(settings, "worktree", "add", "--force", "--force", "--detach", str(root), "HEAD")
+    whole.touch()
 
 
 def _git(settings: Settings, *words: str) -> str:
@@ -156,11 +156,8 @@ def _git(settings: Settings, *words: str) -> str:
     return done.stdout
 
 
-def _head() -> str:
-    done = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=60
-    )
-    return done.stdout.strip()
+def _lock(settings: Settings) -> Path:
+    return settings.runs / ".retraining.lock"
 
 
 def _changed(plain: Mapping[str, Any], as_of: datetime, changes: Mapping[str, Any] | None) -> dict[str, Any]:

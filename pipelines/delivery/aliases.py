@@ -1,55 +1,126 @@
-"""Moving an alias for certain: written down first, applied when MLflow answers.
+"""Moving an alias for certain: written down before anything runs, applied once MLflow answers.
 
-A rollback must work while MLflow is down, and the alias must not bring the bad version back afterwards.
+A rollback must work while MLflow is down, and whatever is cut off half-way, the alias must not bring the bad
+version back. Notes are read and written only by whoever holds the environment's lock.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from contract.errors import FlightlineError
+from contract.errors import ConfigError, FlightlineError
 from contract.strict import decode_json, encode_json
 from pipelines.delivery.registry import Registry, connect
+from pipelines.delivery.tracking_server import NoAnswerError
+from pipelines.ledger import live, read
 from pipelines.machine.files import replace
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
 
 
 class Pending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An alias that is to point at a version, or at none."""
+    """An environment's alias that is to name what the ledger will say is live."""
 
+    environment: str
     model: str
     alias: str
-    version: str | None
+    version: str
+    instead_of: tuple[str, ...]  # versions that it may be taken from; anywhere else a person put it
 
 
-def move(settings: Settings, model: str, alias: str, version: str | None, say: Say = print) -> bool:
-    """Point `alias` at `version`; when MLflow does not answer, note it for `settle` and return False."""
-    pending = Pending(model=model, alias=alias, version=version)
-    path = _folder(settings) / f"{model}.{alias}.json"
-    replace(path, encode_json(pending))
+@contextmanager
+def following(
+    pending: Pending, settings: Settings, say: Say, registry: Registry | None = None
+) -> Iterator[None]:
+    """Note the move, let the block place the version, then move the alias.
+
+    A block that fails takes the note back, unless the ledger says that the version is live all the same.
+    Without a `registry` a connection is opened after the block; the note stays when MLflow does not answer.
+    """
+    path = _path(pending, settings)
+    older = path.read_bytes() if path.exists() else None
+    noted = _write(pending, path)
     try:
-        connect(settings).set_alias(model, alias, version)
-    except FlightlineError as error:
+        yield
+    except BaseException:
+        if not _is_live(pending, settings):
+            if older is None:
+                path.unlink(missing_ok=True)
+            else:
+                replace(path, older)
+        raise
+    try:
+        _apply(noted, path, registry or connect(settings), say)
+    except NoAnswerError as error:
         say(
-            f"the alias '{alias}' of {model} is not moved yet ({error.found}); it will be when MLflow answers"
+            f"the alias '{pending.alias}' of {pending.model} is not moved yet ({error.found}); "
+            "it will be when MLflow answers"
         )
-        return False
+
+
+def settle(environment: str, settings: Settings, registry: Registry, say: Say = print) -> None:
+    """Apply what was noted while MLflow did not answer, or by a command that was cut off.
+
+    A note about a version that is not live was never carried out, or is overtaken, and is dropped.
+
+    Raises:
+        NoAnswerError: MLflow does not answer; the notes stay.
+    """
+    for path in sorted((settings.var / "pending-aliases").glob(f"{environment}.*.json")):
+        try:
+            noted = decode_json(path.read_bytes(), Pending, path.name)
+        except ConfigError as error:
+            _set_aside(path, error, say)
+            continue
+        if _is_live(noted, settings):
+            _apply(noted, path, registry, say)
+        else:
+            path.unlink()
+
+
+def _apply(pending: Pending, path: Path, registry: Registry, say: Say) -> None:
+    """Move the alias unless a person did; a note that can never be applied is set aside."""
+    model, alias = pending.model, pending.alias
+    try:
+        kept = registry.swap_alias(model, alias, pending.version, pending.instead_of)
+    except NoAnswerError:
+        raise
+    except FlightlineError as error:
+        _set_aside(path, error, say)
+        return
+    if kept is not None:
+        say(f"the alias '{alias}' of {model} was moved to version {kept} meanwhile and stays there")
     path.unlink(missing_ok=True)
-    return True
 
 
-def settle(settings: Settings, registry: Registry, say: Say = print) -> list[Pending]:
-    """Apply what was noted while MLflow did not answer."""
-    settled: list[Pending] = []
-    for path in sorted(_folder(settings).glob("*.json")):
-        pending = decode_json(path.read_bytes(), Pending, path.name)
-        registry.set_alias(pending.model, pending.alias, pending.version)
-        path.unlink()
-        say(f"the alias '{pending.alias}' of {pending.model} now points at version {pending.version}")
-        settled.append(pending)
-    return settled
+def _write(pending: Pending, path: Path) -> Pending:
+    """Keep the note; a version that an older one was still to replace may be replaced by this one too."""
+    former: tuple[str, ...] = ()
+    try:
+        older = decode_json(path.read_bytes(), Pending, path.name)
+        former = (*older.instead_of, older.version)
+    except (FileNotFoundError, ConfigError):
+        pass
+    names = sorted({*pending.instead_of, *former} - {pending.version})
+    merged = msgspec.structs.replace(pending, instead_of=tuple(names))
+    replace(path, encode_json(merged))
+    return merged
 
 
-def _folder(settings: Settings) -> Path:
-    return settings.var / "pending-aliases"
+def _is_live(pending: Pending, settings: Settings) -> bool:
+    placed = live(read(settings.ledger), pending.environment, pending.model)
+    return placed is not None and placed.version == pending.version
+
+
+def _set_aside(path: Path, error: FlightlineError, say: Say) -> None:
+    number = 1
+    while (aside := path.with_suffix(f".set-aside-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    say(f"a pending alias cannot be moved and is set aside as {aside}: {error}")
+
+
+def _path(pending: Pending, settings: Settings) -> Path:
+    return settings.var / "pending-aliases" / f"{pending.environment}.{pending.model}.json"

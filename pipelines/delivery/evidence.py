@@ -2,22 +2,22 @@
 
 from pathlib import Path
 
-from contract.errors import BundleError, ConfigError
-from contract.strict import decode_json
+from contract.errors import BundleError, FlightlineError
+from pipelines.building.artifacts import read_json
 from training.gates.verdict import Evidence
 
 DESCRIPTION_LIMIT = 5000  # characters; the width of MLflow's column
 
 
 def read_evidence(bundle: Path) -> Evidence:
-    """The verdicts and metrics in a verified bundle's `evidence.json`.
+    """The verdicts and metrics in a verified bundle's `evidence.json`; a metric that is null is NaN.
 
     Raises:
         BundleError: the file is not evidence.
     """
     try:
-        return decode_json((bundle / "evidence.json").read_bytes(), Evidence, "evidence.json")
-    except ConfigError as error:
+        return read_json(bundle / "evidence.json", Evidence)
+    except FlightlineError as error:
         raise BundleError(error.found, error.expected, "Run `dvc repro` again") from None
 
 

@@ -1,6 +1,7 @@
 """Ed25519 signing keys of this machine and the list of the public keys that are trusted."""
 
 import os
+import stat
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +29,8 @@ def ensure_keys(folder: Path) -> Trust:
 
     An existing trust list is never extended: whether a key is believed is a person's decision.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
     with exclusive(folder / ".lock", "making of keys"):
         for role in ROLES:
             _make(folder / f"{role}.pem")
@@ -41,11 +44,18 @@ def private_key(folder: Path, role: Role) -> Ed25519PrivateKey:
     """The signing key of `role`.
 
     Raises:
-        BundleError: it is missing, or not an Ed25519 key.
+        BundleError: it is missing, not an Ed25519 key, or readable by others than its owner.
     """
     path = folder / f"{role}.pem"
     remedy = "Restore it, or remove it and its entry in trust.json to have a new one made"
     try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise BundleError(
+                f"{path} is open to others than its owner (mode {mode:04o})",
+                "a signing key that only its owner reads",
+                f"If nobody else has read it, run `chmod 600 {path}`; else replace the key",
+            )
         key = load_pem_private_key(path.read_bytes(), password=None)
     except OSError as error:
         raise BundleError(

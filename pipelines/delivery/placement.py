@@ -1,7 +1,8 @@
 """Putting one version of a model into one environment, with a way back: used by deploy and rollback alike."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from contract.errors import FlightlineError
@@ -13,6 +14,10 @@ from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
 from serving.desired import DesiredModel, read_desired
+
+
+class VersionRefusedError(FlightlineError):
+    """A version that may not run or cannot. What the machine could not do is any other FlightlineError."""
 
 
 @dataclass(frozen=True)
@@ -43,40 +48,51 @@ class Deployed:
     checks: tuple[Check, ...]
     url: str
 
+    def plain(self) -> dict[str, object]:
+        """For `--json`."""
+        before = self.previous
+        return {
+            **asdict(self),
+            "previous": {"version": before.version, "digest": before.digest} if before else None,
+        }
+
+
+@contextmanager
+def changing(environment: str, settings: Settings) -> Iterator[None]:
+    """Hold the lock of `environment`: its service, its lines in the ledger and its alias change together."""
+    with exclusive(settings.var / "environments" / environment / ".lock", f"change of {environment}"):
+        yield
+
 
 def place(change: Change, release: Release, settings: Settings, say: Say = print) -> Deployed:
     """Serve `release`, smoke-test it, and write the ledger; on any failure serve what ran before.
 
+    The caller holds the environment's lock (`changing`).
+
     Raises:
-        FlightlineError: the service does not start, refuses the release, or fails a smoke test.
+        VersionRefusedError: the service refuses the release, or it fails a smoke test.
+        FlightlineError: the service does not start, or the ledger cannot be written.
     """
     environment, model = change.environment, change.model
-    lock = settings.var / "environments" / environment / ".lock"
-    with exclusive(lock, f"deployment to {environment}"):
-        entries = read(settings.ledger)
-        before = recorded(environment, entries, settings)
-        digest = release.bundle.digest
-        wanted = {
-            **before,
-            model: DesiredModel(version=change.version, release=str(release.path), digest=digest),
-        }
-        _align(environment, before, settings)
-        ran = running(environment, settings) is not None
-        service = ensure_service(environment, settings, say)
-        try:
-            generation = converge(environment, wanted, settings)
-            limits = settings.environment(environment).smoke
-            checks = run_smoke(service.url, release.bundle, change.version, limits)
-            for check in checks:
-                say(f"{environment}: {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.seen}")
-            require_passed(checks, f"version {change.version} of {model} in {environment}")
-            previous = live(entries, environment, model)
-            placed = Placed(version=change.version, digest=digest)
-            if previous != placed or change.action != "deploy":
-                append(settings.ledger, _entry(change, previous, placed))
-        except BaseException:  # Ctrl-C too: what ran before runs again
-            _restore(environment, settings, say, keep_running=ran)
-            raise
+    entries = read(settings.ledger)
+    before = recorded(environment, entries, settings)
+    digest = release.bundle.digest
+    wanted = {
+        **before,
+        model: DesiredModel(version=change.version, release=str(release.path), digest=digest),
+    }
+    _align(environment, before, settings)
+    ran = running(environment, settings) is not None
+    service = ensure_service(environment, settings, say)
+    try:
+        generation, checks = _try(change, release, wanted, settings, say)
+        previous = live(entries, environment, model)
+        placed = Placed(version=change.version, digest=digest)
+        if previous != placed or change.action != "deploy":
+            append(settings.ledger, _entry(change, previous, placed))
+    except BaseException:  # Ctrl-C too: what ran before runs again
+        _restore(environment, settings, say, keep_running=ran)
+        raise
     say(f"{environment}: {model} version {change.version} is live at {service.url}")
     return Deployed(
         environment=environment,
@@ -89,6 +105,23 @@ def place(change: Change, release: Release, settings: Settings, say: Say = print
         checks=checks,
         url=service.url,
     )
+
+
+def _try(
+    change: Change, release: Release, wanted: Mapping[str, DesiredModel], settings: Settings, say: Say
+) -> tuple[int, tuple[Check, ...]]:
+    """Serve `wanted` and look: the generation it took, and what was seen."""
+    environment = change.environment
+    try:
+        generation = converge(environment, wanted, settings)
+        limits = settings.environment(environment).smoke
+        checks = run_smoke(settings.service_url(environment), release.bundle, change.version, limits)
+        for check in checks:
+            say(f"{environment}: {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.seen}")
+        require_passed(checks, f"version {change.version} of {change.model} in {environment}")
+    except FlightlineError as error:
+        raise VersionRefusedError(error.found, error.expected, error.remedy) from error
+    return generation, checks
 
 
 def _align(environment: str, before: Mapping[str, DesiredModel], settings: Settings) -> None:

@@ -5,14 +5,14 @@ out before.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contract.errors import FlightlineError
-from pipelines.delivery.tracking_server import require_up
+from pipelines.delivery.tracking_server import NoAnswerError, require_up
 from pipelines.machine.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ CHALLENGER, STAGING, CHAMPION = "challenger", "staging", "champion"
 DIGEST = "digest"  # tag of runs and versions: the bundle's digest
 STAGING_EVIDENCE = "staging.evidence"  # tag of a version: the signed envelope
 REFUSED = "promotion.refused"  # tag of a version: why it was not promoted
+# MLflow's answers that another try does not change; after any other error nothing is known.
+DENIALS = frozenset({"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE"})
 BUNDLE, ATTESTATIONS = "bundle", "attestations"  # folders of a run's artifacts, and of a release
 
 
@@ -38,7 +40,10 @@ class Version:
 
 
 class Registry:
-    """An open connection. Every operation raises FlightlineError instead of MLflow's own errors."""
+    """An open connection. Every operation raises FlightlineError instead of MLflow's own errors.
+
+    NoAnswerError, a kind of it, says that trying again later may help.
+    """
 
     def __init__(self, client: "MlflowClient", address: str) -> None:
         """Wrap a `client` that talks to the server at `address`."""
@@ -55,7 +60,8 @@ class Registry:
             yield
         except (MlflowException, RequestException, OSError) as error:
             detail = " ".join(str(error).split())[:200]
-            raise FlightlineError(
+            denied = getattr(error, "error_code", "") in DENIALS
+            raise (FlightlineError if denied else NoAnswerError)(
                 f"{doing} failed: {detail}", f"MLflow at {self._address} to do it", "Run this again"
             ) from error
 
@@ -113,13 +119,23 @@ class Registry:
             )
         return self.by_number(model, version)
 
-    def set_alias(self, model: str, alias: str, version: str | None) -> None:
-        """Move `alias` to `version`, or take it away (None)."""
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        """Move `alias` to `version`, wherever it was."""
         with self.explained(f"moving the alias '{alias}' of {model}"):
-            if version is None:
-                self.client.delete_registered_model_alias(model, alias)
-            else:
-                self.client.set_registered_model_alias(model, alias, version)
+            self.client.set_registered_model_alias(model, alias, version)
+
+    def swap_alias(self, model: str, alias: str, version: str, instead_of: Collection[str]) -> str | None:
+        """Move `alias` to `version` if it is missing or on one of `instead_of`.
+
+        Returns the version that has it otherwise, which a person chose. MLflow cannot compare and set in one
+        step: our own commands hold a lock, and a click within the milliseconds between is not seen.
+        """
+        found = self.aliases(model).get(alias)
+        if found not in {None, version, *instead_of}:
+            return found
+        if found != version:
+            self.set_alias(model, alias, version)
+        return None
 
     def tag(self, version: Version, key: str, value: str) -> None:
         """Write a tag on a version, where a person sees it."""
@@ -163,9 +179,14 @@ def connect(settings: Settings) -> Registry:
     """A connection to MLflow.
 
     Raises:
-        FlightlineError: it does not answer; found out within seconds.
+        NoAnswerError: it does not; found out within seconds.
     """
     require_up(settings)
+    if settings.owns_tracking:
+        for name in ("NO_PROXY", "no_proxy"):  # the client's requests would go through a proxy even to us
+            known = os.environ.get(name, "")
+            if "127.0.0.1" not in known.split(","):
+                os.environ[name] = f"{known},127.0.0.1".lstrip(",")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # The client's own defaults retry for minutes. Uploads go file by file, so ten seconds is plenty.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")

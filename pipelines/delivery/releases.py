@@ -3,16 +3,21 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from contract.attestation import Trust, verify
+from contract.attestation import Envelope, Trust, verify
 from contract.bundle import Bundle, open_bundle
-from contract.errors import BundleError
+from contract.errors import BundleError, ConfigError
 from contract.statements import ManifestStatement, Provenance, Qualification, StagingEvidence
+from contract.strict import decode_json
 from pipelines.delivery.keys import read_trust
 from pipelines.delivery.registry import ATTESTATIONS, BUNDLE, STAGING_EVIDENCE, Registry, Version
 from pipelines.machine.files import replace, scratch
 from pipelines.machine.locks import exclusive
 from pipelines.machine.settings import Settings
+
+T = TypeVar("T")
+KINDS = ("manifest", "qualification", "provenance")  # what the trainer states about a bundle
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ def fetch(registry: Registry, version: Version, settings: Settings) -> Release:
             "Register the bundle that way",
         )
     target = settings.releases / version.digest
+    about = (version.model, version.digest, version.run_id)
     with (
         exclusive(settings.releases / ".lock", "fetching of a release"),
         scratch(settings.releases) as folder,
@@ -47,14 +53,16 @@ def fetch(registry: Registry, version: Version, settings: Settings) -> Release:
         attestations = registry.download(version.run_id, ATTESTATIONS, folder)
         if target.exists():
             open_release(target, version.model, version.digest, settings)
-            # A version that was qualified again has new attestations.
-            for path in sorted(attestations.iterdir()):
-                replace(target / ATTESTATIONS / path.name, path.read_bytes())
-            return open_release(target, version.model, version.digest, settings, version.run_id)
-        registry.download(version.run_id, BUNDLE, folder)
-        open_release(folder, version.model, version.digest, settings, version.run_id)
-        folder.chmod(0o755)
-        folder.rename(target)
+            _verify(folder, *about, settings)
+            # A version that was qualified again has new attestations. Each is replaced in one step, and each
+            # is whole by itself: wherever this is cut off, the kept release is one that verifies.
+            for kind in KINDS:
+                replace(target / ATTESTATIONS / f"{kind}.json", (attestations / f"{kind}.json").read_bytes())
+        else:
+            registry.download(version.run_id, BUNDLE, folder)
+            open_release(folder, version.model, version.digest, settings, version.run_id)
+            folder.chmod(0o755)
+            folder.rename(target)
     return open_release(target, version.model, version.digest, settings, version.run_id)
 
 
@@ -64,11 +72,21 @@ def open_release(path: Path, model: str, digest: str, settings: Settings, run_id
     Raises:
         BundleError: they do not, or a key is not trusted.
     """
-    trust = read_trust(settings.trust)
     bundle = open_bundle(path / BUNDLE, digest)
-    manifest = verify(_read(path, "manifest"), ManifestStatement, "manifest", "trainer", trust)
-    qualification = verify(_read(path, "qualification"), Qualification, "qualification", "trainer", trust)
-    provenance = verify(_read(path, "provenance"), Provenance, "provenance", "trainer", trust)
+    qualification, provenance = _verify(path, model, digest, run_id, settings)
+    if bundle.model != model:
+        raise _foreign("bundle's contract", bundle.model, model)
+    return Release(path=path, bundle=bundle, qualification=qualification, provenance=provenance)
+
+
+def _verify(
+    path: Path, model: str, digest: str, run_id: str, settings: Settings
+) -> tuple[Qualification, Provenance]:
+    """The trainer's statements in `path/attestations`, found to accept exactly this bundle (of this run)."""
+    trust = read_trust(settings.trust)
+    manifest = _statement(path, "manifest", ManifestStatement, trust)
+    qualification = _statement(path, "qualification", Qualification, trust)
+    provenance = _statement(path, "provenance", Provenance, trust)
     for kind, statement in (
         ("manifest", manifest),
         ("qualification", qualification),
@@ -76,8 +94,6 @@ def open_release(path: Path, model: str, digest: str, settings: Settings, run_id
     ):
         if (statement.model, statement.digest) != (model, digest):
             raise _foreign(kind, f"{statement.model} {statement.digest[:12]}", f"{model} {digest[:12]}")
-    if bundle.model != model:
-        raise _foreign("bundle's contract", bundle.model, model)
     if run_id and provenance.run_id != run_id:
         raise _foreign("provenance", f"run {provenance.run_id}", f"run {run_id}")
     if qualification.outcome != "accepted":
@@ -86,7 +102,7 @@ def open_release(path: Path, model: str, digest: str, settings: Settings, run_id
             "'accepted'",
             "Qualify and register it again",
         )
-    return Release(path=path, bundle=bundle, qualification=qualification, provenance=provenance)
+    return qualification, provenance
 
 
 def require_staged(version: Version, trust: Trust) -> str:
@@ -103,7 +119,10 @@ def require_staged(version: Version, trust: Trust) -> str:
             "signed evidence of it",
             remedy,
         )
-    evidence = verify(envelope.encode(), StagingEvidence, "staging", "staging", trust)
+    try:
+        evidence = verify(envelope.encode(), StagingEvidence, "staging", "staging", trust)
+    except ConfigError as error:  # the tag holds something else
+        raise BundleError(error.found, error.expected, remedy) from None
     found = (evidence.model, evidence.version, evidence.digest, evidence.run_id)
     expected = (version.model, version.version, version.digest, version.run_id)
     if found != expected:
@@ -124,16 +143,20 @@ def require_staged(version: Version, trust: Trust) -> str:
     return hashlib.sha256(envelope.encode()).hexdigest()
 
 
-def _read(release: Path, kind: str) -> bytes:
+def _statement(release: Path, kind: str, into: type[T], trust: Trust) -> T:
     path = release / ATTESTATIONS / f"{kind}.json"
     try:
-        return path.read_bytes()
+        envelope = path.read_bytes()
+        decode_json(envelope, Envelope, f"{kind} attestation")
     except OSError as error:
         raise BundleError(
             f"{path} cannot be read ({error.strerror})",
             f"the {kind} attestation",
             "Register the bundle again",
         ) from None
+    except ConfigError as error:  # a fault of the release, not of somebody's configuration
+        raise BundleError(error.found, error.expected, "Register the bundle again") from None
+    return verify(envelope, into, kind, "trainer", trust)
 
 
 def _foreign(what: str, found: str, expected: str) -> BundleError:

@@ -10,7 +10,7 @@ from contract.errors import FlightlineError
 from pipelines.delivery.keys import ensure_keys
 from pipelines.ledger import Entry, live, models
 from pipelines.machine.environments import port_variable
-from pipelines.machine.processes import Program, Running, Say, alive, find, start_all, stop
+from pipelines.machine.processes import Program, Running, Say, family, find, start_all, stop
 from pipelines.machine.settings import Settings
 from serving.desired import Ack, Desired, DesiredModel, read_acks, read_desired, write_desired
 
@@ -110,14 +110,16 @@ def converge(
                         "a release it can serve",
                         "What ran before keeps running",
                     )
-            _await_ready(environment, settings, deadline)
-            return generation
+            # A later generation may have been written by hand: what counts is which bundles answer.
+            if all(ack.served == _digests(wanted) for ack in acks):
+                _await_ready(environment, settings, deadline)
+                return generation
         if running(environment, settings) is None:
             break
         threading.Event().wait(0.05)
     raise FlightlineError(
-        f"{environment} did not acknowledge generation {generation} within {wait_s:.0f} s",
-        "every worker to",
+        f"{environment} did not serve what generation {generation} asks for within {wait_s:.0f} s",
+        "every worker to acknowledge it",
         f"Read {settings.logs / environment}.log",
     )
 
@@ -125,9 +127,10 @@ def converge(
 def ready(environment: str, settings: Settings) -> bool:
     """Whether the service says that it can answer."""
     try:
-        return httpx.get(f"{settings.service_url(environment)}/readyz", timeout=5.0).status_code == READY
+        answer = httpx.get(f"{settings.service_url(environment)}/readyz", timeout=5.0, trust_env=False)
     except httpx.TransportError:
         return False
+    return answer.status_code == READY
 
 
 def intact(wanted: Mapping[str, DesiredModel], environment: str, settings: Settings) -> bool:
@@ -138,14 +141,23 @@ def intact(wanted: Mapping[str, DesiredModel], environment: str, settings: Setti
         desired is not None
         and desired.models == dict(wanted)
         and bool(acks)
-        and all(ack.served == {name: model.digest for name, model in wanted.items()} for ack in acks)
+        and all(ack.served == _digests(wanted) for ack in acks)
     )
 
 
 def _acks(environment: str, settings: Settings) -> list[Ack]:
-    """What the living workers have come to; a killed one leaves its file behind."""
+    """What the service's own workers have come to.
+
+    A killed worker leaves its file behind, and its pid may be somebody else's by now.
+    """
+    service = running(environment, settings)
+    workers = family(service) if service else frozenset()
     acks = read_acks(settings.state(environment))
-    return [ack for worker, ack in acks.items() if worker.isdigit() and alive(int(worker))]
+    return [ack for worker, ack in acks.items() if worker.isdigit() and int(worker) in workers]
+
+
+def _digests(wanted: Mapping[str, DesiredModel]) -> dict[str, str]:
+    return {name: model.digest for name, model in wanted.items()}
 
 
 def _await_ready(environment: str, settings: Settings, deadline: float) -> None:

@@ -14,6 +14,10 @@ HTTP_OK = 200
 PROBE_S = 3.0  # a server that is up answers in milliseconds; commands must say within 5 s that it is down
 
 
+class NoAnswerError(FlightlineError):
+    """MLflow does not answer, or not as it should: nothing is known about any version."""
+
+
 def program(settings: Settings) -> Program:
     """How the server is started.
 
@@ -29,7 +33,7 @@ def program(settings: Settings) -> Program:
         ),
         cwd=settings.var,
         env={
-            "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{settings.var / 'mlflow.db'}",
+            "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{settings.mlflow_database}",
             "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
             "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(artifacts),
             "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
@@ -72,15 +76,13 @@ def require_up(settings: Settings) -> None:
     """Find out in seconds what MLflow's own client finds out in minutes.
 
     Raises:
-        FlightlineError: MLflow does not answer, or the one that does was not started from here.
+        NoAnswerError: MLflow does not answer, or the one that does was not started from here.
     """
     if not _answers(settings):
         remedy = "Start it with `make up`" if settings.owns_tracking else "Correct MLFLOW_TRACKING_URI"
-        raise FlightlineError(
-            f"MLflow does not answer at {settings.tracking_uri}", "a running server", remedy
-        )
+        raise NoAnswerError(f"MLflow does not answer at {settings.tracking_uri}", "a running server", remedy)
     if not _is_ours(settings):
-        raise FlightlineError(
+        raise NoAnswerError(
             f"what answers at {settings.tracking_uri} was not started from here",
             f"the MLflow of {settings.var}",
             f"Choose another {MLFLOW_PORT_VARIABLE}, or set MLFLOW_TRACKING_URI to mean that one",
@@ -93,7 +95,10 @@ def _is_ours(settings: Settings) -> bool:
 
 def _answers(settings: Settings) -> bool:
     try:
-        answer = httpx.get(f"{settings.tracking_uri}/health", timeout=PROBE_S)
+        # A proxy may be needed to reach another machine, and is never on the way to this one.
+        answer = httpx.get(
+            f"{settings.tracking_uri}/health", timeout=PROBE_S, trust_env=not settings.owns_tracking
+        )
     except httpx.TransportError:
         return False
     return answer.status_code == HTTP_OK

@@ -10,7 +10,10 @@ from contract.bundle import Bundle
 from contract.errors import FlightlineError
 from pipelines import local
 from pipelines.delivery.champion import PRODUCTION, champion
-from pipelines.machine.settings import Settings
+from pipelines.delivery.registry import STAGING
+from pipelines.machine.environments import port_variable
+from pipelines.machine.ports import require_free
+from pipelines.machine.settings import MLFLOW_PORT_VARIABLE, Settings
 
 TIMEOUT_S = 10.0
 MARK = "made-by-the-demonstration"
@@ -20,7 +23,7 @@ def fresh_world(settings: Settings) -> None:
     """Empty the demonstration's folder, after stopping what an interrupted demonstration left in it.
 
     Raises:
-        FlightlineError: the folder holds something that no demonstration made.
+        FlightlineError: the folder holds something that no demonstration made, or a port is taken.
     """
     mark = settings.var / MARK
     if settings.var.exists() and any(settings.var.iterdir()) and not mark.is_file():
@@ -30,6 +33,10 @@ def fresh_world(settings: Settings) -> None:
             "Move it away, or set FLIGHTLINE_VAR to another place",
         )
     local.down(settings, lambda _: None)
+    # Before anything is deleted or built: the usual obstacle is one's own `make up`.
+    require_free(settings.mlflow_port, "MLflow", MLFLOW_PORT_VARIABLE)
+    for name in (STAGING, PRODUCTION):
+        require_free(settings.environment(name).port, name, port_variable(name))
     shutil.rmtree(settings.var, ignore_errors=True)
     settings.var.mkdir(parents=True)
     mark.write_text("Made by `make demo` and emptied by the next one.\n", "utf-8")
@@ -61,7 +68,11 @@ class Probe:
 
     def _ask(self) -> dict[str, object]:
         answer = httpx.post(
-            self._url, params={"model": self._model}, json={"row": self._row}, timeout=TIMEOUT_S
+            self._url,
+            params={"model": self._model},
+            json={"row": self._row},
+            timeout=TIMEOUT_S,
+            trust_env=False,
         )
         answer.raise_for_status()
         return {key: value for key, value in answer.json().items() if key != "request_id"}

@@ -9,7 +9,7 @@ import httpx
 
 from contract.errors import FlightlineError
 from pipelines.building.config import params
-from pipelines.building.runs import repro
+from pipelines.building.repro import repro
 from pipelines.demonstration.checks import Probe, live_release, tampered
 from pipelines.demonstration.services import Services
 from pipelines.deploy import deploy_staging
@@ -79,7 +79,7 @@ class Demo:
             deployed = promote(model, self.settings, actor=ACTOR)
             self.live = deployed.version if model == MODEL else self.live
         url = self.settings.service_url("production")
-        answer = httpx.post(f"{url}/predict/label", json=NOTES_REQUEST, timeout=10).json()
+        answer = httpx.post(f"{url}/predict/label", json=NOTES_REQUEST, timeout=10, trust_env=False).json()
         _must(answer == {"prediction": "virginica"}, f"/predict/label answered {answer}")
         return f"{MODEL} {self.live} and {SMALL} serve; /predict/label answers {answer['prediction']}"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import yaml
@@ -12,13 +12,14 @@ from contract.strict import convert, near_miss
 
 Clock = Literal["wall", "request"]
 CLOCKS: tuple[Clock, ...] = ("wall", "request")
+PRODUCTION = "production"
 
 
 class Smoke(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How much latency a deployed version may have."""
 
-    requests: int  # one row each, one after another
-    p99_ms: float
+    requests: Annotated[int, msgspec.Meta(ge=1)]  # one row each, one after another
+    p99_ms: Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,19 +40,23 @@ class Environments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_environments(path: Path, variables: Mapping[str, str]) -> dict[str, Environment]:
-    """The environments by name, with `FLIGHTLINE_<NAME>_PORT` and `FLIGHTLINE_CLOCK` applied.
+    """The environments by name, with `FLIGHTLINE_<NAME>_PORT` and `FLIGHTLINE_<NAME>_CLOCK` applied.
 
-    `FLIGHTLINE_CLOCK` replaces every environment's clock: a replay of the past needs it.
+    `FLIGHTLINE_CLOCK` is a shorthand for development and staging. It never opens production: there a caller
+    could date its predictions into any window that monitoring looks at, so that takes the variable by name.
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown, or a variable has no usable value.
     """
     declared = convert(_load(path), Environments, path.name)
-    clock = read_clock(variables)
+    shorthand = read_clock(variables, "FLIGHTLINE_CLOCK")
     found: dict[str, Environment] = {}
     for name in declared.__struct_fields__:
         environment: Environment = getattr(declared, name)
         port = read_port(variables, port_variable(name), environment.port)
+        clock = read_clock(variables, f"FLIGHTLINE_{name.upper()}_CLOCK")
+        if clock is None and name != PRODUCTION:
+            clock = shorthand
         found[name] = msgspec.structs.replace(environment, port=port, clock=clock or environment.clock)
     return found
 
@@ -74,19 +79,19 @@ def read_port(variables: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def read_clock(variables: Mapping[str, str]) -> Clock | None:
-    """The clock that `FLIGHTLINE_CLOCK` asks for, or None.
+def read_clock(variables: Mapping[str, str], name: str) -> Clock | None:
+    """The clock that variable `name` asks for, or None.
 
     Raises:
         ConfigError: it is neither `wall` nor `request`.
     """
-    text = variables.get("FLIGHTLINE_CLOCK", "")
+    text = variables.get(name, "")
     for clock in CLOCKS:
         if text == clock:
             return clock
     if text:
         hint = near_miss(text, list(CLOCKS))
-        raise ConfigError(f"FLIGHTLINE_CLOCK is '{text}'{hint}", "wall or request", "Correct or unset it")
+        raise ConfigError(f"{name} is '{text}'{hint}", "wall or request", "Correct or unset it")
     return None
 
 

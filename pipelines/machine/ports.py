@@ -17,7 +17,7 @@ def require_free(port: int, name: str, variable: str) -> None:
         raise FlightlineError(
             f"port {port} is in use by {port_holder(port)}",
             f"a free port for {name}",
-            f"Stop that program, or choose another port with {variable}=PORT",
+            f"Stop that program (your own servers: `make down`), or choose another port with {variable}=PORT",
         )
 
 

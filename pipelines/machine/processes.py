@@ -204,6 +204,17 @@ def alive(pid: int) -> bool:
         return False
 
 
+def family(running: Running) -> frozenset[int]:
+    """The pids of a running program and of what it started; empty when its pid is somebody else's now."""
+    process = _process(running)
+    if process is None:
+        return frozenset()
+    children: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):  # it may end between two lines
+        children = process.children(recursive=True)  # psutil compares creation times with the parent's
+    return frozenset({running.pid, *(child.pid for child in children if alive(child.pid))})
+
+
 def _process(running: Running) -> psutil.Process | None:
     """The live process behind `running`, unless its pid now belongs to somebody else."""
     try:

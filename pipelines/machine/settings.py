@@ -56,6 +56,16 @@ class Settings:
         )
 
     @property
+    def mlflow_database(self) -> Path:
+        """Everything that our own MLflow knows."""
+        return self.var / "mlflow.db"
+
+    @property
+    def has_registry(self) -> bool:
+        """Whether there may be registered models; our own MLflow that was never started has none."""
+        return not self.owns_tracking or self.mlflow_database.exists()
+
+    @property
     def ledger(self) -> Path:
         """The record of what ran where, and when."""
         return self.var / "ledger.jsonl"

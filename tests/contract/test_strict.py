@@ -61,6 +61,31 @@ def test_what_cannot_be_meant_is_named(value, found):
 
 
 @pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        (float("nan"), "here: nan"),
+        ({"a": {"rate": float("inf")}}, "here, a.rate: inf"),
+        ({"a": [{"rate": 0.5}, {"rate": -float("inf")}]}, "here, a[1].rate: -inf"),
+        ({"a": (0.5, float("nan"))}, "here, a[1]: nan"),
+    ],
+)
+def test_a_number_that_is_not_finite_is_refused_by_its_place(value, place):
+    """YAML can write them, and a limit of NaN forbids nothing."""
+    with pytest.raises(ConfigError) as refused:
+        convert(value, object, "here")
+    assert refused.value.found == f"{place} is not finite"
+    assert refused.value.expected == "a finite number"
+    convert(value, object, "here", finite=False)
+
+
+@pytest.mark.parametrize("data", [b'{"patience": 1, "rate": NaN}', b'{"patience": 1, "rate": 1e999}'])
+def test_json_has_no_number_that_is_not_finite(data):
+    """Neither by name nor by size."""
+    with pytest.raises(ConfigError):
+        decode_json(data, Inner, "here")
+
+
+@pytest.mark.parametrize(
     "data", [b"", b"{", b"nothing", b'{"name": "\xff"}', b'{"name": "a", "inner": {"patience": 1}} tail']
 )
 def test_bytes_that_are_not_json_are_refused(data):

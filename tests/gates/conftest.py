@@ -39,13 +39,14 @@ def weak(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture
 def uncrowned(sample: Path, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    """A copy of the sample in a world where nothing was ever live."""
+    """A copy of the sample in a world where nothing was ever live, and whose MLflow was never started."""
     folder = tmp_path / "run"
     shutil.copytree(sample, folder)
     variables = {
         "FLIGHTLINE_VAR": str(tmp_path / "var"),
-        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{free_port}",
+        "FLIGHTLINE_MLFLOW_PORT": str(free_port),
     }
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     return Workshop(folder, Settings.from_environment(variables))

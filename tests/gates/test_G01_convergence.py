@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -56,6 +57,31 @@ def test_exactly_at_the_threshold_passes(validation, train_end):
 def test_one_step_beyond_the_threshold_fails(validation):
     """The next float is too much."""
     assert verdict(validation, validation[-1]).verdict == "fail"
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("curve", "problem"),
+    [
+        (Curve("loss", (), (1.0, 0.5)), "the training loss was not recorded"),
+        (Curve("loss", (0.5, 0.5), (0.0, 0.0)), "the first validation loss is 0"),
+        (Curve("loss", (0.5, 0.5), (-1.0, -2.0)), "the first validation loss is -1"),
+    ],
+)
+def test_a_curve_that_cannot_be_judged_fails(curve, problem):
+    """No error in the middle of a stage, and no pass either."""
+    found = converges(curve, LIMITS)
+    assert found.verdict == "fail"
+    assert problem in found.reason
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("name", ["min_fall", "max_rise", "max_gap"])
+def test_a_threshold_of_nan_lets_nothing_pass(name):
+    """Even where a policy was not read from its file."""
+    limits = msgspec.structs.replace(LIMITS, **{name: math.nan})
+    assert converges(Curve("loss", (1.0, 0.5), (1.0, 0.5)), LIMITS).verdict == "pass"
+    assert converges(Curve("loss", (1.0, 0.5), (1.0, 0.5)), limits).verdict == "fail"
 
 
 @pytest.mark.unit

@@ -64,6 +64,13 @@ def test_a_policy_without_a_metric_lets_nothing_pass():
     assert over_thresholds({"roc_auc": 0.6}, ()).verdict == "fail"
 
 
+@pytest.mark.unit
+def test_a_bound_without_an_end_cannot_be_made():
+    """It would be fulfilled by everything, NaN included."""
+    with pytest.raises(ValueError, match="'roc_auc' has neither min nor max"):
+        Bound("roc_auc")
+
+
 def test_shuffled_labels_are_stopped(workshop):
     """Labels that belong to other rows teach nothing, and the held-out rows show it."""
     rows = workshop.part("train")

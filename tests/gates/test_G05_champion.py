@@ -18,7 +18,7 @@ from training.gates.champion import not_worse
 from training.gates.policy import NotWorse
 from training.model import AT
 
-LIMITS = NotWorse(margin=0.25, confidence=0.95, resamples=400, seed=5)
+LIMITS = NotWorse(margin=0.25, confidence=0.95, resamples=400, seed=5, min_blocks=2)
 DAYS, ROWS = 30, 40  # rows a day
 BLOCKS = np.repeat(np.arange(DAYS), ROWS)
 NUMBER = r"[-+]\d+\.\d+|[-+]?nan|[-+]?inf"
@@ -56,6 +56,20 @@ def test_exactly_at_the_margin_fails():
     at = not_worse(np.full(len(BLOCKS), 0.25), np.zeros(len(BLOCKS)), BLOCKS, LIMITS)
     below = not_worse(np.full(len(BLOCKS), 0.125), np.zeros(len(BLOCKS)), BLOCKS, LIMITS)
     assert (at.verdict, below.verdict) == ("fail", "pass")
+
+
+@pytest.mark.unit
+def test_too_few_blocks_are_no_comparison():
+    """One day has no spread, so that its interval is a point; below the least number nothing passes."""
+    better = np.full(ROWS * 3, -0.5)
+    days = np.repeat(np.arange(3), ROWS)
+    limits = msgspec.structs.replace(LIMITS, min_blocks=3)
+    assert not_worse(better, np.zeros(len(better)), days, limits).verdict == "pass"
+    for few in (1, 2):
+        found = not_worse(better, np.zeros(len(better)), np.minimum(days, few - 1), limits)
+        assert (found.verdict, found.value) == ("fail", f"{few} blocks")
+        assert "too few to compare on, policy.yaml asks for 3" in found.reason
+    assert not_worse(better[:0], better[:0], days[:0], limits).verdict == "fail"
 
 
 @pytest.mark.unit
@@ -170,7 +184,9 @@ def test_a_champion_that_saw_the_test_rows_is_no_comparison(workshop):
     later = msgspec.structs.replace(
         bundle.environment, held_out="another", fit_until=test[AT].max().isoformat()
     )
-    found = compare(bundle, dataclasses.replace(bundle, environment=later), test, workshop.limits)
+    found = compare(
+        bundle, dataclasses.replace(bundle, environment=later), test, workshop.limits, by_day=True
+    )
     assert found.verdict == "fail"
     assert "the champion was fitted on rows until" in found.reason
 
@@ -178,6 +194,37 @@ def test_a_champion_that_saw_the_test_rows_is_no_comparison(workshop):
 def test_a_champion_whose_features_are_built_no_more_is_no_comparison(workshop):
     """A champion that cannot be asked on these rows stays until somebody looks."""
     test = workshop.part("test").drop("weather_temp")
-    found = compare(workshop.bundle, workshop.bundle, test, workshop.limits)
+    found = compare(workshop.bundle, workshop.bundle, test, workshop.limits, by_day=True)
     assert found.verdict == "fail"
     assert "the champion needs weather_temp" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"scores": "decision"}, "the champion's scores are decision"),
+        ({"classes": ("a", "b")}, "classes are"),
+    ],
+)
+def test_a_champion_that_answers_something_else_is_no_comparison(workshop, change, word):
+    """Log loss against a count of mistakes, or other classes: a difference of the two means nothing."""
+    bundle = workshop.bundle
+    other = dataclasses.replace(bundle, contract=msgspec.structs.replace(bundle.contract, **change))
+    found = compare(bundle, other, workshop.part("test"), workshop.limits, by_day=True)
+    assert found.verdict == "fail"
+    assert word in found.reason
+
+
+def test_a_test_period_of_one_day_is_no_comparison(workshop):
+    """A held-out day must not be taken for rows without days, each of which would be a block."""
+    test = workshop.part("test")
+    day = test.filter(pl.col(AT).dt.date() == test[AT][0].date())
+    found = compare(workshop.bundle, workshop.bundle, day, workshop.limits, by_day=True)
+    assert (found.verdict, found.value) == ("fail", "1 blocks")
+    assert compare(workshop.bundle, workshop.bundle, day, workshop.limits, by_day=False).verdict == "pass"
+
+
+def test_a_policy_that_wants_more_days_keeps_the_champion(workshop):
+    """The number of days is read from policy.yaml."""
+    workshop.change("policy.yaml", "gates.G05.min_blocks", 8)
+    workshop.must_stop("G05", exit_code=10, outcome="kept")

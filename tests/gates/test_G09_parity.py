@@ -51,6 +51,12 @@ def test_each_way_to_fail_is_named(label, scores, problem):
 
 
 @pytest.mark.unit
+def test_a_threshold_of_nan_lets_nothing_pass():
+    """Equal answers, and still no pass."""
+    assert same_answers(LABEL, SCORES, LABEL, SCORES, Parity(max_difference=math.nan)).verdict == "fail"
+
+
+@pytest.mark.unit
 def test_equal_and_exactly_at_the_threshold_pass():
     """The threshold is the last difference that is allowed; the next float is too much."""
     assert verdict().verdict == "pass"

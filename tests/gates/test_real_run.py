@@ -7,14 +7,14 @@ import pytest
 from contract.bundle import open_bundle
 from pipelines.building.artifacts import Artifacts, read_json, read_table
 from pipelines.building.config import policy
-from pipelines.building.runs import repro
-from pipelines.qualify import compare
+from pipelines.building.repro import repro
+from pipelines.qualify import AGAINST_CHAMPION, compare
+from pipelines.split import Facts
 from training import model as models
 from training.gates.policy import GatePolicy
 from training.gates.verdict import TITLES, Evidence, Verdict
 
 ROOT = Path(__file__).parents[2]
-AGAINST_CHAMPION = "G05"  # depends on what is live, so the run itself carries no verdict of it
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,8 @@ def found(model: str, code: str, built: Path) -> list[Verdict]:
     if code == AGAINST_CHAMPION:
         bundle = open_bundle(folder.bundle)
         rows = read_table(folder.split / "test.parquet")
-        return [compare(bundle, champion, rows, limits(model)) for champion in (None, bundle)]
+        by_day = read_json(folder.facts, Facts).kind == "time"
+        return [compare(bundle, champion, rows, limits(model), by_day=by_day) for champion in (None, bundle)]
     evidence = read_json(folder.bundle / "evidence.json", Evidence)
     return [verdict for verdict in evidence.verdicts if verdict.code == code]
 

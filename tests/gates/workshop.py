@@ -184,8 +184,13 @@ class Workshop:
 
 
 def write_settings(folder: Path, changes: Mapping[str, Any]) -> None:
-    """The repository's own params.yaml, with `changes` to the model's section, and its own policy.yaml."""
+    """The repository's own params.yaml, with `changes` to the model's section, and its own policy.yaml.
+
+    Of the policy only the least number of days is another, because the sample is small.
+    """
     everything = yaml.safe_load((ROOT / "params.yaml").read_text())
     everything[MODEL].update(changes)
     (folder / "params.yaml").write_text(yaml.safe_dump(everything))
-    shutil.copy(ROOT / "policy.yaml", folder)
+    limits = yaml.safe_load((ROOT / "policy.yaml").read_text())
+    limits[MODEL]["gates"]["G05"]["min_blocks"] = 7  # the sample's test days
+    (folder / "policy.yaml").write_text(yaml.safe_dump(limits))

@@ -69,23 +69,28 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None
         threading.Event().wait(0.05)
 
 
+def free_ports() -> dict[str, str]:
+    """A port that nobody listens on for each server, all different."""
+    sockets = [socket.socket() for _ in PORTS]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return {name: str(one.getsockname()[1]) for name, one in zip(PORTS, sockets, strict=True)}
+    finally:
+        for one in sockets:
+            one.close()
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """A world whose every process is gone after the test."""
-    with_ports = {}
-    sockets = [socket.socket() for _ in PORTS]
-    for name, one in zip(PORTS, sockets, strict=True):
-        one.bind(("127.0.0.1", 0))
-        with_ports[name] = str(one.getsockname()[1])
-    for one in sockets:
-        one.close()
     variables = {
         **{
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("FLIGHTLINE_", "MLFLOW_"))
         },
-        **with_ports,
+        **free_ports(),
         "FLIGHTLINE_VAR": str(tmp_path / "var"),
         "FLIGHTLINE_JOURNEY": str(tmp_path),
         "OMP_WAIT_POLICY": "PASSIVE",

@@ -10,13 +10,14 @@ from pipelines import demo, replay
 from pipelines.demonstration.checks import MARK, fresh_world
 from pipelines.machine.locks import exclusive
 from pipelines.machine.settings import Settings
+from tests.journeys.conftest import free_ports
 
 pytestmark = pytest.mark.unit
 
 
 def settings(var: Path) -> Settings:
     """Settings of a world in `var`."""
-    return Settings.from_environment({"FLIGHTLINE_VAR": str(var)})
+    return Settings.from_environment({"FLIGHTLINE_VAR": str(var), **free_ports()})
 
 
 def test_a_folder_that_no_demonstration_made_is_never_emptied(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.building.runs import repro
+from pipelines.building.repro import repro
 from tests.journeys.conftest import ROOT, World
 
 DVC = str(Path(sys.executable).parent / "dvc")

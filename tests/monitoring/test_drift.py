@@ -1,5 +1,6 @@
 """The drift check alarms on drift, stays quiet on noise, and knows when it cannot tell."""
 
+import re
 import warnings
 from datetime import timedelta
 
@@ -228,3 +229,16 @@ def test_odd_columns_do_not_stop_evidently():
     result = drift_report(REFERENCE, odd, CONTRACT, DRIFT)
     assert result.alarm
     assert all(item.psi is not None for item in result.columns)
+
+
+def test_evidentlys_summary_agrees_with_the_verdict_at_exactly_the_threshold():
+    """The page's first summary is of the counted features: at the share it alarms, just below it does not."""
+    current = shifted("feature.temp", 15)
+    ours = REFERENCE.head(6_000)
+    for share, is_drift in ((0.2, True), (0.2 + 1e-9, False)):
+        policy = DriftPolicy(psi=0.1, drifted_share=share, min_rows=500, min_days=7)
+        result = drift_report(ours, current, CONTRACT, policy)
+        assert result.share_drifted == 0.2
+        first = re.search(r"Dataset Drift is (NOT )?detected", result.html)
+        assert first is not None
+        assert (first[1] is None) == is_drift == result.alarm

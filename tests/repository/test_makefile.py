@@ -10,7 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # Recipes that take a value which a workflow may have got from outside.
-WITH_VALUES = ("train", "register", "retrain", "challenger", "staging", "production", "monitor", "dispatch")
+WITH_VALUES = (
+    *("train", "register", "retrain", "challenger", "staging", "digest", "approved", "production", "monitor"),
+    *("summary", "dispatch"),
+)
 
 
 @pytest.fixture
@@ -41,23 +44,31 @@ def make(tmp_path):
 def test_a_value_from_outside_is_an_argument_and_never_code(make, tmp_path, target):
     """Quotes, substitutions and make's own functions arrive unread at the program."""
     evil = "x\";touch pwned;'$(touch pwned)`touch pwned`$(shell touch pwned)"
-    result = make(target, MODEL=evil, AS_OF=evil, ACTOR=evil)
+    result = make(target, MODEL=evil, AS_OF=evil, ACTOR=evil, DIGEST=evil)
     assert result.returncode == 0, result.stderr
     assert "touch pwned" in result.stdout
     assert not list(tmp_path.rglob("pwned"))
 
 
-def test_a_date_reaches_retraining_only_when_it_is_given(make):
+@pytest.mark.parametrize("target", ["retrain", "monitor"])
+def test_a_date_reaches_the_command_only_when_it_is_given(make, target):
     """Without AS_OF the option is left out rather than empty."""
-    assert "--as-of|2013-05-01|" in make("retrain", AS_OF="2013-05-01").stdout
-    assert "--as-of" not in make("retrain").stdout
+    assert "--as-of|2013-05-01|" in make(target, AS_OF="2013-05-01").stdout
+    assert "--as-of" not in make(target).stdout
 
 
-@pytest.mark.parametrize(("as_of", "step"), [("", "pipelines.register"), ("2013-05-01", "pipelines.retrain")])
-def test_a_challenger_is_registered_or_retrained(make, as_of, step):
-    """Delivery asks for one thing; the date decides which way it is made."""
-    result = make("challenger", AS_OF=as_of)
-    assert f"|{step}|" in result.stdout
+def test_a_challenger_is_built_here_or_retrained(make):
+    """Delivery asks for one thing; a date makes it a run of its own, and nothing is built in the checkout."""
+    built = "python|-m|pipelines.build|flights|"
+    assert make("challenger").stdout.split() == [built, "python|-m|pipelines.challenger|flights|"]
+    dated = make("challenger", AS_OF="2013-05-01").stdout.split()
+    assert dated == ["python|-m|pipelines.challenger|flights|--as-of|2013-05-01|"]
+
+
+@pytest.mark.parametrize("digest", ["", "0" * 64])
+def test_an_approval_reaches_the_comparison_even_when_it_is_empty(make, digest):
+    """An approval of nothing is refused there, rather than left out here."""
+    assert f"|pipelines.digest|flights|--expect={digest}|" in make("approved", DIGEST=digest).stdout
 
 
 def test_the_unit_tests_run_before_the_rest(make):
@@ -142,7 +153,7 @@ def test_what_the_machine_sets_does_not_leak_in(make, tmp_path):
 def test_a_failing_program_fails_its_target(make, tmp_path):
     """An exit code is never swallowed."""
     (tmp_path / ".venv/bin/python").write_text("#!/bin/bash\nexit 3\n")
-    for target in ("demo", "test", "register", "staging"):
+    for target in ("demo", "test", "register", "challenger", "staging", "approved", "monitor", "summary"):
         assert make(target).returncode != 0
 
 

@@ -5,6 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contract.attestation import Trust, trusted_key
 from contract.errors import FlightlineError
+from serving import loader
 from serving.loader import fetch, main
 from serving.predictor import Predictor
 
@@ -32,6 +33,48 @@ def test_a_restarted_loader_finds_its_work_done(make_bundle, tmp_path) -> None:
     release = make_bundle()
     for _ in range(2):
         fetch(str(release.path), tmp_path / "model", release.trust)
+
+
+@pytest.fixture
+def overtaken(monkeypatch):
+    """Have another loader, of the release that is named, finish while the first one is still verifying."""
+    honest = loader.open_release
+
+    def by(release, into):
+        def late(path, digest, trust):
+            monkeypatch.setattr(loader, "open_release", honest)
+            fetch(str(release.path), into, release.trust)
+            return honest(path, digest, trust)
+
+        monkeypatch.setattr(loader, "open_release", late)
+
+    return by
+
+
+def test_a_loader_that_is_overtaken_succeeds(make_bundle, tmp_path, overtaken) -> None:
+    """Two pods that start on one volume want the same; the second finds it done and leaves nothing."""
+    release, into = make_bundle(), tmp_path / "volume" / "model"
+    overtaken(release, into)
+    assert fetch(str(release.path), into, release.trust).digest == release.digest
+    assert [path.name for path in into.parent.iterdir()] == ["model"]
+
+
+def test_a_loader_that_is_overtaken_by_another_release_is_refused(make_bundle, tmp_path, overtaken) -> None:
+    """What came first is verified to be what was wanted."""
+    mine, other, into = make_bundle(seed=1), make_bundle(seed=2), tmp_path / "volume" / "model"
+    overtaken(other, into)
+    with pytest.raises(FlightlineError, match="has digest"):
+        fetch(str(mine.path), into, mine.trust)
+    Predictor.load(into, other.digest, "1", other.trust)
+
+
+def test_a_file_in_the_place_of_the_volume_is_a_sentence(make_bundle, tmp_path) -> None:
+    """It is neither replaced nor a traceback."""
+    release = make_bundle()
+    (tmp_path / "model").write_text("mine")
+    with pytest.raises(FlightlineError, match="cannot be read"):
+        fetch(str(release.path), tmp_path / "model", release.trust)
+    assert (tmp_path / "model").read_text() == "mine"
 
 
 def test_a_volume_with_another_release_is_left_alone(make_bundle, tmp_path) -> None:

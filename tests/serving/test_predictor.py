@@ -111,7 +111,7 @@ def test_an_attestation_of_another_bundle_is_refused(make_bundle) -> None:
     one, two = make_bundle(seed=1), make_bundle(seed=2)
     envelope = (one.path / "attestations" / "manifest.json").read_bytes()
     (two.path / "attestations" / "manifest.json").write_bytes(envelope)
-    refused(two, "attestation speaks of")
+    refused(two, "the manifest is about")
 
 
 def test_an_attestation_for_another_model_is_refused(make_bundle) -> None:
@@ -119,7 +119,7 @@ def test_an_attestation_for_another_model_is_refused(make_bundle) -> None:
     release = make_bundle()
     statement = ManifestStatement(model="iris", digest=release.digest)
     (release.path / "attestations" / "manifest.json").write_bytes(sign(statement, "manifest", release.key))
-    refused(release, "attestation speaks of iris")
+    refused(release, "the manifest is about iris")
 
 
 def test_a_missing_attestation_is_refused(make_bundle) -> None:
@@ -281,3 +281,15 @@ def test_another_input_rank_is_refused(make_bundle) -> None:
         contract=base.contract, graph=regraph(base, _flat_numbers), golden=load(base).bundle.golden
     )
     refused(release, r"input numbers of shape \[.*\]; expected \(rows, 1\)")
+
+
+def test_a_graph_that_is_exchanged_after_it_was_verified_is_not_loaded(make_bundle, monkeypatch) -> None:
+    """Between opening the bundle and starting the graph nobody can slip in another one."""
+    release, other = make_bundle(seed=1), make_bundle(seed=2)
+
+    def exchange(_):
+        (release.bundle / "model.onnx").write_bytes((other.bundle / "model.onnx").read_bytes())
+        return {}
+
+    monkeypatch.setattr("serving.predictor._compare_libraries", exchange)
+    refused(release, r"has a changed model\.onnx")

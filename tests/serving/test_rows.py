@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.schema import Contract, Feature
-from serving.rows import MOST_PROBLEMS, RowsRefusedError, decode_rows
+from contract.strict import near_miss
+from serving import rows as rows_module
+from serving.rows import MOST_HINTS, MOST_PROBLEMS, NAME_LENGTH, RowsRefusedError, decode_rows
 
 pytestmark = pytest.mark.unit
 
@@ -124,6 +126,42 @@ def test_a_batch_names_the_row_and_stops_after_many_problems() -> None:
         decode_rows(CONTRACT, [GOOD, 5, *({} for _ in range(1_000))])
     assert caught.value.problems[0].field == "rows[1]"
     assert len(caught.value.problems) == MOST_PROBLEMS
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """The words for which a near miss was searched."""
+    words = []
+
+    def spy(word, known):
+        words.append(word)
+        return near_miss(word, known)
+
+    monkeypatch.setattr(rows_module, "near_miss", spy)
+    return words
+
+
+def test_a_flood_of_unknown_names_costs_a_few_searches(searches) -> None:
+    """45,000 unknown names are fifty problems and three searches, not 45,000 of each."""
+    problems = refused({"wrod": 1} | {f"wrod{index:05d}": 1 for index in range(45_000)})
+    assert len(problems) == MOST_PROBLEMS
+    assert len(searches) == MOST_HINTS
+    assert "did you mean 'word'?" in problems[0].found
+
+
+def test_a_flood_of_unknown_categories_costs_a_few_searches(searches) -> None:
+    """Neither do many rows with a wrong category each."""
+    with pytest.raises(RowsRefusedError) as caught:
+        decode_rows(CONTRACT, [GOOD | {"closed": "z"}] * 1_000)
+    assert (len(caught.value.problems), len(searches)) == (MOST_PROBLEMS, MOST_HINTS)
+
+
+@pytest.mark.parametrize("row", [{"x" * 1_000_000: 1}, GOOD | {"closed": "x" * 1_000_000}])
+def test_a_huge_word_is_cut_before_it_is_searched(searches, row) -> None:
+    """Searching a near miss of a megabyte would take as long as a thousand predictions."""
+    problems = refused(row)
+    assert [len(word) for word in searches] == [NAME_LENGTH]
+    assert all(len(problem.field) + len(problem.found) < 300 for problem in problems)
 
 
 json_values = st.recursive(

@@ -2,8 +2,9 @@
 
 import pytest
 
+from contract.attestation import read_trust
 from contract.errors import ConfigError
-from serving.settings import Settings, read_trust
+from serving.settings import Settings
 
 pytestmark = pytest.mark.unit
 

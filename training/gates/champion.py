@@ -13,7 +13,7 @@ def not_worse(challenger: np.ndarray, champion: np.ndarray, blocks: np.ndarray, 
         challenger: loss of each held-out row, float (rows,).
         champion: the champion's loss of the same rows in the same order.
         blocks: the day of each row; rows of one day share weather and congestion, so whole days are drawn.
-        limits: margin, confidence, resamples and seed.
+        limits: margin, confidence, resamples, seed and the least number of blocks.
 
     Returns:
         pass where the upper confidence bound of (challenger - champion) is below the margin; inconclusive is
@@ -22,6 +22,10 @@ def not_worse(challenger: np.ndarray, champion: np.ndarray, blocks: np.ndarray, 
     difference = challenger - champion
     _, block = np.unique(blocks, return_inverse=True)
     sums, sizes = np.bincount(block, difference), np.bincount(block)
+    if len(sizes) < limits.min_blocks:
+        # A single block has no spread: its interval would be a point, and any point may be below the margin.
+        few = f"{len(sizes)} blocks are too few to compare on, policy.yaml asks for {limits.min_blocks}"
+        return judge("G05", f"{len(sizes)} blocks", f">= {limits.min_blocks} blocks", [few], "")
     draws = np.random.default_rng(limits.seed).integers(0, len(sizes), (limits.resamples, len(sizes)))
     means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
     upper = float(np.quantile(means, limits.confidence))

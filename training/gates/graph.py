@@ -24,7 +24,7 @@ def same_answers(
     problems = []
     if flips:
         problems.append(f"{flips} of {len(graph_label)} rows get another label")
-    if worst > limits.max_difference:
+    if not worst <= limits.max_difference:
         problems.append(f"a score differs by {number(worst)}, over {limits.max_difference}")
     return judge(
         "G09",

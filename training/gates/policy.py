@@ -1,60 +1,97 @@
 """The typed form of a model's `gates` section in policy.yaml."""
 
+from typing import Annotated
+
 import msgspec
+
+from contract.strict import near_miss
+
+# No limit may be one that everything fulfils: a number that cannot be meant is refused where it is read.
+Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Amount = Annotated[float, msgspec.Meta(ge=0)]
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+Seed = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Convergence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """G01. Shares are of the loss at the first iteration; losses in the curve's own unit."""
 
-    min_fall: float  # share by which the validation loss must fall from first to best
-    max_rise: float  # how far the validation loss may end above its best
-    max_gap: float  # how far the validation loss may end above the training loss
+    min_fall: Share  # share by which the validation loss must fall from first to best
+    max_rise: Amount  # how far the validation loss may end above its best
+    max_gap: Amount  # how far the validation loss may end above the training loss
 
 
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line of G03: a metric of the held-out period with the least or the most it may be."""
 
-    metric: str
+    metric: Name
     min: float | None = None
     max: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a bound that is none.
+
+        Raises:
+            ValueError: it has neither end, or the ends have nothing between them.
+        """
+        if self.min is None and self.max is None:
+            raise ValueError(f"'{self.metric}' has neither min nor max")
+        if self.min is not None and self.max is not None and not self.min <= self.max:
+            raise ValueError(f"'{self.metric}' has min {self.min} above max {self.max}")
 
 
 class Beats(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """G04. By how much `metric` must be better than each of the two rivals, in its own unit."""
 
-    metric: str
-    over_baseline: float
-    over_simple: float
+    metric: Name
+    over_baseline: Amount
+    over_simple: Amount
 
 
 class NotWorse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """G05. Mean loss per row may exceed the champion's by less than `margin` at `confidence`."""
 
-    margin: float
-    confidence: float
-    resamples: int
-    seed: int
+    margin: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)]  # 0.5 and below would be no bound at all
+    resamples: Annotated[int, msgspec.Meta(ge=100)]  # fewer say nothing about the ends of an interval
+    seed: Seed
+    min_blocks: Annotated[int, msgspec.Meta(ge=2)]  # days, or rows that have no time; fewer show nothing
 
 
 class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """G09. The largest allowed difference of a score; labels must never differ."""
 
-    max_difference: float
+    max_difference: Annotated[float, msgspec.Meta(ge=0, le=0.01)]
 
 
 class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """G12. Names that must never be an input, because they are known only later."""
 
-    forbidden: tuple[str, ...]
+    forbidden: tuple[Name, ...]
 
 
 class GatePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Thresholds by gate code, and the gates that may be `not applicable` for this model."""
 
     G01: Convergence
-    G03: tuple[Bound, ...]
+    G03: Annotated[tuple[Bound, ...], msgspec.Meta(min_length=1)]
     G04: Beats
     G05: NotWorse
     G09: Parity
     G12: Schema
     may_not_apply: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse an exemption of a gate that does not exist.
+
+        Raises:
+            ValueError: `may_not_apply` names an unknown code.
+        """
+        for code in self.may_not_apply:
+            if code not in CODES:
+                hint = near_miss(code, list(CODES))
+                raise ValueError(f"may_not_apply names the unknown gate '{code}'{hint}")
+
+
+# Every gate that a policy declares.
+CODES = tuple(name for name in GatePolicy.__struct_fields__ if name != "may_not_apply")

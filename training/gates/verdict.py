@@ -69,6 +69,34 @@ def settle(
     return Evidence(tuple(sorted(settled, key=lambda verdict: verdict.code)), dict(metrics or {}))
 
 
+def audited(evidence: Evidence, expected: Iterable[str], may_not_apply: Iterable[str]) -> Evidence:
+    """`evidence` as it counts under the present policy: exactly the gates `expected`, each once.
+
+    Evidence travels in the bundle and may be older than the policy, or emptied: a gate that it does not
+    judge has failed, and so has one that nobody knows or that is judged twice. What was not applicable when
+    it was written is settled again.
+    """
+    wanted, allowed = tuple(expected), tuple(may_not_apply)
+    codes = [verdict.code for verdict in evidence.verdicts]
+    judged = [
+        _wrong(code, "the evidence holds no verdict of it, so it was not judged")
+        for code in wanted
+        if code not in codes
+    ]
+    for verdict in evidence.verdicts:
+        if verdict.code not in wanted:
+            judged.append(_wrong(verdict.code, "the policy declares no such gate for a training run"))
+        elif codes.count(verdict.code) > 1:
+            judged.append(_wrong(verdict.code, f"the evidence judges it {codes.count(verdict.code)} times"))
+        else:
+            judged.append(verdict)
+    return settle(judged, allowed, evidence.metrics)
+
+
+def _wrong(code: str, reason: str) -> Verdict:
+    return Verdict(code, TITLES.get(code, "an unknown gate"), "fail", "", "judged once", reason)
+
+
 def number(value: float) -> str:
     """Four significant digits, or the word for what is not a number."""
     return f"{value:.4g}" if math.isfinite(value) else str(value)

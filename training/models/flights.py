@@ -260,7 +260,7 @@ RULES = {
     "weather": (
         Rule(
             "one_observation_an_hour",
-            "a second observation of one hour (clock change)",
+            "a second observation of one origin and hour: which of the two holds is unknown",
             pl.struct("origin", AT).is_first_distinct(),
         ),
         Rule(
@@ -329,5 +329,4 @@ MODEL = Model(
     simple=simple,
     known_at={"schedule": "scheduled_at", "departures": AT, "landings": AT, "weather": AT},
     rules=RULES,
-    slices=("origin", "carrier"),
 )

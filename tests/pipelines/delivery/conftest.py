@@ -14,11 +14,12 @@ from contract.statements import Qualification
 from contract.strict import encode_json
 from pipelines import ledger
 from pipelines.delivery.evidence import read_evidence
-from pipelines.delivery.registry import Registry, connect
+from pipelines.delivery.registry import CHAMPION, Registry, connect
 from pipelines.deploy import deploy_staging
 from pipelines.local import down, up
 from pipelines.machine.settings import Settings
 from pipelines.promote import promote
+from pipelines.reconcile import reconcile
 from pipelines.register import Registered, register
 from tests.conftest import make_release
 from training.package import gate_table
@@ -126,6 +127,14 @@ class World:
         staged = self.stage(model, seed)
         promote(model, self.settings, actor="ada", say=quiet)
         return staged
+
+    def reconcile(self) -> dict[str, str]:
+        """Reconcile the models of all tests; model to outcome."""
+        return {item.model: item.outcome for item in reconcile(self.settings, quiet, self.registry.models())}
+
+    def champion(self, model: str) -> str | None:
+        """The version that has the alias."""
+        return self.registry.aliases(model).get(CHAMPION)
 
     def serves(self, environment: str, model: str) -> str:
         """The version that answers over HTTP, asked with a real row."""

@@ -13,7 +13,7 @@ import pytest
 from contract.errors import ConfigError, FlightlineError
 from pipelines import deploy, ledger, local, promote, reconcile, register, rollback, status, track
 from pipelines.machine.settings import ROOT
-from tests.pipelines.delivery.conftest import free_ports, qualify, settings_in, trained
+from tests.pipelines.delivery.conftest import World, free_ports, qualify, settings_in, trained
 
 COMMANDS = {
     "deploy": deploy,
@@ -132,3 +132,22 @@ def test_status_works_with_nothing_running(capsys: pytest.CaptureFixture[str]) -
     assert status.main([]) == 0
     assert local.main(["down"]) == 0
     assert "nothing was running" in capsys.readouterr().out
+
+
+def test_promotion_and_rollback_answer_programs(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `--json` they print one object and nothing else."""
+    world.promote("spoken")
+    world.stage("spoken", seed=1)
+    settings = world.settings
+    monkeypatch.setenv("FLIGHTLINE_VAR", str(settings.var))
+    monkeypatch.setenv("FLIGHTLINE_MLFLOW_PORT", str(settings.mlflow_port))
+    for name in ("staging", "production"):
+        monkeypatch.setenv(f"FLIGHTLINE_{name.upper()}_PORT", str(settings.environments[name].port))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    capsys.readouterr()
+    for main, before, after in ((promote.main, "1", "2"), (rollback.main, "2", "1")):
+        assert main(["spoken", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["previous"]["version"], found["version"]) == (before, after)

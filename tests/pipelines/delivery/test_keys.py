@@ -24,6 +24,18 @@ def test_keys_are_made_once_and_readable_by_their_owner_only(tmp_path: Path) -> 
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.*")} == files
     for role in ("trainer", "staging"):
         assert stat.S_IMODE((tmp_path / f"{role}.pem").stat().st_mode) == 0o600
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+def test_a_key_that_others_may_read_signs_nothing(tmp_path: Path, mode: int) -> None:
+    """Whoever could read it could have signed with it."""
+    ensure_keys(tmp_path)
+    (tmp_path / "trainer.pem").chmod(mode)
+    with pytest.raises(
+        BundleError, match=r"is open to others than its owner .* run `chmod 600 .*trainer\.pem`"
+    ):
+        private_key(tmp_path, "trainer")
 
 
 def test_an_interrupted_making_is_completed(tmp_path: Path) -> None:
@@ -58,6 +70,7 @@ def test_a_missing_or_broken_key_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="cannot be read"):
         private_key(tmp_path, "trainer")
     (tmp_path / "trainer.pem").write_text("not a key")
+    (tmp_path / "trainer.pem").chmod(0o600)
     with pytest.raises(BundleError, match="is not a private key"):
         private_key(tmp_path, "trainer")
     with pytest.raises(BundleError, match="a list of trusted keys"):

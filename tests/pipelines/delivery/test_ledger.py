@@ -5,12 +5,24 @@ import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.errors import FlightlineError
-from pipelines.ledger import Action, Entry, Placed, append, live, main, neighbours, parse_moment, read
+from pipelines.ledger import (
+    Action,
+    Entry,
+    Placed,
+    append,
+    left_behind,
+    live,
+    main,
+    neighbours,
+    parse_moment,
+    read,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -85,16 +97,65 @@ def test_a_removed_line_is_found(tmp_path: Path) -> None:
         read(path)
 
 
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_removed_last_lines_are_found(tmp_path: Path, kept: int) -> None:
+    """What is left is a whole chain, but not the one whose last hash is kept beside it."""
+    path = tmp_path / "ledger.jsonl"
+    for version in "123":
+        append(path, entry(version))
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:kept]))
+    for act in (lambda: read(path), lambda: append(path, entry("4"))):
+        with pytest.raises(
+            FlightlineError, match=r"does not end with the line \w{12} that ledger\.head names"
+        ):
+            act()
+
+
+def test_a_crash_between_line_and_head_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The head then names the line before; where there is none, `verify` says what it cannot find."""
+    path = tmp_path / "ledger.jsonl"
+    append(path, entry("1"))
+    head = path.with_suffix(".head").read_bytes()
+    append(path, entry("2"))
+    path.with_suffix(".head").write_bytes(head)
+    assert versions(path) == ["1", "2"]
+    append(path, entry("3"))
+    path.with_suffix(".head").unlink()
+    monkeypatch.setenv("FLIGHTLINE_VAR", str(tmp_path))
+    assert main(["verify"]) == 0
+    assert "without ledger.head a removed last line would not be noticed" in capsys.readouterr().out
+
+
+def test_versions_left_behind_since_the_last_deployment(tmp_path: Path) -> None:
+    """An alias that names one of them is older than the rollback; a new deployment ends that."""
+    path = tmp_path / "ledger.jsonl"
+
+    def step(before: str, after: str, action: Action) -> list[str]:
+        made = msgspec.structs.replace(entry(after, action=action), before=Placed(before, before * 64))
+        append(path, made)
+        return sorted(left_behind(read(path), "production", "flights"))
+
+    append(path, entry("1"))
+    assert step("1", "2", "deploy") == step("2", "3", "deploy") == []
+    assert step("3", "2", "rollback") == ["3"]
+    assert step("2", "1", "rollback") == ["2", "3"]
+    assert step("1", "2", "forward") == ["1", "3"]
+    assert step("2", "3", "deploy") == []
+
+
 @given(cut=st.integers(min_value=1, max_value=300))
 @settings(max_examples=25, deadline=None)
 def test_a_torn_last_line_is_set_aside(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     """A crash may cut the last line anywhere; it is ignored, then kept aside, and the chain goes on."""
     path = tmp_path_factory.mktemp("ledger") / "ledger.jsonl"
     append(path, entry("1"))
-    whole = path.read_bytes()
+    whole, head = path.read_bytes(), path.with_suffix(".head").read_bytes()
     append(path, entry("2"))
     torn = path.read_bytes()[: len(whole) + cut]
     path.write_bytes(torn)
+    path.with_suffix(".head").write_bytes(head)  # which is written after the line
     assert versions(path) == ["1"]
     append(path, entry("3"))
     assert versions(path) == ["1", "3"]

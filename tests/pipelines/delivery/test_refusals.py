@@ -15,7 +15,9 @@ from pipelines.delivery.registry import (
     REFUSED,
     STAGING_EVIDENCE,
 )
-from pipelines.deploy import deploy_staging
+from pipelines.delivery.releases import open_release
+from pipelines.delivery.smoke import Check
+from pipelines.deploy import deploy_production, deploy_staging
 from pipelines.promote import promote
 from pipelines.reconcile import reconcile
 from pipelines.register import register
@@ -27,8 +29,7 @@ def test_a_version_without_staging_is_refused_and_the_alias_goes_back(world: Wor
     first = world.promote("hasty")
     second = world.register("hasty", seed=1)
     world.registry.set_alias("hasty", CHAMPION, second.version)
-    outcome = {item.model: item.outcome for item in reconcile(world.settings, quiet)}
-    assert outcome["hasty"] == "refused"
+    assert world.reconcile()["hasty"] == "refused"
     assert world.registry.aliases("hasty")[CHAMPION] == first.version
     assert "did not pass staging" in world.registry.by_number("hasty", second.version).tags[REFUSED]
     assert world.serves("production", "hasty") == first.version
@@ -121,3 +122,90 @@ def test_a_version_that_fails_smoke_tests_in_production_leaves_it_untouched(worl
     assert world.registry.aliases("slow")[CHAMPION] == first.version
     assert "latency" in world.registry.by_number("slow", second.version).tags[REFUSED]
     assert len(ledger.read(world.settings.ledger)) == before
+
+
+def test_a_refusal_where_nothing_is_live_leaves_the_alias(world: World) -> None:
+    """On a machine that serves nothing the alias may be somebody else's: it is not taken away."""
+    registered = world.register("lonely")
+    world.registry.set_alias("lonely", CHAMPION, registered.version)
+    with pytest.raises(BundleError, match="did not pass staging"):
+        deploy_production("lonely", world.settings, say=quiet)
+    assert world.champion("lonely") == registered.version
+
+
+def test_a_named_version_that_is_refused_does_not_move_the_alias(world: World) -> None:
+    """The alias was not what this command carried out: whoever put it there is answered by the reconciler."""
+    world.promote("named")
+    second = world.register("named", seed=1)
+    world.registry.set_alias("named", CHAMPION, second.version)
+    with pytest.raises(BundleError, match="did not pass staging"):
+        deploy_production("named", world.settings, second.version, say=quiet)
+    assert world.champion("named") == second.version
+    assert world.reconcile()["named"] == "refused"
+    assert world.champion("named") == "1"
+
+
+def test_what_the_machine_cannot_do_is_no_refusal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy port says nothing about the version: the click stays and is carried out the next time."""
+    world.promote("busy")
+    second = world.stage("busy", seed=1)
+    world.registry.set_alias("busy", CHAMPION, second.version)
+
+    def busy(*_: object) -> None:
+        raise FlightlineError("port 1 is in use", "a free port", "Free it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.delivery.placement.ensure_service", busy)
+        assert world.reconcile()["busy"] == "failed"
+    assert world.champion("busy") == second.version
+    assert REFUSED not in world.registry.by_number("busy", second.version).tags
+    assert world.reconcile()["busy"] == "deployed"
+
+
+def test_a_version_that_fails_staging_again_loses_its_evidence(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It passed yesterday and fails today: yesterday's evidence promotes nothing."""
+    staged = world.stage("fickle")
+
+    def failing(*_: object) -> tuple[Check, ...]:
+        return (Check("latency", passed=False, seen="9 s"),)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.delivery.placement.run_smoke", failing)
+        with pytest.raises(FlightlineError, match="latency"):
+            deploy_staging("fickle", world.settings, say=quiet)
+    assert STAGING_EVIDENCE not in world.registry.by_number("fickle", staged.version).tags
+    with pytest.raises(BundleError, match="did not pass staging"):
+        promote("fickle", world.settings, say=quiet)
+
+
+def test_another_teams_model_is_never_touched(world: World) -> None:
+    """A shared MLflow holds models that are not of this repository."""
+    registered = world.register("foreign")
+    world.registry.set_alias("foreign", CHAMPION, registered.version)
+    assert "foreign" not in {item.model for item in reconcile(world.settings, quiet)}
+    assert world.champion("foreign") == registered.version
+    assert REFUSED not in world.registry.by_number("foreign", registered.version).tags
+
+
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_a_bad_download_does_not_harm_the_kept_release(world: World, damage: str) -> None:
+    """Attestations that do not verify are refused before they replace those that do."""
+    model = f"kept-{damage}"
+    registered = world.promote(model)
+    stored = next(
+        (world.settings.var / "mlartifacts").glob(
+            f"*/{registered.run_id}/artifacts/attestations/manifest.json"
+        )
+    )
+    release = world.settings.releases / registered.digest
+    before = {path: path.read_bytes() for path in (release / "attestations").iterdir()}
+    if damage == "changed":
+        stored.write_bytes(b"not a statement")
+    else:
+        stored.unlink()
+    with pytest.raises(BundleError, match="manifest"):
+        deploy_staging(model, world.settings, registered.version, say=quiet)
+    assert {path: path.read_bytes() for path in (release / "attestations").iterdir()} == before
+    open_release(release, model, registered.digest, world.settings, registered.run_id)

@@ -4,11 +4,14 @@ import shutil
 
 import pytest
 
+from contract.bundle import open_bundle
 from contract.errors import FlightlineError
 from pipelines.delivery.registry import (
     CHALLENGER,
     Registry,
 )
+from pipelines.delivery.releases import open_release
+from pipelines.deploy import deploy_staging
 from pipelines.register import register
 from pipelines.track import track
 from tests.pipelines.delivery.conftest import World, qualify, quiet, trained
@@ -85,3 +88,17 @@ def test_an_interrupted_registration_is_continued(world: World, monkeypatch: pyt
     registered = register("cutoff", world.settings, artifacts, quiet)
     assert world.registry.aliases("cutoff") == {CHALLENGER: registered.version}
     assert len(world.registry.versions("cutoff")) == 1
+
+
+def test_a_version_whose_run_was_deleted_is_attested_where_it_looks(world: World) -> None:
+    """The run is tracked anew, yet the version speaks of its own: qualified again, it can be deployed."""
+    registered = world.register("orphan")
+    world.registry.client.delete_run(registered.run_id)
+    artifacts, digest = world.folder / "orphan-0", registered.digest
+    qualify(open_bundle(artifacts / "orphan" / "bundle"), world.settings, champion="f" * 64)
+    again = register("orphan", world.settings, artifacts, quiet)
+    assert (again.version, again.run_id, again.created) == (registered.version, registered.run_id, False)
+    deploy_staging("orphan", world.settings, say=quiet)
+    release = world.settings.releases / digest
+    found = open_release(release, "orphan", digest, world.settings, registered.run_id)
+    assert found.qualification.champion == "f" * 64

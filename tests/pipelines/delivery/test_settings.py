@@ -35,10 +35,25 @@ def test_variables_move_ports_folders_and_clock(tmp_path: Path) -> None:
         }
     )
     assert settings.service_url("staging") == "http://127.0.0.1:9001"
-    assert settings.environment("production").clock == "request"
+    assert settings.environment("staging").clock == "request"
     assert (settings.actor, settings.tracking_uri) == ("ada", "https://mlflow.example")
     assert not settings.owns_tracking
     assert not list(tmp_path.iterdir())
+
+
+def test_the_shorthand_for_every_clock_leaves_production_alone() -> None:
+    """`FLIGHTLINE_CLOCK=request`, left over in a shell, must not let callers date what production logs."""
+    settings = Settings.from_environment({"FLIGHTLINE_CLOCK": "request"})
+    clocks = {name: environment.clock for name, environment in settings.environments.items()}
+    assert clocks == {"development": "request", "staging": "request", "production": "wall"}
+
+
+def test_an_environment_that_is_named_follows_its_own_clock() -> None:
+    """Naming production opens it, as the demonstration does; a name counts for more than the shorthand."""
+    named = {"FLIGHTLINE_PRODUCTION_CLOCK": "request", "FLIGHTLINE_STAGING_CLOCK": "wall"}
+    settings = Settings.from_environment({"FLIGHTLINE_CLOCK": "request", **named})
+    assert settings.environment("production").clock == "request"
+    assert settings.environment("staging").clock == "wall"
 
 
 @pytest.mark.parametrize(
@@ -47,6 +62,7 @@ def test_variables_move_ports_folders_and_clock(tmp_path: Path) -> None:
         ("FLIGHTLINE_MLFLOW_PORT", "http", "FLIGHTLINE_MLFLOW_PORT is 'http'"),
         ("FLIGHTLINE_STAGING_PORT", "70000", "a port from 1 to 65535"),
         ("FLIGHTLINE_CLOCK", "wal", "did you mean 'wall'"),
+        ("FLIGHTLINE_PRODUCTION_CLOCK", "requst", "FLIGHTLINE_PRODUCTION_CLOCK is 'requst', did you mean"),
         ("MLFLOW_TRACKING_URI", "sqlite:///x.db", "the http"),
     ],
 )

@@ -30,10 +30,11 @@ command(main)
 
 @pytest.fixture
 def quiet_signals():
-    """Put back the handler that `command` replaces."""
-    before = signal.getsignal(signal.SIGTERM)
+    """Put back the handlers that `command` replaces."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.unit
@@ -95,3 +96,39 @@ def test_an_interrupt_unwinds_and_says_how_to_continue(tmp_path, how):
     assert process.returncode == INTERRUPTED
     assert out == "tidied up\n"
     assert err == "interrupted; run the same command again to continue.\n"
+
+
+@pytest.mark.unit
+@pytest.mark.usefixtures("quiet_signals")
+def test_an_interrupt_that_a_library_turned_into_its_own_error_is_still_one(capsys):
+    """DuckDB raises RuntimeError when Ctrl-C comes in the middle of a query."""
+
+    def main(_):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise RuntimeError("Query interrupted") from None
+        return OK
+
+    with pytest.raises(SystemExit) as ended:
+        command(main)
+    assert ended.value.code == INTERRUPTED
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_traceback():
+    """`… | head -1` ends quietly, with the code a shell knows."""
+    busy = (
+        "from pipelines.cli import command\n"
+        "command(lambda _: [print('x' * 1000, flush=True) for _ in range(1000)] and 0)"
+    )
+    done = subprocess.run(
+        ["bash", "-c", '"$0" -c "$1" | head -1; exit "${PIPESTATUS[0]}"', sys.executable, busy],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 141
+    assert done.stderr == ""

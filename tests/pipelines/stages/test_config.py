@@ -9,6 +9,7 @@ import yaml
 
 from contract.errors import ConfigError
 from pipelines.building.config import params, policy, section
+from pipelines.machine.environments import read_environments
 from training.gates.policy import GatePolicy
 from training.models.iris import Params
 from training.splitting import RandomSplit, TimeSplit
@@ -124,12 +125,72 @@ def test_a_missing_file_says_from_where_to_run(tmp_path):
         ("    may_not_apply: [G01, G05]", "    may_not_apply: G01", "Expected `array`, got `str`"),
         ("      over_simple: 0.1", "      over_simple: no", "Expected `float`, got `bool`"),
         ("iris:\n  gates:", "iris:\n  monitoring:", "key 'gates' is missing"),
+        # Values that would switch a gate off.
+        ("      min_fall: 0.5", "      min_fall: .nan", "gates, G01.min_fall: nan is not finite"),
+        ("      min_fall: 0.5", "      min_fall: 0", "G01.min_fall: Expected `float` > 0.0"),
+        ("      min_fall: 0.5", "      min_fall: 1.5", "G01.min_fall: Expected `float` <= 1.0"),
+        ("      max_gap: 0.1\n", "      max_gap: .inf\n", "gates, G01.max_gap: inf is not finite"),
+        ("        min: 0.9", "        min: -.inf", "G03[0].min: -inf is not finite"),
+        ("        min: 0.9", "        min: null", "G03[0]: 'accuracy' has neither min nor max"),
+        ("        min: 0.9", "        max: 0.5\n        min: 0.9", "has min 0.9 above max 0.5"),
+        ("- metric: accuracy", "- metric: ''", "G03[0].metric: Expected `str` of length >= 1"),
+        ("over_baseline: 0.3", "over_baseline: -1", "G04.over_baseline: Expected `float` >= 0.0"),
+        ("      margin: 0.05", "      margin: -0.05", "G05.margin: Expected `float` >= 0.0"),
+        ("      margin: 0.05", "      margin: 50", "G05.margin: Expected `float` <= 1.0"),
+        ("min_blocks: 30", "min_blocks: 1", "G05.min_blocks: Expected `int` >= 2"),
+        ("[G01, G05] # a support", "[G1] # a support", "the unknown gate 'G1', did you mean 'G"),
     ],
 )
 def test_a_wrong_policy_is_named(edited, old, new, said):
     """A gate whose threshold was misspelt must never run without it."""
     path = edited(POLICY, old, new)
     assert said in sentence(policy, "iris", "gates", GatePolicy, path)
+
+
+@pytest.mark.parametrize(
+    ("gate", "key", "value", "said"),
+    [
+        ("G05", "confidence", 0.0, "Expected `float` > 0.5"),
+        ("G05", "confidence", 0.5, "Expected `float` > 0.5"),
+        ("G05", "confidence", 1.0, "Expected `float` < 1.0"),
+        ("G05", "resamples", 1, "Expected `int` >= 100"),
+        ("G05", "seed", -1, "Expected `int` >= 0"),
+        ("G09", "max_difference", float("nan"), "nan is not finite"),
+        ("G09", "max_difference", 1.0, "Expected `float` <= 0.01"),
+        ("G12", "forbidden", [""], "Expected `str` of length >= 1"),
+    ],
+)
+def test_a_value_that_would_disarm_a_gate_is_refused(tmp_path, gate, key, value, said):
+    """A gate that everything passes is worse than none: it says pass."""
+    content = yaml.safe_load(POLICY.read_text("utf-8"))
+    content["flights"]["gates"][gate][key] = value
+    path = tmp_path / "policy.yaml"
+    path.write_text(yaml.safe_dump(content), "utf-8")
+    assert f"{gate}.{key}" in (text := sentence(policy, "flights", "gates", GatePolicy, path))
+    assert said in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("p99_ms: 250", "p99_ms: .inf", "p99_ms: inf is not finite"),
+        ("p99_ms: 250", "p99_ms: 0", "p99_ms: Expected `float` > 0.0"),
+        ("requests: 50", "requests: 0", "requests: Expected `int` >= 1"),
+    ],
+)
+def test_a_latency_that_everything_keeps_is_refused(edited, old, new, said):
+    """The smoke suite measures against a number that means something."""
+    path = edited(ROOT / "infra" / "environments.yaml", old, new)
+    assert said in sentence(read_environments, path, {})
+
+
+def test_a_policy_without_any_bound_is_refused(tmp_path):
+    """An emptied G03 would have nothing to say."""
+    content = yaml.safe_load(POLICY.read_text("utf-8"))
+    content["flights"]["gates"]["G03"] = []
+    path = tmp_path / "policy.yaml"
+    path.write_text(yaml.safe_dump(content), "utf-8")
+    assert "G03: Expected `array` of length >= 1" in sentence(policy, "flights", "gates", GatePolicy, path)
 
 
 def test_an_unknown_model_is_refused_before_any_file_is_read(tmp_path):

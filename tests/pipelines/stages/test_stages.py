@@ -8,8 +8,11 @@ import pytest
 import yaml
 
 from contract.bundle import FILES, open_bundle
+from contract.errors import FlightlineError
 from pipelines.building.artifacts import Artifacts, read_tables
+from pipelines.train import require_values
 from tests.pipelines.stages.conftest import ROOT, STAGES, run_stages, settings_into
+from training.models.iris import CONTRACT
 
 MODEL = "iris"
 
@@ -116,3 +119,33 @@ def test_a_stage_says_in_one_line_what_it_did(finished_copy, capsys, stage):
     out = capsys.readouterr().out
     assert out.startswith(f"{stage} iris: ")
     assert out.count("\n") == 1
+
+
+def test_the_bundle_says_what_trained_it_and_not_what_packed_it(finished_copy):
+    """Packing again elsewhere does not rewrite which libraries the graph came from."""
+    path = Artifacts.of(MODEL).versions
+    versions = json.loads(path.read_bytes())
+    assert open_bundle(Artifacts.of(MODEL).bundle).environment.trained_with == versions["trained_with"]
+    versions["trained_with"]["scikit-learn"] = "0.1"
+    path.write_text(json.dumps(versions))
+    run_stages(finished_copy, "package")
+    assert open_bundle(Artifacts.of(MODEL).bundle).environment.trained_with["scikit-learn"] == "0.1"
+
+
+def test_another_locked_version_trains_again():
+    """The lock file is a dependency of training, and of no stage that prepares its data."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+    assert [name for name in stages if "uv.lock" in stages[name]["do"]["deps"]] == ["train"]
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_a_feature_without_any_value_is_refused_before_training(finished_copy, nothing):
+    """One sentence with its name, rather than an error from inside a learner; one value is enough."""
+    path = Artifacts.of(MODEL).split / "train.parquet"
+    rows = pl.read_parquet(path)
+    rows.with_columns(pl.lit(nothing, dtype=pl.Float64).alias("petal_width")).write_parquet(path)
+    with pytest.raises(FlightlineError, match="no training row of iris has a value of petal_width"):
+        run_stages(finished_copy, "train")
+    require_values(
+        rows.with_columns(pl.when(pl.int_range(pl.len()) == 0).then(pl.col("petal_width"))), CONTRACT
+    )
