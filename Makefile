@@ -145,6 +145,7 @@ required:
 clean: ## Stop everything and remove what was built; the environments stay
 	@[[ ! -e .venv/.stamp ]] || .venv/bin/python -m pipelines.local down
 	@rm -rf artifacts var .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@git worktree prune
 	@find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 # A stamp is touched last: an interrupted installation is simply continued by the next call.

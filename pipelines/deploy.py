@@ -9,12 +9,12 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from contract.attestation import sign
+from contract.attestation import read_trust, sign
 from contract.errors import BundleError, ConfigError, FlightlineError
 from contract.statements import StagingEvidence
 from pipelines.cli import OK, command
 from pipelines.delivery.aliases import Pending, following, settle
-from pipelines.delivery.keys import ensure_keys, private_key, read_trust
+from pipelines.delivery.keys import ensure_keys, private_key
 from pipelines.delivery.placement import Change, Deployed, VersionRefusedError, changing, place
 from pipelines.delivery.registry import (
     CHALLENGER,

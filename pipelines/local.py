@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from pipelines.cli import OK, command
 from pipelines.delivery.registry import CHAMPION, STAGING
-from pipelines.delivery.services import prepare, program, stop_service
+from pipelines.delivery.services import prepare, program, stop_service, what_is_lacking
 from pipelines.delivery.tracking_server import NAME as MLFLOW
 from pipelines.delivery.tracking_server import program as mlflow_program
 from pipelines.delivery.tracking_server import require_up
@@ -40,6 +40,10 @@ def up(settings: Settings, say: Say = print) -> tuple[Link, ...]:
     else:
         require_up(settings)
     start_all(programs, settings.processes, settings.logs, say)
+    for environment in SERVICES:
+        lack = what_is_lacking(environment, settings)
+        if lack:
+            say(f"{environment}: {lack}")
     return links(settings)
 
 

@@ -70,6 +70,7 @@ def monitor(
         FlightlineError: the policy, the ledger or the serving release does not verify.
     """
     as_of = as_of.astimezone(UTC)
+    settings.environment(environment)  # a misspelt one would have nothing to watch
     limits = policy(model, "monitoring", MonitoringPolicy)
     bundle = champion(model, settings, environment)
     if bundle is None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from contract.errors import FlightlineError
 from pipelines.cli import OK, command
 from pipelines.delivery.registry import connect
-from pipelines.delivery.services import intact, ready, recorded, running
+from pipelines.delivery.services import intact, ready, recorded, running, what_is_lacking
 from pipelines.delivery.tracking_server import is_up
 from pipelines.ledger import Entry, live, models, read
 from pipelines.local import SERVICES
@@ -79,7 +79,7 @@ def _service(environment: str, entries: list[Entry], settings: Settings) -> str:
     if running(environment, settings) is None:
         return "stopped"
     if not ready(environment, settings):
-        return "not ready"
+        return what_is_lacking(environment, settings, wait_s=0) or "not ready"
     return "serving" if intact(recorded(environment, entries, settings), environment, settings) else "differs"
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.bundle import Bundle, open_bundle
-from contract.errors import FlightlineError
+from contract.errors import BundleError, FlightlineError
 from contract.strict import decode_json
 from pipelines.building.config import read_yaml
 from pipelines.cli import OK, command
@@ -88,7 +88,10 @@ def require_bundle(model: str, artifacts: Path) -> Bundle:
         raise FlightlineError(
             f"{path} does not exist", f"the bundle of a built model '{model}'", "Run `dvc repro` first"
         )
-    bundle = open_bundle(path)
+    try:
+        bundle = open_bundle(path)
+    except BundleError as error:
+        raise BundleError(error.found, error.expected, f"Build it again: make train MODEL={model}") from None
     if bundle.model != model:
         raise FlightlineError(
             f"{path} holds a bundle of '{bundle.model}'", f"one of '{model}'", "Build it again"
@@ -99,9 +102,12 @@ def require_bundle(model: str, artifacts: Path) -> Bundle:
 def lineage(checkout: Path) -> Lineage:
     """The commit of `checkout`, whether it has uncommitted changes, and the hash of its `dvc.lock`."""
     lock = checkout / "dvc.lock"
+    # DVC writes its lock, and a run in a worktree its own parameters; both are kept with the run.
+    is_run = (checkout / ".git").is_file()
+    generated = [":!dvc.lock", *([":!params.yaml"] if is_run else [])]
     return Lineage(
         commit=_git(checkout, "rev-parse", "HEAD"),
-        dirty=bool(_git(checkout, "status", "--porcelain", "--untracked-files=no")),
+        dirty=bool(_git(checkout, "status", "--porcelain", "--untracked-files=no", "--", ".", *generated)),
         dvc_lock=hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else "",
     )
 

@@ -76,6 +76,6 @@ def split(examples: pl.DataFrame, how: SplitParams, as_of: datetime) -> Split:
             raise ConfigError(
                 f"the {name} part is empty as of {as_of:%Y-%m-%d}",
                 "rows in each of train, validation and test",
-                "Choose a later as_of or a shorter test period in params.yaml",
+                "Choose an as_of with more labelled days before it, or a shorter test period in params.yaml",
             )
     return parts

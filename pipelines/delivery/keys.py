@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from contract.attestation import Trust, trusted_key
+from contract.attestation import Trust, read_trust, trusted_key
 from contract.errors import BundleError
-from contract.strict import decode_json, encode_json
+from contract.strict import encode_json
 from pipelines.machine.files import replace
 from pipelines.machine.locks import exclusive
 
@@ -66,20 +66,6 @@ def private_key(folder: Path, role: Role) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise BundleError(f"{path} holds another kind of key", "an Ed25519 key", remedy)
     return key
-
-
-def read_trust(path: Path) -> Trust:
-    """The trust list in `path`.
-
-    Raises:
-        BundleError: there is none.
-    """
-    try:
-        return decode_json(path.read_bytes(), Trust, path.name)
-    except OSError as error:
-        raise BundleError(
-            f"{path} cannot be read ({error.strerror})", "a list of trusted keys", "Register a model first"
-        ) from None
 
 
 def _make(path: Path) -> None:

@@ -3,20 +3,17 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from contract.attestation import Envelope, Trust, verify
+from contract.attestation import Trust, read_trust, verify
 from contract.bundle import Bundle, open_bundle
 from contract.errors import BundleError, ConfigError
+from contract.release import attested
 from contract.statements import ManifestStatement, Provenance, Qualification, StagingEvidence
-from contract.strict import decode_json
-from pipelines.delivery.keys import read_trust
 from pipelines.delivery.registry import ATTESTATIONS, BUNDLE, STAGING_EVIDENCE, Registry, Version
 from pipelines.machine.files import replace, scratch
 from pipelines.machine.locks import exclusive
 from pipelines.machine.settings import Settings
 
-T = TypeVar("T")
 KINDS = ("manifest", "qualification", "provenance")  # what the trainer states about a bundle
 
 
@@ -72,8 +69,14 @@ def open_release(path: Path, model: str, digest: str, settings: Settings, run_id
     Raises:
         BundleError: they do not, or a key is not trusted.
     """
-    bundle = open_bundle(path / BUNDLE, digest)
-    qualification, provenance = _verify(path, model, digest, run_id, settings)
+    try:
+        bundle = open_bundle(path / BUNDLE, digest)
+        qualification, provenance = _verify(path, model, digest, run_id, settings)
+    except BundleError as error:
+        remedy = error.remedy
+        if path.parent == settings.releases and path.exists():
+            remedy = f"Remove {path}, then `make staging` fetches it anew from the registry"
+        raise BundleError(error.found, error.expected, remedy) from None
     if bundle.model != model:
         raise _foreign("bundle's contract", bundle.model, model)
     return Release(path=path, bundle=bundle, qualification=qualification, provenance=provenance)
@@ -84,16 +87,9 @@ def _verify(
 ) -> tuple[Qualification, Provenance]:
     """The trainer's statements in `path/attestations`, found to accept exactly this bundle (of this run)."""
     trust = read_trust(settings.trust)
-    manifest = _statement(path, "manifest", ManifestStatement, trust)
-    qualification = _statement(path, "qualification", Qualification, trust)
-    provenance = _statement(path, "provenance", Provenance, trust)
-    for kind, statement in (
-        ("manifest", manifest),
-        ("qualification", qualification),
-        ("provenance", provenance),
-    ):
-        if (statement.model, statement.digest) != (model, digest):
-            raise _foreign(kind, f"{statement.model} {statement.digest[:12]}", f"{model} {digest[:12]}")
+    attested(path, ManifestStatement, model, digest, trust)
+    qualification = attested(path, Qualification, model, digest, trust)
+    provenance = attested(path, Provenance, model, digest, trust)
     if run_id and provenance.run_id != run_id:
         raise _foreign("provenance", f"run {provenance.run_id}", f"run {run_id}")
     if qualification.outcome != "accepted":
@@ -141,22 +137,6 @@ def require_staged(version: Version, trust: Trust) -> str:
             remedy,
         )
     return hashlib.sha256(envelope.encode()).hexdigest()
-
-
-def _statement(release: Path, kind: str, into: type[T], trust: Trust) -> T:
-    path = release / ATTESTATIONS / f"{kind}.json"
-    try:
-        envelope = path.read_bytes()
-        decode_json(envelope, Envelope, f"{kind} attestation")
-    except OSError as error:
-        raise BundleError(
-            f"{path} cannot be read ({error.strerror})",
-            f"the {kind} attestation",
-            "Register the bundle again",
-        ) from None
-    except ConfigError as error:  # a fault of the release, not of somebody's configuration
-        raise BundleError(error.found, error.expected, "Register the bundle again") from None
-    return verify(envelope, into, kind, "trainer", trust)
 
 
 def _foreign(what: str, found: str, expected: str) -> BundleError:

@@ -133,6 +133,29 @@ def ready(environment: str, settings: Settings) -> bool:
     return answer.status_code == READY
 
 
+def what_is_lacking(environment: str, settings: Settings, wait_s: float = 15.0) -> str:
+    """Why a service that runs cannot answer for what is desired of it; empty when it can."""
+    desired = read_desired(settings.state(environment))
+    if desired is None or not desired.models:
+        return "no model is deployed yet"
+    deadline = time.monotonic() + wait_s
+    while not ready(environment, settings):
+        if time.monotonic() > deadline:
+            return f"not ready: {_own_words(environment, settings)}"
+        threading.Event().wait(0.1)
+    return ""
+
+
+def _own_words(environment: str, settings: Settings) -> str:
+    """The reasons that the service itself gives in /status."""
+    try:
+        answer = httpx.get(f"{settings.service_url(environment)}/status", timeout=5.0, trust_env=False)
+        found = answer.raise_for_status().json()
+    except httpx.HTTPError as error:
+        return f"it does not answer ({error})"
+    return "; ".join([*found["refused"].values(), found["reason"]]).strip("; ") or "it is still loading"
+
+
 def intact(wanted: Mapping[str, DesiredModel], environment: str, settings: Settings) -> bool:
     """Whether the desired state on disk and the workers' answers are `wanted`."""
     desired = read_desired(settings.state(environment))

@@ -80,6 +80,7 @@ def start_all(
         FlightlineError: a port is taken, a program ended or did not answer in time, or runs with another
             setup than asked for.
     """
+    _require_different_ports(programs)
     found: list[Running] = []
     started: list[Running] = []
     try:
@@ -115,6 +116,18 @@ def stop(folder: Path, name: str, grace_s: float = GRACE_S) -> bool:
         _outlasting(family, 5)
     _pid_file(folder, name).unlink(missing_ok=True)
     return process is not None
+
+
+def _require_different_ports(programs: Sequence[Program]) -> None:
+    by_port: dict[int, Program] = {}
+    for program in programs:
+        other = by_port.setdefault(program.port, program)
+        if other is not program:
+            raise FlightlineError(
+                f"{other.name} and {program.name} are both to listen on port {program.port}",
+                "a port for each",
+                f"Change {other.port_variable} or {program.port_variable}",
+            )
 
 
 def _require_same(program: Program, running: Running) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from contract.attestation import sign, verify
-from contract.errors import BundleError
+from contract.attestation import read_trust, sign, verify
+from contract.errors import BundleError, ConfigError
 from contract.statements import ManifestStatement
-from pipelines.delivery.keys import ensure_keys, private_key, read_trust
+from pipelines.delivery.keys import ensure_keys, private_key
 
 pytestmark = pytest.mark.unit
 
@@ -73,5 +73,5 @@ def test_a_missing_or_broken_key_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "trainer.pem").chmod(0o600)
     with pytest.raises(BundleError, match="is not a private key"):
         private_key(tmp_path, "trainer")
-    with pytest.raises(BundleError, match="a list of trusted keys"):
+    with pytest.raises(ConfigError, match="a list of trusted keys"):
         read_trust(tmp_path / "trust.json")

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from contract.attestation import sign
+from contract.attestation import read_trust, sign
 from contract.bundle import Bundle
 from contract.errors import BundleError
 from contract.statements import ManifestStatement, Provenance, Qualification, StagingEvidence
 from pipelines.delivery.evidence import DESCRIPTION_LIMIT, description
-from pipelines.delivery.keys import ensure_keys, private_key, read_trust
+from pipelines.delivery.keys import ensure_keys, private_key
 from pipelines.delivery.registry import STAGING_EVIDENCE, Version
 from pipelines.delivery.releases import open_release, require_staged
 from pipelines.machine.settings import Settings
