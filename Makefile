@@ -66,11 +66,11 @@ down: setup ## Stop what `make up` started
 	@$(RUN) pipelines.local down
 
 test: setup ## Every test but the slow ones, the fastest first
-	@$(PYTEST) -m "unit and not slow" $(ARGS)
+	@$(PYTEST) -n 2 -m "unit and not slow" $(ARGS)
 	@exec $(PYTEST) -m "not unit and not slow" $(ARGS)
 
 test-unit: setup ## The tests that need no process: under a minute
-	@exec $(PYTEST) -m "unit and not slow" $(ARGS)
+	@exec $(PYTEST) -n 2 -m "unit and not slow" $(ARGS)
 
 # The feature-engineering logic alone, as CI shows it.
 test-features: setup
@@ -129,6 +129,9 @@ summary: setup
 # Asks GitHub to retrain, where the last `make monitor` decided so.
 dispatch: setup
 	@$(RUN) pipelines.dispatch "$$MODEL" $(ARGS)
+
+backtest: setup ## Train as of each month of 2013 and show what the gates would say
+	@$(RUN) pipelines.backtest --model "$$MODEL" $(ARGS)
 
 check: setup uv ## What pre-commit runs: style, types, workflows, shell scripts, the lock file
 	@exec .venv/bin/pre-commit run --all-files $(ARGS)

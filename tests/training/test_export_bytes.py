@@ -59,8 +59,13 @@ def test_operator_sets_are_listed_in_order() -> None:
     assert domains == sorted(domains)
 
 
-def test_left_as_the_converter_lists_them_they_may_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The order is ours: turned around before conversion ends, it would stay turned around."""
-    before = graph()
-    monkeypatch.setattr(export, "_sort_opsets", lambda made: made.opset_import.reverse())
+def test_the_order_of_operator_sets_reaches_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listed the other way round they are other bytes, so leaving the order to chance would show."""
+    before, in_order = graph(), export._sort_opsets
+
+    def turned(made: onnx.ModelProto) -> None:
+        in_order(made)
+        made.opset_import.reverse()
+
+    monkeypatch.setattr(export, "_sort_opsets", turned)
     assert graph() != before
