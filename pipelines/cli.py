@@ -44,3 +44,7 @@ def command(main: Callable[[list[str] | None], int]) -> NoReturn:
         else:
             raise
     sys.exit(code)
+
+
+def quiet(_: str) -> None:
+    """Say nothing: for a command whose output a program reads."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from contract.attestation import read_trust, sign
 from contract.errors import BundleError, ConfigError, FlightlineError
 from contract.statements import StagingEvidence
-from pipelines.cli import OK, command
+from pipelines.cli import OK, command, quiet
 from pipelines.delivery.aliases import Pending, following, settle
 from pipelines.delivery.keys import ensure_keys, private_key
 from pipelines.delivery.placement import Change, Deployed, VersionRefusedError, changing, place
@@ -208,7 +208,6 @@ def main(argv: list[str] | None = None) -> int:
         raise ConfigError(
             f"nothing is deployed to {options.environment}", "staging or production", "Name one of them"
         )
-    quiet: Say = lambda _: None  # noqa: E731 - a name for saying nothing
     deployed = ways[options.environment](
         options.model,
         settings,

@@ -4,7 +4,7 @@ import argparse
 import json
 from dataclasses import asdict, dataclass
 
-from pipelines.cli import OK, command
+from pipelines.cli import OK, command, quiet
 from pipelines.delivery.registry import CHAMPION, STAGING
 from pipelines.delivery.services import prepare, program, stop_service, what_is_lacking
 from pipelines.delivery.tracking_server import NAME as MLFLOW
@@ -76,7 +76,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
     settings = Settings.from_environment()
-    quiet: Say = lambda _: None  # noqa: E731 - a name for saying nothing
     say = quiet if options.json else print
     if options.action == "down":
         stopped = down(settings, say)

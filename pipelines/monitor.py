@@ -27,7 +27,7 @@ from monitoring.policy import MonitoringPolicy
 from pipelines.building import attempts
 from pipelines.building.config import policy
 from pipelines.building.runs import candidate
-from pipelines.cli import OK, command
+from pipelines.cli import OK, command, quiet
 from pipelines.delivery.champion import champion
 from pipelines.delivery.evidence import read_evidence
 from pipelines.delivery.smoke import ENTITY as SMOKE_ENTITY
@@ -194,7 +194,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--environment", default="production", help="whose log is read (production)")
     parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
-    quiet: Say = lambda _: None  # noqa: E731 - a name for saying nothing
     models.load(options.model)
     found = monitor(
         options.model,

@@ -4,7 +4,7 @@ import argparse
 import json
 from datetime import datetime
 
-from pipelines.cli import OK, command
+from pipelines.cli import OK, command, quiet
 from pipelines.delivery.aliases import settle
 from pipelines.delivery.placement import Deployed, changing
 from pipelines.delivery.registry import STAGING, connect
@@ -54,7 +54,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--why", default="", help="the reason, for the ledger")
     parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
-    quiet: Say = lambda _: None  # noqa: E731 - a name for saying nothing
     deployed = promote(
         options.model,
         Settings.from_environment(),

@@ -16,7 +16,7 @@ from contract.statements import Qualification
 from contract.strict import encode_json
 from pipelines.building.artifacts import Artifacts, read_json, read_table
 from pipelines.building.config import policy
-from pipelines.cli import FAILED, KEPT, OK, command
+from pipelines.cli import FAILED, KEPT, OK, command, quiet
 from pipelines.delivery.champion import champion as champion_of
 from pipelines.delivery.evidence import read_evidence
 from pipelines.machine.files import replace
@@ -138,7 +138,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="holds MODEL/bundle")
     parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
-    quiet: Say = lambda _: None  # noqa: E731 - a name for saying nothing
     models.load(options.model)
     found = qualify(
         options.model,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from contract.errors import BundleError, FlightlineError
-from pipelines.cli import FAILED, OK, command
+from pipelines.cli import FAILED, OK, command, quiet
 from pipelines.delivery.aliases import settle
 from pipelines.delivery.placement import VersionRefusedError, changing
 from pipelines.delivery.registry import Registry, connect
@@ -62,7 +62,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
     settings = Settings.from_environment()
-    quiet: Say = lambda _: None  # noqa: E731 - a name for saying nothing
     while True:
         done: tuple[Reconciled, ...] = ()
         try:

@@ -16,7 +16,7 @@ from contract.bundle import Bundle
 from contract.errors import FlightlineError
 from contract.statements import ManifestStatement, Provenance, Qualification
 from contract.strict import decode_json
-from pipelines.cli import OK, command
+from pipelines.cli import OK, command, quiet
 from pipelines.delivery.evidence import description
 from pipelines.delivery.keys import ensure_keys, private_key
 from pipelines.delivery.registry import ATTESTATIONS, CHALLENGER, DIGEST, Registry, connect
@@ -125,7 +125,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="holds MODEL/bundle")
     parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
-    quiet: Say = lambda _: None  # noqa: E731 - a name for saying nothing
     settings = Settings.from_environment()
     registered = register(options.model, settings, options.artifacts, quiet if options.json else print)
     if options.json:

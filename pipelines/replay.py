@@ -16,7 +16,7 @@ from contract.schema import Contract
 from pipelines.building.artifacts import write_table
 from pipelines.building.config import params
 from pipelines.building.sources import read_sources
-from pipelines.cli import OK, command
+from pipelines.cli import OK, command, quiet
 from pipelines.ledger import parse_moment
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
@@ -185,7 +185,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--environment", default="production", help="where to send it (production)")
     parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
-    quiet: Say = lambda _: None  # noqa: E731 - a name for saying nothing
     models.load(options.model)
     found = replay(
         options.model,

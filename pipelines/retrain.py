@@ -16,7 +16,7 @@ from monitoring.decision import Attempt, Outcome
 from pipelines.building import attempts
 from pipelines.building.config import params
 from pipelines.building.runs import Run, build, candidate, under_way
-from pipelines.cli import OK, command
+from pipelines.cli import OK, command, quiet
 from pipelines.dispatch import last
 from pipelines.ledger import parse_moment
 from pipelines.machine.processes import Say
@@ -92,7 +92,6 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
-    quiet: Say = lambda _: None  # noqa: E731 - a name for saying nothing
     say = quiet if options.json else print
     models.load(options.model)
     settings = Settings.from_environment()

@@ -8,7 +8,7 @@ import json
 from datetime import datetime
 
 from contract.errors import FlightlineError
-from pipelines.cli import OK, command
+from pipelines.cli import OK, command, quiet
 from pipelines.delivery.aliases import Pending, following
 from pipelines.delivery.placement import Change, Deployed, changing, place
 from pipelines.delivery.releases import open_release
@@ -75,7 +75,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--why", default="", help="the reason, for the ledger")
     parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
-    quiet: Say = lambda _: None  # noqa: E731 - a name for saying nothing
     deployed = rollback(
         options.model,
         Settings.from_environment(),

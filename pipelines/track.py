@@ -18,7 +18,7 @@ from contract.bundle import Bundle, open_bundle
 from contract.errors import BundleError, FlightlineError
 from contract.strict import decode_json
 from pipelines.building.config import read_yaml
-from pipelines.cli import OK, command
+from pipelines.cli import OK, command, quiet
 from pipelines.delivery.evidence import read_evidence
 from pipelines.delivery.registry import BUNDLE, DIGEST, Registry, connect
 from pipelines.delivery.tracking_server import experiment_link
@@ -123,7 +123,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="holds MODEL/bundle")
     parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
-    quiet: Say = lambda _: None  # noqa: E731 - a name for saying nothing
     settings = Settings.from_environment()
     tracked = track(options.model, settings, options.artifacts, quiet if options.json else print)
     if options.json:
