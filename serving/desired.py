@@ -131,6 +131,6 @@ def _replace(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: no half-written file stays
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -44,7 +44,7 @@ def following(
     noted = _write(pending, path)
     try:
         yield
-    except BaseException:
+    except BaseException:  # Ctrl-C too: what did not happen leaves no note
         if not _is_live(pending, settings):
             if older is None:
                 path.unlink(missing_ok=True)

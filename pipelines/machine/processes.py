@@ -169,7 +169,7 @@ def _launch(program: Program, folder: Path, logs: Path) -> Running:
             log=str(log),
         )
         replace(_pid_file(folder, program.name), encode_json(running))
-    except BaseException:
+    except BaseException:  # Ctrl-C too: a child without a pid file would be nobody's
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
         raise
