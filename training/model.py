@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import polars as pl
@@ -40,6 +40,24 @@ class Fitted:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """Rows that must not do badly while the whole does well, such as one airport or the evening."""
+
+    name: str
+    rows: pl.Expr  # true for the examples in the slice
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What a sound model does when inputs change: an invariance or a direction."""
+
+    name: str
+    reason: str
+    change: tuple[pl.Expr, ...]  # applied to an example's features with `with_columns`
+    expected: Literal["same", "not lower", "not higher"]  # the last class's score after the change
+
+
+@dataclass(frozen=True)
 class Model:
     """Everything the pipeline needs to know about one model. All functions are pure.
 
@@ -54,6 +72,10 @@ class Model:
         params: the type of the model's `train` section in params.yaml.
         fit: training rows, validation rows, parameters, seed -> the fitted pipeline.
         simple: the same for the simple model that the gates compare with.
+        slices: important parts of the held-out rows, judged one by one.
+        fair_by: category features whose values name the groups that must be treated alike.
+        behaviours: invariances and directions that a sound model shows.
+        feature_groups: group -> its features; what each group adds is measured by training without it.
     """
 
     contract: Contract
@@ -65,6 +87,10 @@ class Model:
     events: Callable[[Tables], dict[str, pl.DataFrame]] = lambda _: {}
     known_at: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
+    slices: tuple[Slice, ...] = ()
+    fair_by: tuple[str, ...] = ()
+    behaviours: tuple[Behaviour, ...] = ()
+    feature_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def known(self, tables: Tables, as_of: datetime) -> dict[str, pl.DataFrame]:
         """Only the rows that were known at the moment `as_of`: what a run at that moment could have read."""
