@@ -1,6 +1,7 @@
 """params.yaml and policy.yaml as typed values; an unknown key is refused by name."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,15 +43,29 @@ def params(model: str, path: Path = PARAMS) -> ModelParams:
     Raises:
         ConfigError: the file is missing or corrupt, or the section is missing or says something unknown.
     """
-    found = convert(_section(model, path), ModelParams, f"{path}, {model}")
+    return typed(model, _section(model, path), f"{path}, {model}")
+
+
+def typed(model: str, plain: Mapping[str, Any], where: str) -> ModelParams:
+    """The section `plain` of `model` as its type; `where` names its source in a refusal.
+
+    Raises:
+        ConfigError: it says something unknown, or lacks something.
+    """
+    day = plain.get("as_of")
+    if isinstance(day, date) and not isinstance(day, datetime):  # YAML's own type, where it is not quoted
+        raise _no_moment(where, f"{day} is a day without a time", f"{day}T00:00:00Z")
+    found = convert(plain, ModelParams, where)
     if found.as_of.tzinfo is None:
-        raise ConfigError(
-            f"{path}, {model}: as_of {found.as_of} has no time zone",
-            "a moment in UTC",
-            "Write it as 2013-04-01T00:00:00Z",
-        )
-    train = convert(found.train, models.load(model).params, f"{path}, {model}.train")
+        raise _no_moment(where, f"{found.as_of} has no time zone", f"{found.as_of:%Y-%m-%dT%H:%M:%SZ}")
+    train = convert(found.train, models.load(model).params, f"{where}.train")
     return msgspec.structs.replace(found, train=train, as_of=found.as_of.astimezone(UTC))
+
+
+def _no_moment(where: str, found: str, right: str) -> ConfigError:
+    return ConfigError(
+        f"{where}: as_of {found}", "a moment in UTC", f'Write it as "{right}", with the quotes'
+    )
 
 
 def policy(model: str, key: str, into: type[T], path: Path = POLICY) -> T:
@@ -98,10 +113,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping.
 
     Raises:
-        ConfigError: the file cannot be read or is not a mapping.
+        ConfigError: the file cannot be read, is not a mapping, or says something twice.
     """
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+    except _TwiceError as error:
+        raise ConfigError(
+            f"{path}: the key '{error.key}' at line {error.line} was there before",
+            "every key once",
+            f"Remove one of the two from {path}",
+        ) from None
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read ({error.strerror})", "a YAML file", "Run from the repository's top folder"
@@ -119,6 +140,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"{path} is not YAML{place}", "a YAML mapping", f"Correct it, or restore it: git checkout {path}"
         ) from None
     return _mapping(content, str(path), f"Restore it: git checkout {path}")
+
+
+class _TwiceError(Exception):
+    """A key that its mapping has already."""
+
+    def __init__(self, key: object, line: int) -> None:
+        super().__init__(key, line)
+        self.key, self.line = key, line
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as it is meant: PyYAML itself lets the last of two equal keys win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise _TwiceError(key.value, key.start_mark.line + 1)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _mapping(content: object, where: str, remedy: str) -> dict[str, Any]:
