@@ -1,4 +1,4 @@
-"""The trials that the demonstration makes, as data: `infra/demo.yaml`, read strictly and before anything runs."""
+"""The trials that the demonstration makes, as data: `infra/demo.yaml`, read before anything runs."""
 
 from collections.abc import Mapping
 from copy import deepcopy

@@ -100,13 +100,13 @@ class Demo:
         return f"{told}: retrained, version {self.challenger.version} earned its place"
 
     def promote_challenger(self) -> str:
-        """The challenger that a month's retraining earned goes the way of the first version, if there is one."""
+        """The challenger that a month's retraining earned, if one did, goes the way of the first version."""
         if not self.earned:
             return f"no month's challenger earned it: the champion, {MODEL} {self.live}, is kept"
         return self._promote("")
 
     def promote_candidate(self) -> str:
-        """A declared candidate goes through every gate, G05 against the champion included, and is promoted."""
+        """A declared candidate passes every gate, G05 against the champion included, and is promoted."""
         trial = self.declared.candidate
         print(f"  declared in {DECLARED}: {trial}")
         found = retrain(MODEL, self._trained_as_of(), self.settings, trial.changes)

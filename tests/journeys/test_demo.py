@@ -18,6 +18,7 @@ STEPS = (
     "promote to production",
     "May: traffic, drift check, retraining",
     "promote the challenger",
+    "try a declared candidate",
     "break a model on purpose",
     "tamper with a bundle",
     "roll back and forward",
@@ -33,7 +34,9 @@ def test_the_short_demonstration_does_what_it_should_and_leaves_nothing_running(
     assert "FAILED" not in printed
     assert "/predict/label answers virginica" in printed
     assert "earned its place" in printed
-    assert "a one-tree model fails" in printed
+    assert "one tree is no model) fails G0" in printed
+    assert "train.l2_regularization 2.0 (twice the regularization" in table
+    assert "3 → 2 in" in table
     assert "every step did what it should" in table
     assert world.left() == []
 
