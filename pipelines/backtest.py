@@ -21,12 +21,12 @@ import numpy as np
 import polars as pl
 
 from contract.errors import FlightlineError
-from pipelines.building.artifacts import Artifacts, read_json, write_table
+from pipelines.building.artifacts import Artifacts, read_json, write_json, write_table
 from pipelines.building.config import PARAMS, POLICY, ModelParams, params, policy
 from pipelines.building.sources import read_sources
 from pipelines.cli import OK, command
 from pipelines.evaluate import evaluate
-from pipelines.gate import gate
+from pipelines.gate import judge_run
 from pipelines.split import PARTS
 from pipelines.train import train
 from training import model as models
@@ -166,7 +166,7 @@ def _plan(wanted: ModelParams, runs: int) -> Iterator[tuple[str, TimeSplit | Ran
 
 
 def _train(name: str, title: str, parts: Split) -> Trained:
-    """Run the real stages train, evaluate and gate on `parts`, in a folder that is gone afterwards."""
+    """Run the real stages train and evaluate and the gates of `parts`, in a folder that is gone afterwards."""
     settings = [path.absolute() for path in (PARAMS, POLICY)]
     with tempfile.TemporaryDirectory(prefix="flightline-") as folder, contextlib.chdir(folder):
         for path in settings:
@@ -174,8 +174,11 @@ def _train(name: str, title: str, parts: Split) -> Trained:
         artifacts = Artifacts.of(name)
         for part in PARTS:
             write_table(artifacts.split / f"{part}.parquet", getattr(parts, part))
-        for stage in (train, evaluate, gate):
+        for stage in (train, evaluate):
             stage(name)
+        limits = policy(name, "gates", GatePolicy)
+        # Not the probes: they would triple the time, and none of their thresholds comes from a backtest.
+        write_json(artifacts.evidence, judge_run(name, artifacts, limits, probed=False))
         metrics = read_json(artifacts.metrics, dict[str, float])
         rivals = read_json(artifacts.rivals, dict[str, dict[str, float]])
         verdicts = read_json(artifacts.evidence, Evidence).verdicts

@@ -14,6 +14,7 @@ from pipelines.cli import command
 from training import model as models
 from training.evaluation import measure, prior_scores
 from training.export import run
+from training.gates.beside import beside_thresholds
 from training.learning import target
 from training.model import KEYS, columns
 
@@ -21,7 +22,10 @@ FITTED_PREFIX = "fitted."  # the same columns as answered by scikit-learn
 
 
 def evaluate(name: str) -> str:
-    """Write `metrics.json`, `rivals.json` and `predictions.parquet`."""
+    """Write `metrics.json`, `rivals.json`, `predictions.parquet` and `near.parquet`.
+
+    `near.parquet` has the answers, of the graph and of scikit-learn, on rows moved beside the thresholds.
+    """
     model, artifacts = models.load(name), Artifacts.of(name)
     contract = model.contract
     test = read_table(artifacts.split / "test.parquet")
@@ -42,15 +46,10 @@ def evaluate(name: str) -> str:
         metrics["log_loss_skill"] = 1 - metrics["log_loss"] / rivals["baseline"]["log_loss"]
     write_json(artifacts.metrics, metrics)
     write_json(artifacts.rivals, rivals)
-    write_table(
-        artifacts.predictions,
-        test.select(KEYS).with_columns(
-            pl.Series("answer", answer),
-            pl.Series(f"{FITTED_PREFIX}answer", fitted[0]),
-            *_columns(SCORE_PREFIX, contract, scores),
-            *_columns(f"{FITTED_PREFIX}{SCORE_PREFIX}", contract, fitted[1]),
-        ),
-    )
+    write_table(artifacts.predictions, _both(test, contract, (answer, scores), fitted))
+    near = beside_thresholds(joblib.load(artifacts.model / "fitted.joblib"), contract, test)
+    beside = run(graph, contract, near), _answers(artifacts, "fitted", contract, near)
+    write_table(artifacts.near, _both(near, contract, *beside))
     return ", ".join(f"{metric} {value:.4f}" for metric, value in sorted(metrics.items()))
 
 
@@ -62,6 +61,16 @@ def _answers(artifacts: Artifacts, which: str, contract: Contract, rows: pl.Data
     probabilities = contract.scores == "probability" or not hasattr(pipeline, "decision_function")
     score = pipeline.predict_proba if probabilities else pipeline.decision_function
     return pipeline.predict(frame), np.asarray(score(frame))
+
+
+def _both(rows: pl.DataFrame, contract: Contract, graph: Any, fitted: Any) -> pl.DataFrame:
+    """The keys of `rows` with label and scores as the graph and as scikit-learn gave them."""
+    return rows.select(KEYS).with_columns(
+        pl.Series("answer", graph[0]),
+        pl.Series(f"{FITTED_PREFIX}answer", fitted[0]),
+        *_columns(SCORE_PREFIX, contract, graph[1]),
+        *_columns(f"{FITTED_PREFIX}{SCORE_PREFIX}", contract, fitted[1]),
+    )
 
 
 def _columns(prefix: str, contract: Contract, scores: Any) -> list[pl.Series]:

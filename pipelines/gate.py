@@ -9,11 +9,14 @@ from pipelines.building.stage import stage_main
 from pipelines.cli import command
 from pipelines.evaluate import FITTED_PREFIX
 from training import model as models
+from training.gates.again import Again, same_again
 from training.gates.graph import is_contract, same_answers
+from training.gates.handful import Memorised, overfits
+from training.gates.leakage import Leakage, no_leak
 from training.gates.learning import converges
 from training.gates.policy import GatePolicy
 from training.gates.quality import beats_rivals, over_thresholds
-from training.gates.verdict import Evidence, settle
+from training.gates.verdict import Evidence, Verdict, settle
 from training.model import Curve
 
 
@@ -25,12 +28,17 @@ def gate(name: str) -> str:
     return ", ".join(f"{verdict.code} {verdict.verdict}" for verdict in evidence.verdicts)
 
 
-def judge_run(name: str, artifacts: Artifacts, limits: GatePolicy) -> Evidence:
-    """The verdicts on the run whose artifacts these are."""
+def judge_run(name: str, artifacts: Artifacts, limits: GatePolicy, *, probed: bool = True) -> Evidence:
+    """The verdicts on the run whose artifacts these are.
+
+    Without its probes (`probed=False`: a backtest does not pay for them) the evidence lacks G02, G08 and G14, and
+    so is no evidence for a release: qualification counts a verdict that is missing as a failure.
+    """
     contract = models.load(name).contract
     metrics = read_json(artifacts.metrics, dict[str, float])
     rivals = read_json(artifacts.rivals, dict[str, dict[str, float]])
-    answers = read_table(artifacts.predictions)
+    # Held-out rows and rows beside the thresholds: which of the two a graph gets wrong is no matter.
+    answers = pl.concat([read_table(artifacts.predictions), read_table(artifacts.near)])
     return settle(
         (
             converges(read_json(artifacts.curve, Curve), limits.G01),
@@ -49,9 +57,24 @@ def judge_run(name: str, artifacts: Artifacts, limits: GatePolicy) -> Evidence:
                 read_table(artifacts.split / "test.parquet"),
                 limits.G12,
             ),
+            *(_probes(artifacts, len(contract.classes), limits) if probed else ()),
         ),
         limits.may_not_apply,
         metrics,
+    )
+
+
+def _probes(artifacts: Artifacts, classes: int, limits: GatePolicy) -> tuple[Verdict, ...]:
+    """The verdicts on what the stage `probe` tried."""
+    folder = artifacts.probes
+    return (
+        overfits(read_json(folder / "handful.json", Memorised), classes, limits.G02),
+        no_leak(read_json(folder / "leakage.json", Leakage), limits.G08),
+        same_again(
+            read_json(folder / "again.json", Again),
+            existing(artifacts.model / "model.onnx").read_bytes(),
+            limits.G14,
+        ),
     )
 
 

@@ -76,6 +76,8 @@ class Model:
         fair_by: category features whose values name the groups that must be treated alike.
         behaviours: invariances and directions that a sound model shows.
         feature_groups: group -> its features; what each group adds is measured by training without it.
+        requests: raw tables of which a caller sends the example's own row, so that this row is known at the
+            moment of prediction whatever `known_at` says of it.
     """
 
     contract: Contract
@@ -91,6 +93,7 @@ class Model:
     fair_by: tuple[str, ...] = ()
     behaviours: tuple[Behaviour, ...] = ()
     feature_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    requests: tuple[str, ...] = ()
 
     def known(self, tables: Tables, as_of: datetime) -> dict[str, pl.DataFrame]:
         """Only the rows that were known at the moment `as_of`: what a run at that moment could have read."""

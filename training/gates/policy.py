@@ -1,6 +1,6 @@
 """The typed form of a model's `gates` section in policy.yaml."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -19,6 +19,12 @@ class Convergence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_fall: Share  # share by which the validation loss must fall from first to best
     max_rise: Amount  # how far the validation loss may end above its best
     max_gap: Amount  # how far the validation loss may end above the training loss
+
+
+class Overfit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """G02. The mean loss that may be left on rows learnt by heart: nats, or errors where scores are decisions."""
+
+    max_loss: Annotated[float, msgspec.Meta(ge=0, le=0.3)]  # two classes cost 0.69 nats or 0.5 errors by guessing
 
 
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,6 +64,19 @@ class NotWorse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_blocks: Annotated[int, msgspec.Meta(ge=2)]  # days, or rows that have no time; fewer show nothing
 
 
+class NoLeak(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """G08. What one feature may tell alone; of features that differ from what was known none is allowed."""
+
+    max_single_auc: Annotated[float, msgspec.Meta(gt=0.5, lt=1)]  # ROC AUC; a copy of the target has 1
+    min_rows: Annotated[int, msgspec.Meta(ge=1)]  # held-out examples to be made again
+
+
+class Reproducible(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """G14. There is nothing to loosen: the second training gives the same bytes or fails."""
+
+    graph: Literal["same bytes"]
+
+
 class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """G09. The largest allowed difference of a score; labels must never differ."""
 
@@ -74,11 +93,14 @@ class GatePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Thresholds by gate code, and the gates that may be `not applicable` for this model."""
 
     G01: Convergence
+    G02: Overfit
     G03: Annotated[tuple[Bound, ...], msgspec.Meta(min_length=1)]
     G04: Beats
     G05: NotWorse
+    G08: NoLeak
     G09: Parity
     G12: Schema
+    G14: Reproducible
     may_not_apply: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -10,11 +10,14 @@ Outcome = Literal["pass", "fail", "not applicable"]
 
 TITLES = {
     "G01": "loss converges",
+    "G02": "the learner can overfit a handful of rows",
     "G03": "quality over absolute thresholds",
     "G04": "beats a trivial baseline and a simple model",
     "G05": "not worse than the champion on the same rows",
+    "G08": "no leakage",
     "G09": "ONNX parity with scikit-learn",
     "G12": "schema: the graph is what the contract says",
+    "G14": "the same training gives the same model",
 }
 
 

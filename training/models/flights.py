@@ -329,4 +329,5 @@ MODEL = Model(
     simple=simple,
     known_at={"schedule": "scheduled_at", "departures": AT, "landings": AT, "weather": AT},
     rules=RULES,
+    requests=("schedule",),
 )
