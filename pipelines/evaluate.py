@@ -18,6 +18,7 @@ from training.learning import target
 from training.model import KEYS, columns
 
 FITTED_PREFIX = "fitted."  # the same columns as answered by scikit-learn
+SIMPLE_PREFIX = "simple."  # and as answered by the simple model, which G06 compares with
 
 
 def evaluate(name: str) -> str:
@@ -49,6 +50,7 @@ def evaluate(name: str) -> str:
             pl.Series(f"{FITTED_PREFIX}answer", fitted[0]),
             *_columns(SCORE_PREFIX, contract, scores),
             *_columns(f"{FITTED_PREFIX}{SCORE_PREFIX}", contract, fitted[1]),
+            *_columns(f"{SIMPLE_PREFIX}{SCORE_PREFIX}", contract, simple[1]),
         ),
     )
     return ", ".join(f"{metric} {value:.4f}" for metric, value in sorted(metrics.items()))

@@ -58,6 +58,17 @@ class NotWorse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_blocks: Annotated[int, msgspec.Meta(ge=2)]  # days, or rows that have no time; fewer show nothing
 
 
+class Slices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """G06. No slice's mean loss may be shown to exceed the rival's by more than `margin`."""
+
+    margin: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)]  # of all slices together
+    resamples: Annotated[int, msgspec.Meta(ge=1000)]  # the confidence of one slice lies far out
+    seed: Seed
+    min_rows: Annotated[int, msgspec.Meta(ge=2)]
+    min_blocks: Annotated[int, msgspec.Meta(ge=2)]  # days, or rows that have no time
+
+
 class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """G09. The largest allowed difference of a score; labels must never differ."""
 
@@ -77,6 +88,7 @@ class GatePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     G03: Annotated[tuple[Bound, ...], msgspec.Meta(min_length=1)]
     G04: Beats
     G05: NotWorse
+    G06: Slices
     G09: Parity
     G12: Schema
     may_not_apply: tuple[str, ...] = ()
