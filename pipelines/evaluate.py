@@ -19,6 +19,7 @@ from training.learning import target
 from training.model import KEYS, columns
 
 FITTED_PREFIX = "fitted."  # the same columns as answered by scikit-learn
+SIMPLE_PREFIX = "simple."  # and as answered by the simple model, which G06 compares with
 
 
 def evaluate(name: str) -> str:
@@ -46,7 +47,9 @@ def evaluate(name: str) -> str:
         metrics["log_loss_skill"] = 1 - metrics["log_loss"] / rivals["baseline"]["log_loss"]
     write_json(artifacts.metrics, metrics)
     write_json(artifacts.rivals, rivals)
-    write_table(artifacts.predictions, _both(test, contract, (answer, scores), fitted))
+    answers = _both(test, contract, (answer, scores), fitted)
+    rival = _columns(f"{SIMPLE_PREFIX}{SCORE_PREFIX}", contract, simple[1])
+    write_table(artifacts.predictions, answers.with_columns(*rival))
     near = beside_thresholds(joblib.load(artifacts.model / "fitted.joblib"), contract, test)
     beside = run(graph, contract, near), _answers(artifacts, "fitted", contract, near)
     write_table(artifacts.near, _both(near, contract, *beside))

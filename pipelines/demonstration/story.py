@@ -95,7 +95,7 @@ class Demo:
             return f"{told}: {found.action}; the next month is taken"
         self.challenger = retrain(MODEL, end, self.settings)
         if self.challenger.qualified.outcome == "kept":
-            return f"{told}: retrained, champion kept (G05 {self.challenger.qualified.against_champion})"
+            return f"{told}: retrained, champion kept ({'; '.join(self.challenger.qualified.reasons)})"
         _must(bool(self.challenger.version), f"the challenger {self.challenger.qualified.outcome}")
         return f"{told}: retrained, version {self.challenger.version} earned its place"
 

@@ -137,6 +137,7 @@ class Workshop:
                 champion="",
                 held_out=bundle.environment.held_out,
                 reasons=(),
+                verdicts=(),
             ),
             "provenance": Provenance(
                 **about,

@@ -76,8 +76,10 @@ def no_leak(found: Leakage, limits: NoLeak) -> Verdict:
 
 
 def _named(found: Mapping[str, object]) -> str:
-    shown = [f"{name} ({value:.3f})" if isinstance(value, float) else f"{name} ({value})"
-             for name, value in list(found.items())[:SHOWN]]
+    shown = [
+        f"{name} ({value:.3f})" if isinstance(value, float) else f"{name} ({value})"
+        for name, value in list(found.items())[:SHOWN]
+    ]
     more = len(found) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
 

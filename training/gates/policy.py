@@ -24,7 +24,9 @@ class Convergence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Overfit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """G02. The mean loss that may be left on rows learnt by heart: nats, or errors where scores are decisions."""
 
-    max_loss: Annotated[float, msgspec.Meta(ge=0, le=0.3)]  # two classes cost 0.69 nats or 0.5 errors by guessing
+    max_loss: Annotated[
+        float, msgspec.Meta(ge=0, le=0.3)
+    ]  # two classes cost 0.69 nats or 0.5 errors by guessing
 
 
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,6 +66,17 @@ class NotWorse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_blocks: Annotated[int, msgspec.Meta(ge=2)]  # days, or rows that have no time; fewer show nothing
 
 
+class Slices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """G06. No slice's mean loss may be shown to exceed the rival's by more than `margin`."""
+
+    margin: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)]  # of all slices together
+    resamples: Annotated[int, msgspec.Meta(ge=1000)]  # the confidence of one slice lies far out
+    seed: Seed
+    min_rows: Annotated[int, msgspec.Meta(ge=2)]
+    min_blocks: Annotated[int, msgspec.Meta(ge=2)]  # days, or rows that have no time
+
+
 class NoLeak(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """G08. What one feature may tell alone; of features that differ from what was known none is allowed."""
 
@@ -97,6 +110,7 @@ class GatePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     G03: Annotated[tuple[Bound, ...], msgspec.Meta(min_length=1)]
     G04: Beats
     G05: NotWorse
+    G06: Slices
     G08: NoLeak
     G09: Parity
     G12: Schema

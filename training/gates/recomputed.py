@@ -38,7 +38,9 @@ def made_again(model: Model, tables: Tables, test: pl.DataFrame, at: list[dateti
     result = every
     for (name, by, minutes), features in _groups(model.contract).items():
         reached = pl.concat(
-            stream[name].filter(pl.col(AT) > moment - timedelta(minutes=minutes)).join(asked, on=by, how="semi")
+            stream[name]
+            .filter(pl.col(AT) > moment - timedelta(minutes=minutes))
+            .join(asked, on=by, how="semi")
             for stream, moment, asked in zip(streams, at, rows, strict=True)
         )
         part = msgspec.structs.replace(model.contract, features=tuple(features))

@@ -2,11 +2,22 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import msgspec
 
-Outcome = Literal["pass", "fail", "not applicable"]
+from contract.verdict import Outcome, Verdict
+
+__all__ = [
+    "TITLES",
+    "Evidence",
+    "Outcome",
+    "Verdict",
+    "audited",
+    "judge",
+    "not_applicable",
+    "number",
+    "settle",
+]
 
 TITLES = {
     "G01": "loss converges",
@@ -14,22 +25,12 @@ TITLES = {
     "G03": "quality over absolute thresholds",
     "G04": "beats a trivial baseline and a simple model",
     "G05": "not worse than the champion on the same rows",
+    "G06": "no important slice worse than the champion's",
     "G08": "no leakage",
     "G09": "ONNX parity with scikit-learn",
     "G12": "schema: the graph is what the contract says",
     "G14": "the same training gives the same model",
 }
-
-
-class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One gate's finding: what was measured, against what, and why that is the outcome."""
-
-    code: str
-    title: str
-    verdict: Outcome
-    value: str
-    threshold: str
-    reason: str
 
 
 class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

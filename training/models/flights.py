@@ -11,7 +11,7 @@ import polars as pl
 
 from contract.schema import Aggregate, Contract, Feature, Source
 from training.learning import BoostedTrees, boosted_trees, logistic
-from training.model import AT, ID, LABEL, LABEL_AT, Fitted, Model, Tables
+from training.model import AT, ID, LABEL, LABEL_AT, Fitted, Model, Slice, Tables
 from training.validation import Rule
 
 LATE_AFTER = 15  # minutes; the definition of a late arrival of the US DOT
@@ -280,6 +280,20 @@ RULES = {
 }
 
 
+LARGE_CARRIERS = ("UA", "B6", "EV", "DL", "AA", "MQ", "US", "9E", "WN")  # over 3 % of the departures each
+SLICES = (
+    *(Slice(f"origin {code}", pl.col("origin") == code) for code in ORIGINS),
+    # Delays build up over the day, so that a model may be good in the morning only.
+    *(
+        Slice(
+            f"departs {first:02}-{last:02} h", (pl.col("departure_minute") // 60).is_between(first, last - 1)
+        )
+        for first, last in ((0, 10), (10, 15), (15, 19), (19, 24))
+    ),
+    *(Slice(f"carrier {code}", pl.col("carrier") == code) for code in LARGE_CARRIERS),
+)
+
+
 def _utc(column: str) -> pl.Expr:
     return pl.col(column).str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us").dt.replace_time_zone("UTC")
 
@@ -329,5 +343,6 @@ MODEL = Model(
     simple=simple,
     known_at={"schedule": "scheduled_at", "departures": AT, "landings": AT, "weather": AT},
     rules=RULES,
+    slices=SLICES,
     requests=("schedule",),
 )

@@ -10,7 +10,7 @@ import polars as pl
 
 from contract.schema import Contract, Feature
 from training.learning import one_split, support_vectors
-from training.model import AT, ID, LABEL, LABEL_AT, Fitted, Model, Tables
+from training.model import AT, ID, LABEL, LABEL_AT, Fitted, Model, Slice, Tables
 from training.validation import Rule
 
 SPECIES = ("setosa", "versicolor", "virginica")
@@ -88,5 +88,12 @@ RULES = {
 }
 
 MODEL = Model(
-    contract=CONTRACT, arrange=arrange, rows=rows, params=Params, fit=fit, simple=simple, rules=RULES
+    contract=CONTRACT,
+    arrange=arrange,
+    rows=rows,
+    params=Params,
+    fit=fit,
+    simple=simple,
+    rules=RULES,
+    slices=tuple(Slice(name, pl.col(LABEL) == index) for index, name in enumerate(SPECIES)),
 )

@@ -33,7 +33,9 @@ class Place:
         same = {"model": "toy", "digest": self.bundle.digest}
         self.honest: dict[str, msgspec.Struct] = {
             "manifest": ManifestStatement(**same),
-            "qualification": Qualification(**same, outcome="accepted", champion="", held_out="", reasons=()),
+            "qualification": Qualification(
+                **same, outcome="accepted", champion="", held_out="", reasons=(), verdicts=()
+            ),
             "provenance": Provenance(
                 **same, commit="", dirty=False, dvc_lock="", run_id="r1", registered_at="", registered_by=""
             ),
