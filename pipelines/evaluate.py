@@ -3,7 +3,6 @@
 from typing import Any
 
 import joblib
-import numpy as np
 import polars as pl
 
 from contract.predictions import SCORE_PREFIX
@@ -12,11 +11,11 @@ from pipelines.building.artifacts import Artifacts, existing, read_table, write_
 from pipelines.building.stage import stage_main
 from pipelines.cli import command
 from training import model as models
-from training.evaluation import measure, prior_scores
+from training.evaluation import answers, measure, prior_scores
 from training.export import run
 from training.gates.beside import beside_thresholds
 from training.learning import target
-from training.model import KEYS, columns
+from training.model import KEYS
 
 FITTED_PREFIX = "fitted."  # the same columns as answered by scikit-learn
 SIMPLE_PREFIX = "simple."  # and as answered by the simple model, which G06 compares with
@@ -57,13 +56,7 @@ def evaluate(name: str) -> str:
 
 
 def _answers(artifacts: Artifacts, which: str, contract: Contract, rows: pl.DataFrame) -> tuple[Any, Any]:
-    pipeline = joblib.load(existing(artifacts.model / f"{which}.joblib"))
-    # The learners over numbers alone were fitted on arrays, those that tell columns apart on tables.
-    given = columns(rows, contract)
-    frame = given if hasattr(pipeline, "feature_names_in_") else given.to_numpy()
-    probabilities = contract.scores == "probability" or not hasattr(pipeline, "decision_function")
-    score = pipeline.predict_proba if probabilities else pipeline.decision_function
-    return pipeline.predict(frame), np.asarray(score(frame))
+    return answers(joblib.load(existing(artifacts.model / f"{which}.joblib")), contract, rows)
 
 
 def _both(rows: pl.DataFrame, contract: Contract, graph: Any, fitted: Any) -> pl.DataFrame:

@@ -85,7 +85,9 @@ def logistic(contract: Contract, train: pl.DataFrame, use: tuple[str, ...], seed
     return Fitted(pipeline, Curve("log_loss"))
 
 
-def support_vectors(contract: Contract, train: pl.DataFrame, penalty: float, gamma: str, seed: int) -> Fitted:
+def support_vectors(
+    contract: Contract, train: pl.DataFrame, penalty: float, gamma: float | str, seed: int
+) -> Fitted:
     """A support vector classifier on unscaled numbers; a convex problem, so there is no curve."""
     from sklearn.pipeline import Pipeline
     from sklearn.svm import SVC

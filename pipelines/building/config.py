@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import yaml
@@ -27,6 +27,40 @@ class IngestParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, str]  # table name -> path inside the distribution (.csv or .csv.zip)
 
 
+class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a study looks for one hyperparameter: between two bounds, or among choices.
+
+    Numbers are whole where the model's hyperparameter is an `int`.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False  # equal steps of the logarithm
+    choices: tuple[float | str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what names no values to try.
+
+        Raises:
+            ValueError: there are bounds and choices or neither, or the bounds are no range.
+        """
+        bounds = (self.low, self.high)
+        if (None in bounds) is not bool(self.choices) or (self.choices and bounds != (None, None)):
+            raise ValueError("either low and high, or choices, are needed")
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError(f"low {self.low} is not below high {self.high}")
+        if self.log and (self.low is None or self.low <= 0):
+            raise ValueError("a logarithm needs a low above 0")
+
+
+class TuneParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How `pipelines.tune` searches hyperparameters; nothing that is built depends on it."""
+
+    space: dict[str, Search]  # hyperparameter of `train` -> where to look; the others stay as they are
+    trials: Annotated[int, msgspec.Meta(ge=1)] = 25
+    folds: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
 class ModelParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model's section of params.yaml. `train` is of the type that the model declares."""
 
@@ -35,6 +69,7 @@ class ModelParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ingest: IngestParams
     split: SplitParams
     train: Any
+    tune: TuneParams | None = None
 
 
 def params(model: str, path: Path = PARAMS) -> ModelParams:
@@ -59,6 +94,14 @@ def typed(model: str, plain: Mapping[str, Any], where: str) -> ModelParams:
     if found.as_of.tzinfo is None:
         raise _no_moment(where, f"{found.as_of} has no time zone", f"{found.as_of:%Y-%m-%dT%H:%M:%SZ}")
     train = convert(found.train, models.load(model).params, f"{where}.train")
+    known = list(models.load(model).params.__struct_fields__)
+    for name in found.tune.space if found.tune else ():
+        if name not in known:
+            raise ConfigError(
+                f"{where}.tune.space: unknown hyperparameter '{name}'{near_miss(name, known)}",
+                f"some of {', '.join(known)}",
+                "Correct or remove it",
+            )
     return msgspec.structs.replace(found, train=train, as_of=found.as_of.astimezone(UTC))
 
 
@@ -90,8 +133,8 @@ def policy(model: str, key: str, into: type[T], path: Path = POLICY) -> T:
 
 
 def section(model: str, path: Path = PARAMS) -> dict[str, Any]:
-    """The plain section of `model`, for hashing and for showing."""
-    return dict(_section(model, path))
+    """The plain section of `model`, for hashing and for showing, without what no build depends on."""
+    return {key: value for key, value in _section(model, path).items() if key != "tune"}
 
 
 def _section(model: str, path: Path) -> dict[str, Any]:

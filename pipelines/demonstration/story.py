@@ -115,7 +115,8 @@ class Demo:
         _must(bool(found.version), f"the candidate {trial} {word} ({'; '.join(judged.reasons)})")
         _must(found.version != self.live, f"the candidate {trial} is the champion itself")
         moved = self._promote(f"declared candidate: {trial}", found.version)
-        return f"{trial}: G05 {judged.against_champion}; {moved}"
+        against = next(item.value for item in judged.verdicts if item.code == "G05")
+        return f"{trial}: G05 {against}; {moved}"
 
     def fail_a_gate(self) -> str:
         """A model that fails its gates is tracked, and goes no further."""

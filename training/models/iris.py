@@ -63,7 +63,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Hyperparameters of the support vector classifier."""
 
     C: float  # the field's own name for the penalty
-    gamma: str
+    gamma: float | str  # of the kernel exp(-gamma d^2); scale is 1 / (features x variance)
 
 
 def fit(train: pl.DataFrame, validation: pl.DataFrame, params: Params, seed: int) -> Fitted:  # noqa: ARG001 - one interface for all models
