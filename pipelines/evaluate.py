@@ -3,7 +3,6 @@
 from typing import Any
 
 import joblib
-import numpy as np
 import polars as pl
 
 from contract.predictions import SCORE_PREFIX
@@ -14,8 +13,8 @@ from pipelines.cli import command
 from training import model as models
 from training.evaluation import measure, prior_scores
 from training.export import run
-from training.learning import target
-from training.model import KEYS, columns
+from training.learning import given, scores_of, target
+from training.model import KEYS
 
 FITTED_PREFIX = "fitted."  # the same columns as answered by scikit-learn
 
@@ -56,12 +55,7 @@ def evaluate(name: str) -> str:
 
 def _answers(artifacts: Artifacts, which: str, contract: Contract, rows: pl.DataFrame) -> tuple[Any, Any]:
     pipeline = joblib.load(existing(artifacts.model / f"{which}.joblib"))
-    # The learners over numbers alone were fitted on arrays, those that tell columns apart on tables.
-    given = columns(rows, contract)
-    frame = given if hasattr(pipeline, "feature_names_in_") else given.to_numpy()
-    probabilities = contract.scores == "probability" or not hasattr(pipeline, "decision_function")
-    score = pipeline.predict_proba if probabilities else pipeline.decision_function
-    return pipeline.predict(frame), np.asarray(score(frame))
+    return pipeline.predict(given(pipeline, contract, rows)), scores_of(pipeline, contract, rows)
 
 
 def _columns(prefix: str, contract: Contract, scores: Any) -> list[pl.Series]:

@@ -25,13 +25,13 @@ from pipelines.machine.settings import Settings
 from pipelines.split import Facts
 from pipelines.track import require_bundle
 from training import model as models
-from training.evaluation import losses
+from training.evaluation import blocks, losses
 from training.export import run
 from training.gates.champion import not_worse
 from training.gates.policy import CODES, GatePolicy
 from training.gates.verdict import Verdict, audited, judge, not_applicable, settle
 from training.learning import target
-from training.model import AT, ID
+from training.model import AT
 
 AGAINST_CHAMPION = "G05"  # depends on what is live, so it is judged here and by no cached stage
 OF_THE_RUN = tuple(code for code in CODES if code != AGAINST_CHAMPION)
@@ -96,7 +96,7 @@ def compare(
     """G05: both graphs on the challenger's held-out rows, of which the champion must have seen none.
 
     The blocks of the comparison are UTC days where rows have a time of their own (`by_day`); else every row
-    is one. In New York a UTC day ends at seven or eight in the evening.
+    is one.
     """
     if champion is None:
         return not_applicable("G05", "no champion serves in production")
@@ -122,8 +122,7 @@ def compare(
         name: losses(label, run(item.read("model.onnx"), item.contract, test)[1], item.contract)
         for name, item in (("challenger", challenger), ("champion", champion))
     }
-    blocks = test[AT].dt.date() if by_day else test[ID]
-    return not_worse(loss["challenger"], loss["champion"], blocks.to_numpy(), limits.G05)
+    return not_worse(loss["challenger"], loss["champion"], blocks(test, by_day=by_day), limits.G05)
 
 
 def main(argv: list[str] | None = None) -> int:

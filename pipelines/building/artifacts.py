@@ -37,6 +37,8 @@ class Artifacts:
     rivals = property(lambda self: self.root / "rivals.json")
     predictions = property(lambda self: self.root / "predictions.parquet")
     evidence = property(lambda self: self.root / "evidence.json")
+    ablation = property(lambda self: self.root / "ablation.json")
+    report = property(lambda self: self.root / "report")
     bundle = property(lambda self: self.root / "bundle")
 
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import yaml
@@ -26,6 +26,12 @@ class IngestParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, str]  # table name -> path inside the distribution (.csv or .csv.zip)
 
 
+class AblateParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much the measurement of feature groups may cost."""
+
+    rows: Annotated[int, msgspec.Meta(ge=1)]  # training rows, evenly spaced; all where there are fewer
+
+
 class ModelParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model's section of params.yaml. `train` is of the type that the model declares."""
 
@@ -34,6 +40,7 @@ class ModelParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ingest: IngestParams
     split: SplitParams
     train: Any
+    ablate: AblateParams
 
 
 def params(model: str, path: Path = PARAMS) -> ModelParams:

@@ -11,7 +11,8 @@ import polars as pl
 
 from contract.schema import Aggregate, Contract, Feature, Source
 from training.learning import BoostedTrees, boosted_trees, logistic
-from training.model import AT, ID, LABEL, LABEL_AT, Fitted, Model, Tables
+from training.model import AT, ID, LABEL, LABEL_AT, Fitted, Model, Tables, grouped
+from training.models._flights_card import CARD
 from training.validation import Rule
 
 LATE_AFTER = 15  # minutes; the definition of a late arrival of the US DOT
@@ -206,9 +207,11 @@ def events(tables: Tables) -> dict[str, pl.DataFrame]:
     }
 
 
-def fit(train: pl.DataFrame, validation: pl.DataFrame, params: BoostedTrees, seed: int) -> Fitted:
+def fit(
+    contract: Contract, train: pl.DataFrame, validation: pl.DataFrame, params: BoostedTrees, seed: int
+) -> Fitted:
     """Boosted trees, stopped early on the validation days."""
-    return boosted_trees(CONTRACT, train, validation, params, seed)
+    return boosted_trees(contract, train, validation, params, seed)
 
 
 def simple(train: pl.DataFrame, seed: int) -> Fitted:
@@ -319,6 +322,18 @@ def _offset(zone: str | None, on: date) -> int | None:
     return None if shift is None else int(shift.total_seconds()) // 60
 
 
+def group(feature: Feature) -> str:
+    """What the feature is about: decided by its declaration, so that a new one finds its group by itself."""
+    spec = feature.aggregate
+    if spec is None:
+        if feature.source == "batch":
+            return "plane"
+        return "categories" if feature.kind == "category" else "schedule"
+    if spec.events == "weather":
+        return "weather"
+    return "history" if feature.source == "batch" else "state"
+
+
 MODEL = Model(
     contract=CONTRACT,
     arrange=arrange,
@@ -329,4 +344,6 @@ MODEL = Model(
     simple=simple,
     known_at={"schedule": "scheduled_at", "departures": AT, "landings": AT, "weather": AT},
     rules=RULES,
+    feature_groups=grouped(CONTRACT, group),
+    card=CARD,
 )
