@@ -3,6 +3,7 @@
 from typing import Any
 
 import joblib
+import numpy as np
 import polars as pl
 
 from contract.predictions import SCORE_PREFIX
@@ -56,6 +57,11 @@ def evaluate(name: str) -> str:
 def _answers(artifacts: Artifacts, which: str, contract: Contract, rows: pl.DataFrame) -> tuple[Any, Any]:
     pipeline = joblib.load(existing(artifacts.model / f"{which}.joblib"))
     return pipeline.predict(given(pipeline, contract, rows)), scores_of(pipeline, contract, rows)
+
+
+def answers_of(predictions: pl.DataFrame, contract: Contract) -> np.ndarray:
+    """The scores (rows, classes) of the graph that ships, from `predictions.parquet`."""
+    return predictions.select(SCORE_PREFIX + name for name in contract.classes).to_numpy()
 
 
 def _columns(prefix: str, contract: Contract, scores: Any) -> list[pl.Series]:
