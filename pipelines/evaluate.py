@@ -3,6 +3,7 @@
 from typing import Any
 
 import joblib
+import numpy as np
 import polars as pl
 
 from contract.predictions import SCORE_PREFIX
@@ -11,10 +12,10 @@ from pipelines.building.artifacts import Artifacts, existing, read_table, write_
 from pipelines.building.stage import stage_main
 from pipelines.cli import command
 from training import model as models
-from training.evaluation import answers, measure, prior_scores
+from training.evaluation import measure, prior_scores
 from training.export import run
 from training.gates.beside import beside_thresholds
-from training.learning import target
+from training.learning import answers, target
 from training.model import KEYS
 
 FITTED_PREFIX = "fitted."  # the same columns as answered by scikit-learn
@@ -57,6 +58,11 @@ def evaluate(name: str) -> str:
 
 def _answers(artifacts: Artifacts, which: str, contract: Contract, rows: pl.DataFrame) -> tuple[Any, Any]:
     return answers(joblib.load(existing(artifacts.model / f"{which}.joblib")), contract, rows)
+
+
+def answers_of(predictions: pl.DataFrame, contract: Contract) -> np.ndarray:
+    """The scores (rows, classes) of the graph that ships, from `predictions.parquet`."""
+    return predictions.select(SCORE_PREFIX + name for name in contract.classes).to_numpy()
 
 
 def _both(rows: pl.DataFrame, contract: Contract, graph: Any, fitted: Any) -> pl.DataFrame:

@@ -1,28 +1,13 @@
 """How good a model's answers are, from labels and scores alone."""
 
-from typing import Any
-
 import numpy as np
 import polars as pl
 
 from contract.schema import Contract
-from training.model import columns
+from training.model import AT, ID
 
 CALIBRATION_BINS = 10
 _TINY = 1e-7  # scores are float32: closer to 0 or 1 than this is rounding
-
-
-def answers(pipeline: Any, contract: Contract, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Labels int (rows,) and scores (rows, classes) of a fitted scikit-learn `pipeline` for `rows`.
-
-    The scores are probabilities, or decision values where the contract says so and the learner has any.
-    """
-    # The learners over numbers alone were fitted on arrays, those that tell columns apart on tables.
-    given = columns(rows, contract)
-    frame = given if hasattr(pipeline, "feature_names_in_") else given.to_numpy()
-    probabilities = contract.scores == "probability" or not hasattr(pipeline, "decision_function")
-    score = pipeline.predict_proba if probabilities else pipeline.decision_function
-    return pipeline.predict(frame), np.asarray(score(frame))
 
 
 def measure(label: np.ndarray, scores: np.ndarray, contract: Contract) -> dict[str, float]:
@@ -50,6 +35,19 @@ def losses(label: np.ndarray, scores: np.ndarray, contract: Contract) -> np.ndar
         picked = scores[np.arange(len(label)), label].astype(np.float64)
         return np.asarray(-np.log(np.clip(picked, _TINY, 1.0)))
     return np.asarray(np.argmax(scores, axis=1) != label, dtype=np.float64)
+
+
+def loss_name(contract: Contract) -> str:
+    """What `losses` averages to."""
+    return "log_loss" if contract.scores == "probability" else "error_rate"
+
+
+def blocks(rows: pl.DataFrame, *, by_day: bool) -> np.ndarray:
+    """The block of each row for a bootstrap: its UTC day where rows have a time of their own, else itself.
+
+    In New York a UTC day ends at seven or eight in the evening.
+    """
+    return (rows[AT].dt.date() if by_day else rows[ID]).to_numpy()
 
 
 def calibration_error(hit: np.ndarray, probability: np.ndarray) -> float:

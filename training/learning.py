@@ -106,6 +106,26 @@ def one_split(contract: Contract, train: pl.DataFrame, seed: int) -> Fitted:
     return Fitted(tree, Curve(""))
 
 
+def answers(
+    pipeline: Any, contract: Contract, rows: pl.DataFrame
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.floating[Any]]]:
+    """A fitted pipeline's labels (rows,) and scores (rows, classes) of `rows`."""
+    return pipeline.predict(given(pipeline, contract, rows)), scores_of(pipeline, contract, rows)
+
+
+def scores_of(pipeline: Any, contract: Contract, rows: pl.DataFrame) -> npt.NDArray[np.floating[Any]]:
+    """A fitted pipeline's scores of `rows`, float (rows, classes): probabilities, or decision values."""
+    probabilities = contract.scores == "probability" or not hasattr(pipeline, "decision_function")
+    score = pipeline.predict_proba if probabilities else pipeline.decision_function
+    return np.asarray(score(given(pipeline, contract, rows)))
+
+
+def given(pipeline: Any, contract: Contract, rows: pl.DataFrame) -> Any:
+    """`rows` in the form that `pipeline` was fitted on: an array for numbers alone, else a table."""
+    frame = columns(rows, contract)
+    return frame if hasattr(pipeline, "feature_names_in_") else frame.to_numpy()
+
+
 def target(frame: pl.DataFrame) -> Labels:
     """The labels as int64 (rows,), indices into the contract's classes."""
     return frame[LABEL].to_numpy().astype(np.int64)

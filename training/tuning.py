@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from training.evaluation import answers, losses
-from training.learning import target
+from training.evaluation import losses
+from training.learning import answers, target
 from training.model import Curve, Model
 from training.splitting import Split, SplitParams, TimeSplit, split
 
@@ -62,7 +62,7 @@ def folds(rows: pl.DataFrame, how: SplitParams, until: datetime, count: int) -> 
 def score(model: Model, fold: Fold, params: Any, seed: int) -> Score:
     """Fit `model` with `params` on the fold and take its loss on the fold's scoring rows."""
     parts = fold.parts
-    fitted = model.fit(parts.train, parts.validation, params, seed)
+    fitted = model.fit(model.contract, parts.train, parts.validation, params, seed)
     _, scores = answers(fitted.pipeline, model.contract, parts.test)
     loss = losses(target(parts.test), scores, model.contract)
     return Score(fold.name, float(np.mean(loss)), fitted.curve)

@@ -39,6 +39,8 @@ class Artifacts:
     near = property(lambda self: self.root / "near.parquet")
     probes = property(lambda self: self.root / "probes")
     evidence = property(lambda self: self.root / "evidence.json")
+    ablation = property(lambda self: self.root / "ablation.json")
+    report = property(lambda self: self.root / "report")
     bundle = property(lambda self: self.root / "bundle")
 
 

@@ -27,6 +27,12 @@ class IngestParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, str]  # table name -> path inside the distribution (.csv or .csv.zip)
 
 
+class AblateParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much the measurement of feature groups may cost."""
+
+    rows: Annotated[int, msgspec.Meta(ge=1)]  # training rows, evenly spaced; all where there are fewer
+
+
 class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a study looks for one hyperparameter: between two bounds, or among choices.
 
@@ -69,6 +75,7 @@ class ModelParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ingest: IngestParams
     split: SplitParams
     train: Any
+    ablate: AblateParams
     tune: TuneParams | None = None
 
 

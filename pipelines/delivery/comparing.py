@@ -13,7 +13,7 @@ from contract.predictions import SCORE_PREFIX
 from pipelines.building.artifacts import read_table
 from pipelines.evaluate import SIMPLE_PREFIX
 from training import model as models
-from training.evaluation import losses
+from training.evaluation import blocks, losses
 from training.export import run
 from training.gates.champion import not_worse
 from training.gates.policy import GatePolicy
@@ -103,11 +103,6 @@ def simple_loss(challenger: Bundle, test: pl.DataFrame, predictions: Path) -> np
             "Run: make repro (or dvc repro)",
         )
     return losses(target(test), answers.select(wanted).to_numpy(), challenger.contract)
-
-
-def blocks(test: pl.DataFrame, *, by_day: bool) -> np.ndarray:
-    """What is drawn together in a bootstrap: the day of each row, or the row itself."""
-    return (test[AT].dt.date() if by_day else test[ID]).to_numpy()
 
 
 def slices(model: str, test: pl.DataFrame) -> Mapping[str, np.ndarray]:

@@ -29,7 +29,7 @@ def train_again(
     Raises:
         FlightlineError: the second pipeline cannot be converted, or a graph takes other inputs.
     """
-    graph = to_onnx(model.fit(train, validation, params, seed).pipeline, model.contract)
+    graph = to_onnx(model.fit(model.contract, train, validation, params, seed).pipeline, model.contract)
     _, first = run(shipped, model.contract, validation)
     _, second = run(graph, model.contract, validation)
     # NaN in both is no difference; in one of them it is.

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from training.gates.bootstrap import blocked
 from training.gates.policy import NotWorse
 from training.gates.verdict import Verdict, judge, number
+from training.intervals import paired_bootstrap
 
 
 def not_worse(challenger: np.ndarray, champion: np.ndarray, blocks: np.ndarray, limits: NotWorse) -> Verdict:
@@ -25,7 +25,7 @@ def not_worse(challenger: np.ndarray, champion: np.ndarray, blocks: np.ndarray, 
         # A single block has no spread: its interval would be a point, and any point may be below the margin.
         few = f"{days} blocks are too few to compare on, policy.yaml asks for {limits.min_blocks}"
         return judge("G05", f"{days} blocks", f">= {limits.min_blocks} blocks", [few], "")
-    found = blocked(challenger - champion, blocks, limits.confidence, limits.resamples, limits.seed)
+    found = paired_bootstrap(challenger - champion, blocks, limits.confidence, limits.resamples, limits.seed)
     mean, lower, upper = found.mean, found.lower, found.upper
     value = f"{mean:+.4f} [{lower:+.4f}, {upper:+.4f}]"
     threshold = f"upper bound < {limits.margin} at {limits.confidence:.0%}"

@@ -46,7 +46,7 @@ def memorise(model: Model, train: pl.DataFrame, params: Any, seed: int) -> Memor
     They serve as validation rows, too: what is to stop early stops once nothing is left to learn.
     """
     few = handful(train, model.contract, seed)
-    fitted = model.fit(pl.concat([few] * REPEATS), few, params, seed)
+    fitted = model.fit(model.contract, pl.concat([few] * REPEATS), few, params, seed)
     label = target(few)
     answer, scores = run(to_onnx(fitted.pipeline, model.contract), model.contract, few)
     return Memorised(

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from training.gates.bootstrap import Interval, block_sizes, blocked, expanded
 from training.gates.policy import Slices
 from training.gates.verdict import Verdict, judge, not_applicable
+from training.intervals import Interval, block_sizes, expanded, paired_bootstrap
 
 
 def no_worse_slice(
@@ -39,7 +39,7 @@ def no_worse_slice(
         return not_applicable("G06", "; ".join(unjudged) or "the model declares no slice")
     confidence = 1 - (1 - limits.confidence) / len(judged)
     found = {
-        name: blocked(
+        name: paired_bootstrap(
             difference[rows],
             blocks[rows],
             expanded(confidence, len(block_sizes(blocks[rows]))),
