@@ -7,7 +7,7 @@ import msgspec
 import polars as pl
 
 from pipelines.building.artifacts import Artifacts, read_tables, sha256, write_json, write_table
-from pipelines.building.config import params
+from pipelines.building.config import ModelParams, params
 from pipelines.building.stage import fresh, stage_main
 from pipelines.cli import command
 from training import model as models
@@ -34,8 +34,17 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def split(name: str) -> str:
     """Write `split/{train,validation,test}.parquet` and `split.json`."""
-    model, wanted, artifacts = models.load(name), params(name), Artifacts.of(name)
-    examples = examples_of(model, read_tables(artifacts.checked))
+    model, artifacts = models.load(name), Artifacts.of(name)
+    facts = write(examples_of(model, read_tables(artifacts.checked)), params(name), artifacts)
+    counts = ", ".join(f"{rows:,} {part}" for part, rows in facts.rows.items())
+    return f"{counts}; {facts.unlabelled:,} without a label (cancelled, diverted or not landed yet)"
+
+
+def write(examples: pl.DataFrame, wanted: ModelParams, artifacts: Artifacts) -> Facts:
+    """Cut `examples` as `wanted` says, write the three parts and the facts about them, and return those.
+
+    Examples may go on after `wanted.as_of`: none of them, and no label that came later, is in a part.
+    """
     parts = cut(examples, wanted.split, wanted.as_of)
     folder = fresh(artifacts.split)
     for part in PARTS:
@@ -53,8 +62,7 @@ def split(name: str) -> str:
         held_out=sha256(paths[-1]),
     )
     write_json(artifacts.facts, facts)
-    counts = ", ".join(f"{rows:,} {part}" for part, rows in facts.rows.items())
-    return f"{counts}; {facts.unlabelled:,} without a label (cancelled, diverted or not landed yet)"
+    return facts
 
 
 main = stage_main("split", __doc__ or "", split)
