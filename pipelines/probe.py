@@ -5,7 +5,7 @@ DVC runs it in a process of its own with another hash seed than the stage `train
 
 from pipelines.building.artifacts import Artifacts, existing, read_table, read_tables, write_json
 from pipelines.building.config import params
-from pipelines.building.stage import stage_main
+from pipelines.building.stage import fresh, stage_main
 from pipelines.cli import command
 from training import model as models
 from training.gates.again import train_again
@@ -17,6 +17,7 @@ from training.model import AT
 
 def probe(name: str) -> str:
     """Write `probes/{handful,leakage,again}.json`, which the stage `gate` judges."""
+    fresh(Artifacts.of(name).probes)
     return "; ".join(part(name) for part in (handful, leakage, again))
 
 

@@ -22,7 +22,24 @@ NEEDS = {
         "split/test.parquet",
         "split/train.parquet",
     ],
-    "gate": ["curve.json", "metrics.json", "rivals.json", "predictions.parquet", "model/model.onnx"],
+    "probe": [
+        "checked",
+        "model/model.onnx",
+        "split/train.parquet",
+        "split/validation.parquet",
+        "split/test.parquet",
+    ],
+    "gate": [
+        "curve.json",
+        "metrics.json",
+        "rivals.json",
+        "predictions.parquet",
+        "near.parquet",
+        "probes/handful.json",
+        "probes/leakage.json",
+        "probes/again.json",
+        "model/model.onnx",
+    ],
     "package": ["split.json", "evidence.json", "model/model.onnx", "split/test.parquet", "metrics.json"],
 }
 
