@@ -19,7 +19,7 @@ from contract.errors import BundleError, FlightlineError
 from contract.strict import decode_json
 from pipelines.building.config import read_yaml
 from pipelines.cli import OK, command, quiet
-from pipelines.delivery.evidence import read_evidence
+from pipelines.delivery.evidence import read_evidence, without_front_matter
 from pipelines.delivery.registry import BUNDLE, DIGEST, Registry, connect
 from pipelines.delivery.tracking_server import experiment_link
 from pipelines.machine.locks import exclusive
@@ -149,6 +149,7 @@ def _write(registry: Registry, run: Any, folder: Path, bundle: Bundle, source: L
     began = run.info.start_time  # one timestamp: the same point written twice is one point
     metrics = [
         *(Metric(name, value, began, 0) for name, value in _numbers(folder / "metrics.json")),
+        *(Metric(name, value, began, 0) for name, value in _gains(folder / "ablation.json")),
         *(Metric(name, value, began, step) for name, step, value in _curve(folder / "curve.json")),
     ]
     for start in range(0, len(metrics), BATCH):
@@ -169,11 +170,13 @@ def _write(registry: Registry, run: Any, folder: Path, bundle: Bundle, source: L
         "contract": bundle.contract.fingerprint,
         "gates": "fail" if any(item.verdict == "fail" for item in verdicts) else "pass",
         **{f"gate.{item.code}": item.verdict for item in verdicts},
-        "mlflow.note.content": (bundle.path / "model_card.md").read_text(encoding="utf-8"),
+        "mlflow.note.content": without_front_matter(
+            (bundle.path / "model_card.md").read_text(encoding="utf-8")
+        ),
     }
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
     registry.upload(run_id, bundle.path, BUNDLE)
-    for path in sorted(folder.iterdir()):
+    for path in sorted([*folder.iterdir(), *(folder / "report").glob("*")]):
         if path.is_file() and path.suffix in PICTURES:
             client.log_artifact(run_id, str(path), "report")
     for path in (folder.absolute().parents[1] / name for name in LINEAGE):
@@ -187,6 +190,16 @@ def _numbers(path: Path) -> Iterator[tuple[str, float]]:
     for name, value in _json(path, dict[str, float | None]).items():
         if value is not None and math.isfinite(value):  # MLflow shows infinity as 1.8e308
             yield name, value
+
+
+def _gains(path: Path) -> Iterator[tuple[str, float]]:
+    """What each group of features adds, with its bounds; a run that was built without it has none."""
+    if not path.is_file():
+        return
+    for group, found in _json(path, dict[str, Any]).get("groups", {}).items():
+        for name, value in found.items():
+            if value is not None and math.isfinite(value):
+                yield f"ablation.{group}.{name}", value
 
 
 def _curve(path: Path) -> Iterator[tuple[str, int, float]]:

@@ -97,7 +97,7 @@ def operating_points(hit: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np
     Rows of equal score share a threshold; the first point, above every score, has none of either.
     """
     order = np.argsort(-score, kind="stable")
-    last = np.append(np.nonzero(np.diff(score[order]))[0], len(score) - 1)
+    last = np.append(np.nonzero(np.diff(score[order]))[0], len(score) - 1)[: len(score)]
     true = np.cumsum(hit[order].astype(np.int64))[last]
     return np.concatenate([[0], true]), np.concatenate([[0], last + 1 - true])
 
@@ -105,7 +105,7 @@ def operating_points(hit: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np
 def roc_auc(hit: np.ndarray, score: np.ndarray) -> float:
     """Area under the ROC curve; NaN where only one kind of row is there."""
     true, false = operating_points(hit, score)
-    if not len(hit) or not true[-1] or not false[-1]:
+    if not true[-1] or not false[-1]:
         return float("nan")
     return float(np.trapezoid(true / true[-1], false / false[-1]))
 
@@ -113,7 +113,7 @@ def roc_auc(hit: np.ndarray, score: np.ndarray) -> float:
 def average_precision(hit: np.ndarray, score: np.ndarray) -> float:
     """Mean precision over the steps of recall: the area below the curve without interpolation."""
     true, false = operating_points(hit, score)
-    if not len(hit) or not true[-1]:
+    if not true[-1]:
         return float("nan")
     return float(np.sum(np.diff(true / true[-1]) * true[1:] / (true[1:] + false[1:])))
 

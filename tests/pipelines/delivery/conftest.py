@@ -22,7 +22,7 @@ from pipelines.promote import promote
 from pipelines.reconcile import reconcile
 from pipelines.register import Registered, register
 from tests.conftest import make_release
-from training.package import gate_table
+from training.card import gate_table
 
 
 def free_ports(count: int) -> list[int]:

@@ -40,7 +40,17 @@ NEEDS = {
         "probes/again.json",
         "model/model.onnx",
     ],
-    "package": ["split.json", "evidence.json", "model/model.onnx", "split/test.parquet", "metrics.json"],
+    "ablate": ["split.json", "split/train.parquet", "split/validation.parquet", "split/test.parquet"],
+    "report": ["ablation.json", "curve.json", "evidence.json", "predictions.parquet", "rivals.json"],
+    "package": [
+        "ablation.json",
+        "report/slices.json",
+        "split.json",
+        "evidence.json",
+        "model/model.onnx",
+        "split/test.parquet",
+        "metrics.json",
+    ],
 }
 
 
