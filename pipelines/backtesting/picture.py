@@ -1,7 +1,10 @@
 """The comparison of the strategies as a picture: the same data give the same bytes."""
 
+import hashlib
 import io
 from collections.abc import Callable
+
+import msgspec
 
 from pipelines.backtesting.comparison import Comparison, Month, Score
 from pipelines.backtesting.intervals import CONFIDENCE, Interval
@@ -63,11 +66,17 @@ def draw(model: str, found: Comparison, form: str = "svg") -> bytes:
         marks.set_xticks(range(len(found.months)), [month.name for month in found.months])
         marks.grid(axis="x", alpha=0.3)
         target = io.BytesIO()
-        metadata = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
+        about = {"Date": None, "Creator": None, "Description": drawn_from(found)}
+        metadata = about if form == "svg" else {"Software": None}
         figure.savefig(target, format=form, metadata=metadata)
     # Trailing blanks and a missing last line break would be changed by whoever tidies text files.
     data = target.getvalue()
     return b"\n".join(line.rstrip() for line in data.splitlines()) + b"\n" if form == "svg" else data
+
+
+def drawn_from(found: Comparison) -> str:
+    """What the picture says of its data, so that an outdated one is found without drawing it."""
+    return f"drawn from data {hashlib.sha256(msgspec.json.encode(found)).hexdigest()}"
 
 
 def _is_new(months: tuple[Month, ...], place: int, index: int) -> bool:
