@@ -93,7 +93,7 @@ def world(uncrowned, weak, tmp_path, monkeypatch):
 def test_a_champion_is_crowned_watched_and_defended(world):
     """Labels that turned make the real monitoring retrain; the real G05 keeps the champion."""
     make, rows = world
-    it = make(rows.with_columns(1 - pl.col(LABEL)))
+    it = make(rows.with_columns((1 - pl.col(LABEL)).alias(LABEL)))
     assert it.challenge("2013-04").outcome == "accepted"
     first = champion(MODEL, it.settings)
     it.serve("2013-04", "2013-04")

@@ -7,9 +7,9 @@ import pytest
 
 from contract.errors import FlightlineError
 from pipelines.backtest import picture, read
-from pipelines.backtesting.document import fill, prose, read_parts
 from pipelines.backtesting.picture import drawn_from
 from pipelines.backtesting.report import parts
+from pipelines.machine.generated import fill, prose, read_parts
 
 pytestmark = pytest.mark.unit
 
