@@ -47,8 +47,15 @@ def draw(model: str, found: Comparison, form: str = "svg") -> bytes:
         labels = [_label(strategy, found.retrainings[strategy]) for strategy in strategies]
         lines = panels[0].containers[: len(labels)]
         title = f"{model}: three ways of retraining, {CONFIDENCE:.0%} intervals over days"
-        place = {"loc": "outside upper center", "ncols": len(labels), "frameon": False}
-        figure.legend(lines, labels, title=title, title_fontsize=12, **place)
+        figure.legend(
+            lines,
+            labels,
+            title=title,
+            title_fontsize=12,
+            loc="outside upper center",
+            ncols=len(labels),
+            frameon=False,
+        )
         for index, (colour, mark, _) in enumerate(_LOOKS[: len(strategies)]):
             new = [place for place, month in enumerate(found.months) if _is_new(found.months, place, index)]
             marks.scatter(new, [-index] * len(new), color=colour, marker=mark)

@@ -133,12 +133,12 @@ def test_the_clone_is_the_last_commit_and_has_built_nothing(tmp_path):
 @pytest.mark.unit
 def test_inference_without_a_model_is_said(tmp_path):
     """One sentence with the command that builds one."""
-    with pytest.raises(FlightlineError, match="does not exist; expected a built model. Run: make train"):
+    with pytest.raises(FlightlineError, match=r"does not exist; expected a built model\. Run: make train"):
         inferring.inference(tmp_path / "bundle")
 
 
 @pytest.mark.unit
-def test_a_missing_benchmark_is_said(monkeypatch, tmp_path):
+def test_a_missing_benchmark_is_said(monkeypatch):
     """Asked for by name, a benchmark that is not there is an error; among all it is left out."""
     monkeypatch.setattr("benchmarks.__main__.FEATURES", "nowhere")
     with pytest.raises(FlightlineError, match=r"there is no benchmarks\.nowhere"):
