@@ -48,7 +48,7 @@ RUN := exec .venv/bin/python -m
 PYTEST := .venv/bin/python -m pytest
 
 .PHONY: help setup demo up down test test-unit test-features test-slow gates gate repro train register \
-	retrain challenger staging digest approved production monitor summary dispatch backtest check hooks required clean uv
+	retrain challenger staging digest approved production monitor summary dispatch backtest bench check hooks required clean uv
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -130,8 +130,12 @@ summary: setup
 dispatch: setup
 	@$(RUN) pipelines.dispatch "$$MODEL" $(ARGS)
 
-backtest: setup ## Train as of each month of 2013 and show what the gates would say
-	@$(RUN) pipelines.backtest --model "$$MODEL" $(ARGS)
+# Every model, unless MODEL was given: only then is it no longer the one of this file.
+backtest: setup ## Train as of each month of 2013: gates, and what retraining is worth
+	@$(RUN) pipelines.backtest $(if $(filter-out file,$(origin MODEL)),--model "$$MODEL") $(ARGS)
+
+bench: setup ## How long builds, inference and features take, beside a fixed loop
+	@$(RUN) benchmarks $(ARGS)
 
 check: setup uv ## What pre-commit runs: style, types, workflows, shell scripts, the lock file
 	@exec .venv/bin/pre-commit run --all-files $(ARGS)

@@ -13,7 +13,6 @@ import msgspec
 
 from contract.errors import FlightlineError
 from contract.strict import decode_json
-from pipelines.backtesting.document import fill
 from pipelines.backtesting.findings import Findings, backtest
 from pipelines.backtesting.picture import draw
 from pipelines.backtesting.report import parts
@@ -21,6 +20,7 @@ from pipelines.backtesting.trainings import MONTHS, SPLITS
 from pipelines.building.config import params
 from pipelines.cli import OK, command
 from pipelines.machine.files import replace
+from pipelines.machine.generated import fill
 from training import model as models
 
 DOCUMENT, DATA = Path("docs/backtest.md"), Path("docs/backtest.json")

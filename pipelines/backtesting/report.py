@@ -101,14 +101,14 @@ def _decisions(found: Comparison) -> str:
             step.month,
             step.champion,
             step.action,
-            step.reason,
+            step.reason.partition(":")[0],
             step.performance,
             step.drift,
             f"{step.outcome}{': ' + step.why if step.why else ''}" or "none was trained",
         )
         for step in found.steps
     ]
-    head = ("at the end of", "champion as of", "decision", "because", "performance", "drift", "challenger")
+    head = ("at the end of", "champion as of", "decision", "cause", "performance", "drift", "challenger")
     return _table(head, lines)
 
 

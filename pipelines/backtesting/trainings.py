@@ -17,15 +17,16 @@ from pipelines.building.artifacts import Artifacts, read_json, write_table
 from pipelines.building.config import PARAMS, POLICY, ModelParams, params, read_yaml
 from pipelines.building.sources import read_sources
 from pipelines.machine.settings import ROOT
-from pipelines.split import PARTS, Facts, write
+from pipelines.split import PARTS, Facts, keep
 from pipelines.validate import validate
 from training import model as models
 from training.features import examples as examples_of
 from training.gates.policy import GatePolicy
 from training.gates.quality import LOWER_IS_BETTER
 from training.gates.verdict import Evidence, Verdict
-from training.model import LABEL_AT, Curve, Tables
+from training.model import AT, LABEL_AT, Curve, Tables
 from training.splitting import RandomSplit, TimeSplit
+from training.splitting import split as cut
 from training.validation import check_all
 
 MONTHS, SPLITS = 9, 200  # how many trainings where nobody says otherwise
@@ -116,7 +117,8 @@ def train(name: str, item: Plan, data: Data, folder: Path, until: str = "package
         for table, rows in model.known(data.raw, item.as_of).items():
             write_table(artifacts.raw / f"{table}.parquet", rows)
         validate(name)
-        facts = write(data.examples, wanted, artifacts)
+        parts = cut(data.examples, wanted.split, item.as_of)
+        facts = keep(parts, wanted.split, _unlabelled(data.examples, item.as_of), artifacts)
         for stage in stages(until):
             stage(name)
         return _read(item, Artifacts.of(name, folder / "artifacts"), folder, facts)
@@ -136,12 +138,18 @@ def stages(until: str) -> list[Callable[[str], str]]:
     while pending:
         name = pending.pop()
         needed.add(name)
-        inputs = [str(path) for path in declared[name]["do"].get("deps", [])]
+        inputs = [str(path) for path in _how(declared[name]).get("deps", [])]
         for other, stage in declared.items():
-            made = any(_is_below(path, out) for path in inputs for out in _outs(stage["do"]))
+            made = any(_overlap(path, out) for path in inputs for out in _outs(_how(stage)))
             if made and other not in needed | before:
                 pending.append(other)
     return [getattr(import_module(f"pipelines.{name}"), name) for name in declared if name in needed]
+
+
+def _unlabelled(examples: pl.DataFrame, as_of: datetime) -> int:
+    """Examples up to `as_of` whose label had not arrived by then, or never will."""
+    arrived = (pl.col(LABEL_AT) <= as_of).fill_null(value=False)
+    return examples.filter((pl.col(AT) <= as_of) & ~arrived).height
 
 
 def figures(trained: Trained, limits: GatePolicy) -> dict[str, float]:
@@ -149,13 +157,19 @@ def figures(trained: Trained, limits: GatePolicy) -> dict[str, float]:
     return {**trained.learned, **trained.metrics, **trained.gains(limits.G04.metric)}
 
 
+def _how(stage: dict[str, Any]) -> dict[str, Any]:
+    """What a stage does, for each model or once."""
+    return dict(stage.get("do", stage))
+
+
 def _outs(stage: dict[str, Any]) -> list[str]:
     items = [item for kind in ("outs", "metrics", "plots") for item in stage.get(kind, [])]
     return [next(iter(item)) if isinstance(item, dict) else str(item) for item in items]
 
 
-def _is_below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder}/")
+def _overlap(one: str, other: str) -> bool:
+    """Whether one path is the other, or lies below it."""
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
 def _settings(name: str, item: Plan, folder: Path) -> None:

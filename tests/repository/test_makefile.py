@@ -86,6 +86,14 @@ def test_builds_go_through_one_command(make, target, last):
     assert make(target, MODEL="iris").stdout.strip().endswith(last)
 
 
+def test_a_backtest_is_of_every_model_unless_one_is_named(make):
+    """The default of MODEL is for commands that need one; a value from outside arrives as an argument."""
+    assert make("backtest", ARGS="--write").stdout.strip() == "python|-m|pipelines.backtest|--write|"
+    assert make("backtest", "MODEL=a b").stdout.strip() == "python|-m|pipelines.backtest|--model|a b|"
+    assert make("backtest", MODEL="$(shell ls)").stdout.strip().endswith("|--model|$(shell ls)|")
+    assert make("bench", ARGS="--only builds").stdout.strip() == "python|-m|benchmarks|--only|builds|"
+
+
 @pytest.mark.parametrize("code", ["", "G1", "G001", "loss", "G01 or G02", '$(touch x)";ls'])
 def test_a_gate_that_is_no_code_is_refused(make, code):
     """One sentence with an example, before anything runs."""
