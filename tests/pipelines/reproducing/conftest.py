@@ -1,4 +1,4 @@
-"""A repository of its own with one commit, the small model built in it, and a real MLflow to register it in."""
+"""A repository of its own with one commit, the small model built in it, and a real MLflow."""
 
 import contextlib
 import dataclasses
