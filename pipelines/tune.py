@@ -154,7 +154,7 @@ def _facts(model: str, wanted: ModelParams, how: TuneParams, rows: str) -> dict[
     """Whatever a trial's loss depends on beside the searched values themselves."""
     present = msgspec.to_builtins(wanted.train)
     code = [path for path in closure(ROOT, "tune", model) if path.startswith(("contract/", "training/"))]
-    return {
+    facts = {
         "rows": rows,
         "split": msgspec.to_builtins(wanted.split),
         "seed": wanted.seed,
@@ -164,6 +164,7 @@ def _facts(model: str, wanted: ModelParams, how: TuneParams, rows: str) -> dict[
         "code": sha256(*(ROOT / path for path in code)),
         "libraries": {library: metadata.version(library) for library in LIBRARIES},
     }
+    return dict(json.loads(json.dumps(facts)))  # as the study's database gives them back
 
 
 def _named(name: str) -> str:
