@@ -12,6 +12,7 @@ import pytest
 from contract.bundle import Bundle, open_bundle, seal
 from contract.statements import Qualification
 from contract.strict import encode_json
+from contract.verdict import Verdict
 from pipelines import ledger
 from pipelines.delivery.evidence import read_evidence
 from pipelines.delivery.registry import CHAMPION, Registry, connect
@@ -87,6 +88,10 @@ def qualify(bundle: Bundle, settings: Settings, *, outcome: str = "accepted", ch
         champion=champion,
         held_out="0" * 64,
         reasons=(f"it was {outcome}",),
+        verdicts=(
+            Verdict("G05", "champion", "pass" if champion else "not applicable", "", "", "compared"),
+            Verdict("G10", "speed", "fail" if outcome == "failed" else "pass", "1.2", "<= 3", "timed"),
+        ),
     )
     path.write_bytes(encode_json(statement))
 
