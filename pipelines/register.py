@@ -5,7 +5,6 @@ version with its description and tags in one request, then the alias. An interru
 continued by the next one, which finds the version by the bundle's digest.
 """
 
-import argparse
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from contract.bundle import Bundle
 from contract.errors import FlightlineError
 from contract.statements import ManifestStatement, Provenance, Qualification
 from contract.strict import decode_json
-from pipelines.cli import OK, command, quiet
+from pipelines.cli import OK, artifacts_option, command, json_option, parser, quiet
 from pipelines.delivery.evidence import description
 from pipelines.delivery.keys import ensure_keys, private_key
 from pipelines.delivery.registry import ATTESTATIONS, CHALLENGER, DIGEST, Registry, connect
@@ -116,15 +115,11 @@ def accepted(bundle: Bundle, settings: Settings) -> Qualification:
 
 def main(argv: list[str] | None = None) -> int:
     """Register one model's bundle."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: python -m pipelines.register flights",
-    )
-    parser.add_argument("model")
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="holds MODEL/bundle")
-    parser.add_argument("--json", action="store_true", help="for a program to read")
-    options = parser.parse_args(argv)
+    given = parser("register", __doc__, "register flights")
+    given.add_argument("model")
+    artifacts_option(given)
+    json_option(given)
+    options = given.parse_args(argv)
     settings = Settings.from_environment()
     registered = register(options.model, settings, options.artifacts, quiet if options.json else print)
     if options.json:

@@ -55,8 +55,8 @@ def retrain(
         say(f"retraining {model} as of {as_of:%Y-%m-%d}, from the last commit, beside the checkout")
         key = candidate(model, as_of, settings, changes)
 
-        def ended(outcome: Outcome) -> None:
-            attempts.add(model, Attempt(as_of, key, outcome), settings)
+        def ended(outcome: Outcome, digest: str = "") -> None:
+            attempts.add(model, Attempt(as_of, key, outcome), settings, digest)
 
         try:
             run = build(model, as_of, settings, changes, say)
@@ -68,7 +68,7 @@ def retrain(
         version = ""
         if found.outcome == "accepted":
             version = register(model, settings, run.artifacts, say).version
-        ended(attempts.OUTCOMES[found.outcome])
+        ended(attempts.OUTCOMES[found.outcome], found.digest)
     return Retrained(model, run, found, version)
 
 

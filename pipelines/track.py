@@ -4,7 +4,6 @@ Idempotent by the bundle's digest: tracking a bundle again completes its run rat
 whose gates failed are tracked too, since what did not work is worth knowing.
 """
 
-import argparse
 import hashlib
 import json
 import math
@@ -16,15 +15,16 @@ from typing import Any
 
 from contract.bundle import Bundle, open_bundle
 from contract.errors import BundleError, FlightlineError
-from contract.strict import decode_json
+from contract.strict import decode_json, near_miss
 from pipelines.building.config import read_yaml
-from pipelines.cli import OK, command, quiet
+from pipelines.cli import OK, artifacts_option, command, json_option, parser, quiet
 from pipelines.delivery.evidence import read_evidence, without_front_matter
 from pipelines.delivery.registry import BUNDLE, DIGEST, Registry, connect
 from pipelines.delivery.tracking_server import experiment_link
 from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
+from training.model import names
 
 COMPLETE = "tracked"  # tag: set last, so that a run without it is known to be unfinished
 PICTURES = {".png", ".svg", ".html", ".json", ".md"}
@@ -86,7 +86,9 @@ def require_bundle(model: str, artifacts: Path) -> Bundle:
     path = artifacts / model / BUNDLE
     if not path.is_dir():
         raise FlightlineError(
-            f"{path} does not exist", f"the bundle of a built model '{model}'", "Run `dvc repro` first"
+            f"{path} does not exist{near_miss(model, [name for name in names() if name != model])}",
+            f"the bundle of a built model '{model}'",
+            "Run `dvc repro` first",
         )
     try:
         bundle = open_bundle(path)
@@ -114,15 +116,11 @@ def lineage(checkout: Path) -> Lineage:
 
 def main(argv: list[str] | None = None) -> int:
     """Track one model's run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: python -m pipelines.track flights",
-    )
-    parser.add_argument("model")
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="holds MODEL/bundle")
-    parser.add_argument("--json", action="store_true", help="for a program to read")
-    options = parser.parse_args(argv)
+    given = parser("track", __doc__, "track flights")
+    given.add_argument("model")
+    artifacts_option(given)
+    json_option(given)
+    options = given.parse_args(argv)
     settings = Settings.from_environment()
     tracked = track(options.model, settings, options.artifacts, quiet if options.json else print)
     if options.json:

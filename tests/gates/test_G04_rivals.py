@@ -25,7 +25,7 @@ def verdict(model: float, baseline: float, simple: float, metric: str = "log_los
     [
         ((0.5, 0.7, 0.7), "log_loss is better than the baseline's by 0.2, under 0.25"),
         ((0.5, 1.0, 0.6), "log_loss is better than the simple model's by 0.1, under 0.125"),
-        ((0.5, 0.4, 1.0), "log_loss is better than the baseline's by -0.1"),
+        ((0.5, 0.4, 1.0), "log_loss is worse than the baseline's by 0.1"),
         ((math.nan, 1.0, 1.0), "by nan"),
         ((0.5, math.nan, 1.0), "the baseline's by nan"),
         ((0.5, 1.0, math.nan), "the simple model's by nan"),

@@ -112,7 +112,7 @@ def nothing_is_left(world: World) -> None:
 
 
 def nothing_is_half_done(world: World) -> None:
-    """Every version is whole and signed, the ledger verifies, and the champion is what it says or is to be."""
+    """Every version is whole and signed, the ledger verifies, the champion is what it says or is to be."""
     settings = Settings.from_environment(world.variables | {"FLIGHTLINE_VAR": str(world.var / "demo")})
     entries = ledger.read(settings.ledger)
     assert not settings.ledger.exists() or settings.ledger.read_bytes().endswith(b"\n")
