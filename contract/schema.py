@@ -16,19 +16,51 @@ Rule = Literal["refuse", "accept_and_count"]
 class Aggregate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A feature that is computed from past events rather than sent by a caller.
 
-    At the moment `t` of a prediction it is `statistic` of `value` over the events of stream `events`
-    with the same `by` keys and event time in `(t - window_minutes, t]`.
+    At the moment `t` of a prediction it is `statistic` of `value` over the events of stream `events` with the
+    same `by` keys and event time in `(t - window_minutes, t]`; where `window_minutes` is 0, since the first
+    event. An event's time is when it became known, so a source that publishes late is late here, too.
+
+    Without events a count and a sum are 0, and a latest value is null; without values a mean is null.
+    A value that is summed or averaged is an integer, so that totals are exact in every order.
     """
 
     events: str
     by: tuple[str, ...]
     statistic: Literal["mean", "count", "sum", "latest"]
-    window_minutes: int
+    window_minutes: int  # 0: without an end
     value: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be computed.
+
+        Raises:
+            ConfigError: the window is negative, or a statistic lacks the value that it is of.
+        """
+        if self.window_minutes < 0:
+            raise ConfigError(
+                f"an aggregate of '{self.events}' has a window of {self.window_minutes} minutes",
+                "minutes that lie back, or 0 for all since the first event",
+                "Correct its declaration",
+            )
+        if self.statistic != "count" and not self.value:
+            raise ConfigError(
+                f"an aggregate of '{self.events}' is the {self.statistic} of nothing",
+                "the name of a value of its events",
+                "Name it as `value`",
+            )
+
+    @property
+    def endless(self) -> bool:
+        """Whether the window reaches back to the first event."""
+        return self.window_minutes == 0
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One input of a model: its name, type, range, categories and where it comes from."""
+    """One input of a model: its name, type, range, categories and where it comes from.
+
+    A `request` feature is what only the caller knows. A `batch` feature changes by the hour or the day: a
+    record that is looked up, or an aggregate over days. A `stream` feature is the state of the last hours.
+    """
 
     name: str
     kind: Literal["number", "category"]
@@ -60,8 +92,10 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
             raise self._wrong("a category with a numeric range", "categories only")
         if self.kind == "number" and self.categories:
             raise self._wrong("a number with categories", "a range only")
-        if (self.aggregate is None) and self.source == "stream":
+        if self.aggregate is None and self.source == "stream":
             raise self._wrong("a stream feature without an aggregate", "an aggregate")
+        if self.aggregate is not None and self.source == "request":
+            raise self._wrong("an aggregate that the caller is to send", "source batch or stream")
 
     def _wrong(self, found: str, expected: str) -> ConfigError:
         return ConfigError(f"feature '{self.name}' has {found}", expected, "Correct its declaration")

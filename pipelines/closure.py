@@ -80,7 +80,7 @@ def differences(root: Path) -> tuple[Difference, ...]:
 
 
 def _stages(root: Path) -> Iterator[tuple[str, str, set[str]]]:
-    """Name, command and declared `.py` deps of each stage, as DVC itself resolves foreach and `${…}`."""
+    """Name, command and declared code of each stage, as DVC itself resolves foreach and `${…}`."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -89,7 +89,7 @@ def _stages(root: Path) -> Iterator[tuple[str, str, set[str]]]:
             for stage in sorted(
                 (stage for stage in repo.index.stages if stage.cmd), key=lambda stage: stage.name
             ):
-                paths = (Path(dep.fs_path) for dep in stage.deps if dep.fs_path.endswith(".py"))
+                paths = (path for dep in stage.deps for path in _python(Path(dep.fs_path)))
                 yield (
                     stage.name,
                     str(stage.cmd),
@@ -99,6 +99,12 @@ def _stages(root: Path) -> Iterator[tuple[str, str, set[str]]]:
         raise ConfigError(
             f"dvc.yaml cannot be read ({error})", "a valid pipeline", "Correct dvc.yaml and run again"
         ) from error
+
+
+def _python(dep: Path) -> list[Path]:
+    """The code that one dependency stands for: a file, or all of a model's folder."""
+    found = sorted(dep.rglob("*.py")) if dep.is_dir() else [dep] if dep.suffix == ".py" else []
+    return [path for path in found if not _says_nothing(path)]
 
 
 def _imported(tree: ast.Module, path: str, model: str) -> Iterator[str]:

@@ -23,9 +23,9 @@ from pipelines.cli import OK, command
 from pipelines.explaining.row import Subject, drawn, held_out, requested
 from pipelines.explaining.show import show
 from training import model as models
-from training.evaluation import answers
 from training.explaining import Effect, Step, Trees, occlusion, steps, trees, typical
 from training.export import feed_of, run
+from training.learning import answers
 
 MINUTES_A_DAY, MINUTES_AN_HOUR = 1440, 60
 TWO = 2

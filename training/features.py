@@ -6,27 +6,45 @@ costs a few sorted passes and no row is ever compared with every other.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 import ibis
 import ibis.expr.types as ir
 import polars as pl
+from ibis.backends import BaseBackend
 
+from contract.errors import ConfigError
 from contract.schema import Aggregate, Contract, Feature
 from training.model import AT, ID, KEYS, Model, Tables
 
-_Group = tuple[str, tuple[str, ...], int]  # stream, keys, window in minutes
+ROW = "row"  # the number of a row, where its id would be carried along
+MINUTE = 60_000_000  # microseconds
+
+_Group = tuple[str, tuple[str, ...]]  # stream, keys
+_Past = tuple[Feature, Aggregate]
 
 
-def examples(model: Model, tables: Tables) -> pl.DataFrame:
-    """One row an example: `KEYS` and the contract's features, sorted by moment and id."""
+def examples(model: Model, tables: Tables, since: datetime | None = None) -> pl.DataFrame:
+    """One row an example: `KEYS` and the contract's features, sorted by moment and id.
+
+    With `since`, only examples from that moment on; what lies further back than the longest window before it
+    is not computed again. The rows are those that the same call without `since` gives.
+    """
     rows = model.rows(tables)
-    past = aggregates(rows, model.events(tables), model.contract)
+    if since is not None:
+        rows = rows.filter(pl.col(AT) >= since)
+    past = aggregates(rows, model.events(tables), model.contract, since)
     names = [feature.name for feature in model.contract.features]
     return rows.join(past, on=ID, how="left").select(*KEYS, *names).sort(AT, ID)
 
 
-def aggregates(rows: pl.DataFrame, events: Mapping[str, pl.DataFrame], contract: Contract) -> pl.DataFrame:
+def aggregates(
+    rows: pl.DataFrame,
+    events: Mapping[str, pl.DataFrame],
+    contract: Contract,
+    since: datetime | None = None,
+) -> pl.DataFrame:
     """Every aggregate feature of `contract` for each of `rows`.
 
     Args:
@@ -34,103 +52,113 @@ def aggregates(rows: pl.DataFrame, events: Mapping[str, pl.DataFrame], contract:
         events: stream name -> column `at` (when the event became known), keys and values (integers where
             they are summed, so that running totals are exact).
         contract: declares the aggregates.
+        since: no row lies before it, so that events which no window of theirs reaches are left out.
 
     Returns:
         `id` and one column an aggregate feature, sorted by `id`. A mean without values and a latest value
         without events are null; a count or sum is 0.
+
+    Raises:
+        ConfigError: a value that is summed is no integer.
     """
-    wanted: dict[_Group, list[tuple[Feature, Aggregate]]] = defaultdict(list)
+    wanted: dict[_Group, list[_Past]] = defaultdict(list)
     for feature in contract.features:
         spec = feature.aggregate
         if spec is not None:
-            wanted[spec.events, spec.by, spec.window_minutes].append((feature, spec))
+            wanted[spec.events, spec.by].append((feature, spec))
+    rows = rows.sort(ID)
+    result = rows.select(ID)
     if not wanted:
-        return rows.select(ID).sort(ID)
-
+        return result
     engine = ibis.duckdb.connect()
-    # A fixed time zone, so that a moment is the same moment on every machine.
-    engine.raw_sql("SET TimeZone='UTC'")
     try:
-        keys = sorted({key for _, by, _ in wanted for key in by})
-        left = engine.create_table("rows", rows.select(ID, AT, *keys).to_arrow())
-        result = rows.select(ID).sort(ID)
-        streams = {
-            name: engine.create_table(f"events_{name}", events[name].to_arrow())
-            for name in sorted({stream for stream, _, _ in wanted})
-        }
-        for group, features in sorted(wanted.items()):
-            table = _window(left, streams[group[0]], group, features)
-            result = result.join(pl.from_arrow(table.to_pyarrow()), on=ID, how="left")  # type: ignore[arg-type]
+        keys = sorted({key for _, by in wanted for key in by})
+        left = rows.select(*keys, _microseconds(), pl.int_range(pl.len()).alias(ROW))
+        engine.create_table("rows", left.to_arrow())
+        for (stream, by), features in sorted(wanted.items()):
+            events_of = _reached(events[stream], [spec for _, spec in features], since)
+            engine.create_table("events", events_of.to_arrow(), overwrite=True)
+            found = pl.DataFrame(_group(engine, by, features).to_pyarrow())
+            result = result.hstack(found.sort(ROW).drop(ROW))
         return result
     finally:
         engine.disconnect()
 
 
-def _window(
-    rows: ir.Table,
-    events: ir.Table,
-    group: _Group,
-    features: Iterable[tuple[Feature, Aggregate]],
-) -> ir.Table:
-    """The features that share one stream, one key and one window."""
-    _, by, window = group
-    features = list(features)
-    latest = [(feature, spec) for feature, spec in features if spec.statistic == "latest"]
-    running = [(feature, spec) for feature, spec in features if spec.statistic != "latest"]
-    values = sorted({spec.value for _, spec in running if spec.value})
-    totals = _running_totals(events, by, values, [spec.value for _, spec in latest])
-
-    now = _as_of(rows, totals, by, "now")
-    span = ibis.interval(minutes=window)
-    before = _as_of(rows.mutate(**{AT: rows[AT] - span}), totals, by, "before")
-    both = now.join(before, ID)
-
-    def between(column: str) -> ir.Value:
-        return both[f"now_{column}"].fill_null(0) - both[f"before_{column}"].fill_null(0)
-
-    count = between("n")
-    columns: dict[str, ir.Value] = {}
-    for feature, spec in running:
-        if spec.statistic == "count":
-            columns[feature.name] = count.cast("float64")
-        elif spec.statistic == "sum":
-            columns[feature.name] = between(f"sum_{spec.value}").cast("float64")
-        else:
-            known = between(f"known_{spec.value}")
-            columns[feature.name] = between(f"sum_{spec.value}").cast("float64") / known.nullif(0)
-    for feature, spec in latest:
-        columns[feature.name] = ibis.cases((count > 0, both[f"now_last_{spec.value}"].cast("float64")))
-    return both.select(ID, **columns)
+def _reached(events: pl.DataFrame, specs: Sequence[Aggregate], since: datetime | None) -> pl.DataFrame:
+    """The columns that `specs` read, of the events that a window ending at `since` or later can hold."""
+    for value in sorted({spec.value for spec in specs if spec.statistic in ("mean", "sum")}):
+        if not events[value].dtype.is_integer():
+            raise ConfigError(
+                f"'{value}' of the stream '{specs[0].events}' is summed and of type {events[value].dtype}",
+                "an integer, whose totals are exact in every order",
+                "Count it in a smaller unit, or take its latest value",
+            )
+    if since is not None and not any(spec.endless for spec in specs):
+        longest = timedelta(minutes=max(spec.window_minutes for spec in specs))
+        events = events.filter(pl.col(AT) > since - longest)
+    values = {spec.value for spec in specs if spec.statistic != "count"}
+    return events.select(*specs[0].by, *sorted(values), _microseconds())
 
 
-def _running_totals(events: ir.Table, by: tuple[str, ...], values: list[str], latest: list[str]) -> ir.Table:
+def _microseconds() -> pl.Expr:
+    """`AT` as a whole number: quicker to compare than a moment, and in no time zone."""
+    return pl.col(AT).dt.epoch("us").alias(AT)
+
+
+def _group(engine: BaseBackend, by: tuple[str, ...], features: Sequence[_Past]) -> ir.Table:
+    """The features that share one stream and one key: one look-up at the moment, and one a window before."""
+    totals = engine.create_table(
+        "totals", _running_totals(engine.table("events"), by, features), overwrite=True
+    )
+    rows = engine.table("rows").select(ROW, AT, *by)
+    found = _as_of(rows, totals, by, 0)
+    for window in sorted({spec.window_minutes for _, spec in features if not spec.endless}):
+        found = _as_of(found, totals, by, window)
+    return found.select(ROW, **{feature.name: _statistic(found, spec) for feature, spec in features})
+
+
+def _running_totals(events: ir.Table, by: tuple[str, ...], features: Sequence[_Past]) -> ir.Table:
     """One row a key and moment: events and sums up to and including it, and the values at it."""
+    values = sorted({spec.value for _, spec in features if spec.statistic in ("mean", "sum")})
+    latest = sorted({spec.value for _, spec in features if spec.statistic == "latest"})
     moments = events.group_by([*by, AT]).agg(
         n=events.count(),
         # An event may lack a value: it is counted, but a mean is over the values that there are.
         **{f"known_{value}": events[value].count() for value in values},
-        **{f"sum_{value}": events[value].sum() for value in values},
+        **{f"sum_{value}": events[value].sum().cast("int64") for value in values},
         # Events of one key at one moment are one fact twice: the larger value, so that order is no matter.
         **{f"last_{value}": events[value].max() for value in latest},
     )
     past = ibis.cumulative_window(group_by=list(by), order_by=AT)
-    return moments.mutate(
-        n=moments.n.sum().over(past),
-        **{
-            name: moments[name].sum().over(past)
-            for value in values
-            for name in (f"known_{value}", f"sum_{value}")
-        },
-    )
+    sums = ["n", *(f"{fact}_{value}" for value in values for fact in ("known", "sum"))]
+    # The engine would widen each sum to 128 bits.
+    return moments.mutate(**{name: moments[name].sum().over(past).cast("int64") for name in sums})
 
 
-def _as_of(rows: ir.Table, totals: ir.Table, by: tuple[str, ...], prefix: str) -> ir.Table:
-    """For each row the totals at its moment: the last ones whose time is not after it."""
-    keyed = totals.rename({f"r_{key}": key for key in (*by, AT)})
-    joined = rows.asof_join(
-        keyed,
-        on=rows[AT] >= keyed[f"r_{AT}"],
-        predicates=[rows[key] == keyed[f"r_{key}"] for key in by],
+def _as_of(rows: ir.Table, totals: ir.Table, by: tuple[str, ...], window: int) -> ir.Table:
+    """`rows` and the last totals of each a `window` of minutes before its moment, named `TOTAL_WINDOW`."""
+    right = totals.rename({f"{name}_{window}": name for name in totals.columns})
+    left = rows.mutate(then=rows[AT] - window * MINUTE)
+    joined = left.asof_join(
+        right,
+        on=left["then"] >= right[f"{AT}_{window}"],
+        predicates=[left[key] == right[f"{key}_{window}"] for key in by],
     )
-    facts = [name for name in totals.columns if name not in {*by, AT}]
-    return joined.select(ID, **{f"{prefix}_{name}": joined[name] for name in facts})
+    facts = [f"{name}_{window}" for name in totals.columns if name not in by and name != AT]
+    return joined.select(*rows.columns, *facts)
+
+
+def _statistic(found: ir.Table, spec: Aggregate) -> ir.Value:
+    """One feature, float64, out of the totals at the moment and those a window before it."""
+
+    def between(total: str) -> ir.Value:
+        now = found[f"{total}_0"].fill_null(0)
+        return now if spec.endless else now - found[f"{total}_{spec.window_minutes}"].fill_null(0)
+
+    if spec.statistic == "count":
+        return between("n").cast("float64")
+    if spec.statistic == "latest":
+        return ibis.cases((between("n") > 0, found[f"last_{spec.value}_0"].cast("float64")))
+    total = between(f"sum_{spec.value}").cast("float64")
+    return total if spec.statistic == "sum" else total / between(f"known_{spec.value}").nullif(0)

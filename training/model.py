@@ -1,4 +1,4 @@
-"""What a model file declares: the interface between the pipeline and `training/models/NAME.py`."""
+"""What a model declares: the interface between the pipeline and `training/models/NAME`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -135,13 +135,13 @@ def grouped(contract: Contract, group: Callable[[Feature], str]) -> dict[str, tu
 
 
 def names() -> list[str]:
-    """The models of this repository: one file each in `training/models/`."""
+    """The models of this repository: one folder each in `training/models/`."""
     folder = Path(__file__).parent / "models"
-    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+    return sorted(path.parent.name for path in folder.glob("*/__init__.py"))
 
 
 def load(name: str) -> Model:
-    """The model declared in `training/models/NAME.py`.
+    """The model declared in `training/models/NAME`.
 
     Raises:
         ConfigError: there is no such model.
@@ -151,12 +151,14 @@ def load(name: str) -> Model:
         raise ConfigError(
             f"no model is called '{name}'{near_miss(name, known)}",
             f"one of {', '.join(known)}",
-            f"Name one of them, or add training/models/{name}.py",
+            f"Name one of them, or add training/models/{name}/__init__.py",
         )
     model = import_module(f"training.models.{name}").MODEL
     if not isinstance(model, Model):
         raise ConfigError(
-            f"training/models/{name}.py holds no Model", "MODEL = Model(...)", "Declare it at the end"
+            f"training/models/{name}/__init__.py holds no Model",
+            "MODEL = Model(...)",
+            "Declare it at the end",
         )
     return model
 

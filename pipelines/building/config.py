@@ -152,7 +152,7 @@ def _section(model: str, path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: unknown model '{unknown[0]}'{near_miss(unknown[0], models.names())}",
             f"sections named {', '.join(models.names())}",
-            f"Correct it in {path} or add training/models/{unknown[0]}.py",
+            f"Correct it in {path} or add training/models/{unknown[0]}/__init__.py",
         )
     if model not in everything:
         raise ConfigError(f"{path} has no section '{model}'", "one section a model", f"Add it to {path}")

@@ -13,7 +13,7 @@ aggregates = st.builds(
     events=names,
     by=st.lists(names, min_size=1, max_size=2, unique=True).map(tuple),
     statistic=st.sampled_from(["mean", "count", "sum", "latest"]),
-    window_minutes=st.integers(1, 100_000),
+    window_minutes=st.integers(0, 100_000),
     value=names,
 )
 

@@ -20,11 +20,12 @@ CONTRACT = Contract(
     model="toy", features=(NUMBER, CATEGORY), target="kind", classes=("a", "b"), scores="probability"
 )
 
+PAST = Aggregate("landings", ("carrier",), "mean", 60, "late")
 OTHER_FEATURE = {
     "name": "width",
     "kind": "category",
     "description": "another",
-    "source": "batch",
+    "source": "request",
     "unit": "cm",
     "minimum": 0.5,
     "maximum": 3.0,
@@ -32,7 +33,7 @@ OTHER_FEATURE = {
     "nullable": True,
     "out_of_range": "accept_and_count",
     "unknown_category": "refuse",
-    "aggregate": Aggregate("landings", ("carrier",), "mean", 60, "late"),
+    "aggregate": PAST,
 }
 OTHER_CONTRACT = {
     "model": "other",
@@ -86,7 +87,7 @@ def test_every_field_of_a_contract_is_in_its_fingerprint():
 
 def test_every_field_of_a_feature_is_in_the_fingerprint():
     """Changing any one field of one feature changes the contract's fingerprint."""
-    plain = Feature(name="length", kind="number", description="")
+    plain = Feature(name="length", kind="number", description="", source="batch")
 
     def fingerprint_of(feature):
         return msgspec.structs.replace(CONTRACT, features=(feature,)).fingerprint
@@ -125,6 +126,7 @@ def test_a_whole_bound_and_its_float_are_one_bound():
         ({"kind": "category", "maximum": 1}, "a category with a numeric range"),
         ({"kind": "number", "categories": ("a",)}, "a number with categories"),
         ({"kind": "number", "source": "stream"}, "a stream feature without an aggregate"),
+        ({"kind": "number", "aggregate": PAST}, "an aggregate that the caller is to send"),
     ],
 )
 def test_a_feature_that_contradicts_itself_is_refused(declared, words):
@@ -132,6 +134,27 @@ def test_a_feature_that_contradicts_itself_is_refused(declared, words):
     with pytest.raises(ConfigError) as refused:
         Feature(name="length", description="", **declared)
     assert refused.value.found == f"feature 'length' has {words}"
+
+
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        ({"window_minutes": -1}, "has a window of -1 minutes"),
+        ({"value": ""}, "is the mean of nothing"),
+        ({"value": "", "statistic": "latest"}, "is the latest of nothing"),
+    ],
+)
+def test_an_aggregate_that_cannot_be_computed_is_refused(declared, words):
+    """A window that lies ahead would hold what is not known yet."""
+    with pytest.raises(ConfigError) as refused:
+        msgspec.structs.replace(PAST, **declared)
+    assert refused.value.found == f"an aggregate of 'landings' {words}"
+
+
+def test_only_a_window_of_no_minutes_has_no_end():
+    """Zero stands for all since the first event."""
+    ends = [msgspec.structs.replace(PAST, window_minutes=minutes).endless for minutes in (0, 1, 60)]
+    assert ends == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import msgspec
 import polars as pl
 import pytest
 
+from contract.errors import ConfigError
 from contract.schema import Aggregate, Feature
 from tests.training.worlds import declared, events, minute, past, rows
 from training.features import aggregates
@@ -67,6 +68,33 @@ def test_old_events_leave_the_window_again():
     """Running totals do not remember what lies before the window."""
     stream = events((minute(-300), 1000), (minute(-200), 1000), (minute(-10), 4))
     assert answer(stream, *map(past, STATISTICS)) == (4.0, 1.0, 4.0, 4.0)
+
+
+def test_without_an_end_every_event_so_far_counts():
+    """The first event of all is as good as the last one; what comes later is still no event."""
+    stream = events((minute(-500_000), 1), (minute(-300), 4), (minute(-10), 4), (minute(1), 1000))
+    assert answer(stream, *(past(statistic, 0) for statistic in STATISTICS)) == (3.0, 3.0, 9.0, 4.0)
+
+
+def test_without_an_end_and_without_events_nothing_is_known_either():
+    """The same answers as of an empty window."""
+    stream = events((minute(1), 7))
+    assert answer(stream, *(past(statistic, 0) for statistic in STATISTICS)) == (None, 0.0, 0.0, None)
+
+
+def test_changes_that_cancel_out_leave_nothing():
+    """Two came and two went: the sum of all changes is how many are there."""
+    stream = events((minute(-900), 1), (minute(-800), 1), (minute(-30), -1), (minute(-5), -1))
+    table = rows(minute(-850), minute(-60), minute(0))
+    found = aggregates(table, {"departures": stream}, declared(past("sum", 0)))
+    assert found["f0"].to_list() == [1.0, 2.0, 0.0]
+
+
+def test_a_fraction_is_not_summed():
+    """Totals of fractions depend on the order of events, so none is declared."""
+    stream = events((minute(-5), 0)).with_columns(pl.lit(0.1).alias("delay"))
+    with pytest.raises(ConfigError, match="'delay' of the stream 'departures' is summed and of type Float64"):
+        answer(stream, past("mean"))
 
 
 def test_events_at_one_moment_all_count():

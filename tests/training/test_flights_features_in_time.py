@@ -82,14 +82,25 @@ def test_features_of_the_sample_are_mostly_there(february):
         pytest.param(
             "landings",
             lambda table: table.with_columns(pl.col("departed_at").alias("at")),
-            {"carrier_late_rate_28d", "origin_arrival_delay_3h"},
+            {"carrier_late_rate_28d", "origin_late_rate_7d", "origin_arrival_delay_3h"},
             id="landings at their departure",
         ),
         pytest.param(
             "departures",
             lambda table: table.with_columns(pl.col("at") - pl.duration(minutes=pl.col("delay"))),
-            {"origin_delay_2h", "origin_late_share_2h"},
+            {"origin_delay_2h", "origin_late_share_2h", "origin_delayed_2h", "carrier_origin_delayed_3h"},
             id="departures at their schedule",
+        ),
+        pytest.param(
+            "queue",
+            lambda table: table.with_columns(
+                pl.when(pl.col("change") < 0)
+                .then(pl.col("at") - timedelta(hours=1))
+                .otherwise("at")
+                .alias("at")
+            ),
+            {"origin_waiting", "carrier_origin_waiting"},
+            id="leaving an hour before it happens",
         ),
         pytest.param(
             "weather",

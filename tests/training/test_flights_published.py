@@ -3,7 +3,8 @@
 import polars as pl
 
 from tests.training.timetables import FLIGHT, PLANE, WEATHER
-from training.models.flights import RULES, UNLISTED_ZONES
+from training.models.flights import RULES
+from training.models.flights.sources import UNLISTED_ZONES
 from training.validation import check_all
 
 

@@ -38,13 +38,13 @@ def test_an_unknown_model_is_refused_with_the_near_miss(name, hint):
         models.load(name)
     assert refused.value.found == f"no model is called '{name}'{hint}"
     assert refused.value.expected == "one of flights, iris"
-    assert f"training/models/{name}.py" in refused.value.remedy
+    assert f"training/models/{name}/__init__.py" in refused.value.remedy
 
 
 def test_a_file_that_declares_no_model_is_refused(monkeypatch):
     """A file without MODEL = Model(...) is half a model."""
     monkeypatch.setattr(models, "import_module", lambda _: SimpleNamespace(MODEL=3))
-    with pytest.raises(ConfigError, match=r"training/models/iris\.py holds no Model"):
+    with pytest.raises(ConfigError, match=r"training/models/iris/__init__\.py holds no Model"):
         models.load("iris")
 
 

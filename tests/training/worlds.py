@@ -63,7 +63,8 @@ def _one(row, spec, stream):
     seen = [
         event
         for event in stream.iter_rows(named=True)
-        if start < event["at"] <= row["at"]
+        if (spec.endless or start < event["at"])
+        and event["at"] <= row["at"]
         and all(row[key] is not None and event[key] == row[key] for key in spec.by)
     ]
     if spec.statistic == "count":
