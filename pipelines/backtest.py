@@ -21,13 +21,13 @@ import numpy as np
 import polars as pl
 
 from contract.errors import FlightlineError
-from pipelines.building.artifacts import Artifacts, read_json, write_table
+from pipelines.building.artifacts import Artifacts, read_json
 from pipelines.building.config import PARAMS, POLICY, ModelParams, params, policy
 from pipelines.building.sources import read_sources
 from pipelines.cli import OK, command
 from pipelines.evaluate import evaluate
 from pipelines.gate import gate
-from pipelines.split import PARTS
+from pipelines.split import PARTS, keep
 from pipelines.train import train
 from training import model as models
 from training.evaluation import losses
@@ -172,8 +172,7 @@ def _train(name: str, title: str, parts: Split) -> Trained:
         for path in settings:
             shutil.copy(path, Path())
         artifacts = Artifacts.of(name)
-        for part in PARTS:
-            write_table(artifacts.split / f"{part}.parquet", getattr(parts, part))
+        keep(parts, params(name).split, 0, artifacts)
         for stage in (train, evaluate, gate):
             stage(name)
         metrics = read_json(artifacts.metrics, dict[str, float])

@@ -14,11 +14,12 @@ import polars as pl
 from contract.bundle import Bundle
 from contract.statements import Qualification
 from contract.strict import encode_json
-from pipelines.building.artifacts import Artifacts, read_json, read_table
+from pipelines.building.artifacts import Artifacts, read_json, read_table, sha256
 from pipelines.building.config import policy
 from pipelines.cli import FAILED, KEPT, OK, command, quiet
 from pipelines.delivery.champion import champion as champion_of
 from pipelines.delivery.evidence import read_evidence
+from pipelines.delivery.held_out import period, uses
 from pipelines.machine.files import replace
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
@@ -28,6 +29,7 @@ from training import model as models
 from training.evaluation import losses
 from training.export import run
 from training.gates.champion import not_worse
+from training.gates.freshness import fresh
 from training.gates.policy import CODES, GatePolicy
 from training.gates.verdict import Verdict, audited, judge, not_applicable, settle
 from training.learning import target
@@ -64,6 +66,15 @@ def qualify(model: str, settings: Settings, artifacts: Path, say: Say = print) -
     compared = compare(bundle, current, rows, limits, by_day=facts.kind == "time")
     (verdict,) = settle([compared], limits.may_not_apply).verdicts
     failed = audited(read_evidence(bundle.path), OF_THE_RUN, limits.may_not_apply).failed()
+    # The other half of G15: the stage saw that the rows were kept apart, only the world knows how often they
+    # were asked. Each half can fail the gate; neither replaces the other.
+    asked = fresh(
+        uses(settings, model, period(rows), bundle.digest),
+        bundle.environment.held_out,
+        sha256(folder.split / "test.parquet"),
+        limits.G15,
+    )
+    failed += [asked] if asked.verdict == "fail" else []
     kept = verdict.verdict == "fail"
     # Without a champion there is none to keep: then the policy forbids a release without a comparison.
     outcome = "failed" if failed or (kept and current is None) else "kept" if kept else "accepted"
@@ -78,7 +89,8 @@ def qualify(model: str, settings: Settings, artifacts: Path, say: Say = print) -
     )
     replace(settings.qualification(bundle.digest), encode_json(qualification))
     word = "champion kept" if outcome == "kept" else outcome
-    why = "; ".join(qualification.reasons) or f"every gate passed; {verdict.code} {verdict.reason}"
+    fine = "; ".join(f"{item.code} {item.reason}" for item in (verdict, asked))
+    why = "; ".join(qualification.reasons) or f"every gate passed; {fine}"
     say(f"{model}: {word} — {why}")
     return Qualified(
         model,

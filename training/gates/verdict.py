@@ -13,8 +13,12 @@ TITLES = {
     "G03": "quality over absolute thresholds",
     "G04": "beats a trivial baseline and a simple model",
     "G05": "not worse than the champion on the same rows",
+    "G07": "calibrated: probabilities are met by frequencies",
     "G09": "ONNX parity with scikit-learn",
     "G12": "schema: the graph is what the contract says",
+    "G13": "behaves: changed inputs are answered with sense",
+    "G15": "the held-out period is fresh",
+    "G16": "fair across the declared groups",
 }
 
 

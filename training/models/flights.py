@@ -11,7 +11,7 @@ import polars as pl
 
 from contract.schema import Aggregate, Contract, Feature, Source
 from training.learning import BoostedTrees, boosted_trees, logistic
-from training.model import AT, ID, LABEL, LABEL_AT, Fitted, Model, Tables
+from training.model import AT, ID, LABEL, LABEL_AT, Behaviour, Fitted, Model, Tables
 from training.validation import Rule
 
 LATE_AFTER = 15  # minutes; the definition of a late arrival of the US DOT
@@ -279,6 +279,57 @@ RULES = {
     ),
 }
 
+CLEAR = pl.col("weather_visib").is_between(9, 10)  # miles; the scale ends at 10
+
+BEHAVIOURS = (
+    Behaviour(
+        "an hour more of delay",
+        "a queue at the airport and late planes of the carrier do not make a flight punctual",
+        (pl.col("origin_delay_2h") + 60, pl.col("carrier_origin_delay_3h") + 60),
+        "not lower",
+    ),
+    Behaviour(
+        "fog",
+        "with a mile of visibility fewer planes land and leave in an hour",
+        (pl.lit(1.0).alias("weather_visib"),),
+        "not lower",
+        rows=CLEAR,
+    ),
+    Behaviour(
+        "heavy rain",
+        "0.3 inches an hour slow down every runway",
+        (pl.col("weather_precip") + 0.3,),
+        "not lower",
+        rows=pl.col("weather_precip").is_between(0, 0.1),  # inches
+    ),
+    Behaviour(
+        "a gale",
+        "25 mph more wind close runways",
+        (pl.col("weather_wind_speed") + 25,),
+        "not lower",
+    ),
+    Behaviour(
+        "five minutes later in the timetable",
+        "delays build up over hours; no queue knows the last digit of the schedule",
+        (pl.col("departure_minute") + 5,),
+        "similar",
+        rows=pl.col("departure_minute") < DAY - 5,
+    ),
+    Behaviour(
+        "half a degree warmer",
+        "the thermometer is read to a degree",
+        (pl.col("weather_temp") + 0.5,),
+        "similar",
+    ),
+    Behaviour(
+        "a destination never seen",
+        "what training never met tells as little as what is missing",
+        (pl.lit("a new airport").alias("dest"),),
+        "identical",
+        instead_of=(pl.lit(None, pl.String).alias("dest"),),
+    ),
+)
+
 
 def _utc(column: str) -> pl.Expr:
     return pl.col(column).str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us").dt.replace_time_zone("UTC")
@@ -329,4 +380,6 @@ MODEL = Model(
     simple=simple,
     known_at={"schedule": "scheduled_at", "departures": AT, "landings": AT, "weather": AT},
     rules=RULES,
+    fair_by=("carrier", "origin"),
+    behaviours=BEHAVIOURS,
 )

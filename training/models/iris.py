@@ -10,7 +10,7 @@ import polars as pl
 
 from contract.schema import Contract, Feature
 from training.learning import one_split, support_vectors
-from training.model import AT, ID, LABEL, LABEL_AT, Fitted, Model, Tables
+from training.model import AT, ID, LABEL, LABEL_AT, Behaviour, Fitted, Model, Tables
 from training.validation import Rule
 
 SPECIES = ("setosa", "versicolor", "virginica")
@@ -87,6 +87,25 @@ RULES = {
     ),
 }
 
+BEHAVIOURS = (
+    Behaviour(
+        "longer and wider petals",
+        "of the three virginica has the largest: growing does not lead away from it",
+        (pl.col("petal_length") + 1, pl.col("petal_width") + 0.5),
+        "not lower",
+        rows=pl.col("petal_length").is_between(
+            2.5, 10
+        ),  # cm; setosa, whose petals end before, are far from any border
+    ),
+)
+
 MODEL = Model(
-    contract=CONTRACT, arrange=arrange, rows=rows, params=Params, fit=fit, simple=simple, rules=RULES
+    contract=CONTRACT,
+    arrange=arrange,
+    rows=rows,
+    params=Params,
+    fit=fit,
+    simple=simple,
+    rules=RULES,
+    behaviours=BEHAVIOURS,
 )
