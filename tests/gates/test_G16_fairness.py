@@ -102,9 +102,17 @@ def test_groups_that_are_too_small_are_named_and_not_judged():
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("groups", [np.full(len(BLOCKS), "A"), np.arange(len(BLOCKS)).astype(str)])
+@pytest.mark.parametrize(
+    "groups",
+    [
+        np.full(len(BLOCKS), "A"),
+        np.arange(len(BLOCKS)).astype(str),
+        np.where(np.arange(len(BLOCKS)) < 3, "B", "A"),
+    ],
+    ids=["one group", "each row its own", "hardly anybody else"],
+)
 def test_nothing_to_compare_fails(groups):
-    """One group alone, or each row its own: a declared feature that cannot be judged is no pass."""
+    """A declared feature that cannot be judged is no pass."""
     found = verdict(off(0.0), groups)
     assert found.verdict == "fail"
     assert "no two groups of carrier can be compared" in found.reason

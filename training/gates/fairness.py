@@ -56,11 +56,10 @@ def fair(excess: np.ndarray, groups: Mapping[str, np.ndarray], blocks: np.ndarra
         of_feature = []
         for value in np.unique(values):
             name, inside = f"{feature} {value or '(missing)'}", np.asarray(values == value)
-            enough = inside.sum() >= limits.min_rows and len(np.unique(block[inside])) >= limits.min_blocks
-            if enough and not inside.all():
-                of_feature.append((name, inside))
-            elif not enough:
+            if not _enough(inside, block, limits):
                 small.append(f"{name} ({inside.sum()})")
+            elif _enough(~inside, block, limits):
+                of_feature.append((name, inside))
         if not of_feature:
             problems.append(f"no two groups of {feature} can be compared")
         judged += of_feature
@@ -86,6 +85,10 @@ def excess(label: np.ndarray, scores: np.ndarray, contract: Contract) -> np.ndar
     if contract.scores != "probability":
         return losses(label, scores, contract)
     return np.asarray(scores[:, -1].astype(np.float64) - (label == len(contract.classes) - 1))
+
+
+def _enough(rows: np.ndarray, block: np.ndarray, limits: Fair) -> bool:
+    return bool(rows.sum() >= limits.min_rows and len(np.unique(block[rows])) >= limits.min_blocks)
 
 
 def _gaps(
