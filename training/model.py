@@ -49,12 +49,18 @@ class Slice:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a sound model does when inputs change: an invariance or a direction."""
+    """What a sound model does when inputs change: an invariance or a direction.
+
+    `expected` is of the last class's score after the change: `identical` but for rounding on every row,
+    `similar`, `not lower` or `not higher` on most of them, as policy.yaml says.
+    """
 
     name: str
     reason: str
     change: tuple[pl.Expr, ...]  # applied to an example's features with `with_columns`
-    expected: Literal["same", "not lower", "not higher"]  # the last class's score after the change
+    expected: Literal["identical", "similar", "not lower", "not higher"]
+    instead_of: tuple[pl.Expr, ...] = ()  # another change to compare with; none: the rows as they are
+    rows: pl.Expr = field(default_factory=lambda: pl.lit(value=True))  # those that can be changed so
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ from functools import cached_property
 import polars as pl
 
 from contract.bundle import Bundle
-from pipelines.building.artifacts import Artifacts, read_json, read_table
+from pipelines.building.artifacts import Artifacts, read_json, read_table, sha256
 from pipelines.delivery.comparing import compare, compare_slices
+from pipelines.delivery.held_out import period, uses
 from pipelines.machine.settings import Settings
 from pipelines.split import Facts
+from training.gates.freshness import fresh
 from training.gates.policy import CODES, GatePolicy
 from training.gates.verdict import Evidence, Verdict, audited
 
@@ -53,10 +55,24 @@ def slice_by_slice(case: Case) -> Verdict:
     return compare_slices(case.bundle, case.champion, case.test, case.limits, predictions, by_day=case.by_day)
 
 
+def used(case: Case) -> Verdict:
+    """G15, its other half: only the world knows how often the rows were asked, which the stage saw kept apart.
+
+    Each half can fail the gate; neither replaces the other.
+    """
+    return fresh(
+        uses(case.settings, case.bundle.model, period(case.test), case.bundle.digest),
+        case.bundle.environment.held_out,
+        sha256(case.artifacts.split / "test.parquet"),
+        case.limits.G15,
+    )
+
+
 # Each gate of the world and who judges it; one that is missing here fails as not judged.
 JUDGES: Mapping[str, Callable[[Case], Verdict]] = {
     "G05": against_champion,
     "G06": slice_by_slice,
+    "G15": used,
 }
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 import yaml
@@ -21,7 +22,7 @@ from contract.statements import ManifestStatement, Provenance, Qualification
 from contract.strict import decode_json
 from pipelines import ledger, qualify
 from pipelines.ablate import ablate
-from pipelines.building.artifacts import Artifacts, read_json, write_json, write_table
+from pipelines.building.artifacts import Artifacts, read_json, sha256, write_json, write_table
 from pipelines.building.config import policy
 from pipelines.delivery.keys import ensure_keys, private_key
 from pipelines.evaluate import evaluate
@@ -32,7 +33,7 @@ from pipelines.package import package
 from pipelines.probe import again, probe
 from pipelines.register import register
 from pipelines.report import report
-from pipelines.split import split
+from pipelines.split import PARTS, Facts, split
 from pipelines.train import train
 from pipelines.validate import validate
 from training.gates.again import Again
@@ -115,8 +116,12 @@ class Workshop:
         return pl.read_parquet(self.artifacts.split / f"{name}.parquet")
 
     def replace_part(self, name: str, rows: pl.DataFrame) -> None:
-        """Put `rows` in the place of one of the three tables."""
+        """Put `rows` in the place of one of the three tables, as if the split had made it so."""
         write_table(self.artifacts.split / f"{name}.parquet", rows)
+        paths = [self.artifacts.split / f"{part}.parquet" for part in PARTS]
+        facts = read_json(self.artifacts.facts, Facts)
+        pinned = msgspec.structs.replace(facts, data=sha256(*paths), held_out=sha256(paths[-1]))
+        write_json(self.artifacts.facts, pinned)
 
     def verdicts(self) -> dict[str, Verdict]:
         """What the gate stage found, by code."""
@@ -198,7 +203,8 @@ class Workshop:
     def must_stop(self, code: str, *, exit_code: int = 1, outcome: str = "failed") -> None:
         """Qualify and register the broken bundle; both refuse because of gate `code`, nothing else changes.
 
-        The qualification itself, which says why, is the one file that may be added to the world.
+        The qualification itself, which says why, and the count of the held-out rows' uses are the only files
+        that may be added to the world.
         """
         before = self.world()
         found, said = self.qualify()
@@ -211,7 +217,8 @@ class Workshop:
             self.register()
         after = self.world()
         note_path = str(self.settings.qualification(self.bundle.digest).relative_to(self.settings.var))
-        assert {**before, note_path: after[note_path]} == after
+        added = {note_path, *(path for path in after if path.startswith("held_out/"))}
+        assert {**before, **{path: after[path] for path in added}} == after
 
 
 def write_settings(folder: Path, changes: Mapping[str, Any]) -> None:

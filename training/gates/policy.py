@@ -102,6 +102,51 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     forbidden: tuple[Name, ...]
 
 
+class Calibrated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """G07. Expected calibration error in probability; the calibration slope is 1 where all is right."""
+
+    max_calibration_error: Annotated[float, msgspec.Meta(gt=0, lt=0.5)]
+    min_slope: Annotated[float, msgspec.Meta(gt=0, le=1)]  # below it the scores are too sure
+    max_slope: Annotated[float, msgspec.Meta(ge=1, le=10)]  # above it they are too vague
+
+
+class Behaves(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """G13. Amounts are in the unit of the scores."""
+
+    rounding: Annotated[float, msgspec.Meta(ge=0, le=0.01)]  # identical answers may differ by as much
+    tolerance: Annotated[float, msgspec.Meta(ge=0, le=0.1)]  # similar ones, and a step the wrong way
+    min_share: Annotated[float, msgspec.Meta(gt=0.5, le=1)]  # of the changed rows; half is a coin's
+    min_rows: Annotated[int, msgspec.Meta(ge=1)]  # that a behaviour has to be shown on
+
+
+class Fresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """G15. Uses are different bundles that were judged on the same held-out rows."""
+
+    max_twins: Annotated[float, msgspec.Meta(ge=0, lt=1)]  # share of held-out rows equal to a fitted one
+    warn_after: Annotated[int, msgspec.Meta(ge=1)]  # uses
+    max_uses: Annotated[int, msgspec.Meta(ge=1)]
+
+    def __post_init__(self) -> None:
+        """Refuse a warning that never comes.
+
+        Raises:
+            ValueError: it would come after the last use.
+        """
+        if self.warn_after > self.max_uses:
+            raise ValueError(f"warn_after {self.warn_after} is above max_uses {self.max_uses}")
+
+
+class Fair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """G16. A group's mean score may be off by `margin` beside all others; only what is shown counts."""
+
+    margin: Annotated[float, msgspec.Meta(ge=0, lt=1)]
+    confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)]  # of all comparisons together
+    resamples: Annotated[int, msgspec.Meta(ge=1000)]  # shared out, the tails are far out
+    seed: Seed
+    min_rows: Annotated[int, msgspec.Meta(ge=1)]  # a group with fewer is named and not judged
+    min_blocks: Annotated[int, msgspec.Meta(ge=2)]  # days, or rows that have no time
+
+
 class GatePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Thresholds by gate code, and the gates that may be `not applicable` for this model."""
 
@@ -111,10 +156,14 @@ class GatePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     G04: Beats
     G05: NotWorse
     G06: Slices
+    G07: Calibrated
     G08: NoLeak
     G09: Parity
     G12: Schema
+    G13: Behaves
     G14: Reproducible
+    G15: Fresh
+    G16: Fair
     may_not_apply: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -26,10 +26,14 @@ TITLES = {
     "G04": "beats a trivial baseline and a simple model",
     "G05": "not worse than the champion on the same rows",
     "G06": "no important slice worse than the champion's",
+    "G07": "calibrated: probabilities are met by frequencies",
     "G08": "no leakage",
     "G09": "ONNX parity with scikit-learn",
     "G12": "schema: the graph is what the contract says",
+    "G13": "behaves: changed inputs are answered with sense",
     "G14": "the same training gives the same model",
+    "G15": "the held-out period is fresh",
+    "G16": "fair across the declared groups",
 }
 
 

@@ -11,6 +11,7 @@ import polars as pl
 from contract.schema import Contract
 from training.learning import BoostedTrees, boosted_trees, logistic
 from training.model import AT, ID, LABEL, LABEL_AT, Fitted, Model, Tables, grouped
+from training.models.flights.behaviours import BEHAVIOURS
 from training.models.flights.card import CARD
 from training.models.flights.contract import CONTRACT, LEAD
 from training.models.flights.rules import RULES
@@ -84,6 +85,8 @@ MODEL = Model(
     known_at={"schedule": "scheduled_at", "departures": AT, "landings": AT, "weather": AT},
     rules=RULES,
     slices=SLICES,
+    fair_by=("carrier", "origin"),
+    behaviours=BEHAVIOURS,
     requests=("schedule",),
     feature_groups=grouped(CONTRACT, group),
     card=CARD,

@@ -10,7 +10,7 @@ import polars as pl
 
 from contract.schema import Contract, Feature
 from training.learning import one_split, support_vectors
-from training.model import AT, ID, LABEL, LABEL_AT, Card, Fitted, Model, Slice, Tables, grouped
+from training.model import AT, ID, LABEL, LABEL_AT, Behaviour, Card, Fitted, Model, Slice, Tables, grouped
 from training.validation import Rule
 
 SPECIES = ("setosa", "versicolor", "virginica")
@@ -121,6 +121,18 @@ Published by R. A. Fisher in the Annals of Eugenics and distributed with scikit-
     tags=("iris",),
 )
 
+BEHAVIOURS = (
+    Behaviour(
+        "longer and wider petals",
+        "of the three virginica has the largest: growing does not lead away from it",
+        (pl.col("petal_length") + 1, pl.col("petal_width") + 0.5),
+        "not lower",
+        rows=pl.col("petal_length").is_between(
+            2.5, 10
+        ),  # cm; setosa, whose petals end before, are far from any border
+    ),
+)
+
 MODEL = Model(
     contract=CONTRACT,
     arrange=arrange,
@@ -132,4 +144,5 @@ MODEL = Model(
     slices=tuple(Slice(name, pl.col(LABEL) == index) for index, name in enumerate(SPECIES)),
     feature_groups=grouped(CONTRACT, lambda feature: feature.name.partition("_")[0]),
     card=CARD,
+    behaviours=BEHAVIOURS,
 )
