@@ -28,12 +28,15 @@ DIGITS = 6  # of what is kept: more would change with the machine's rounding
 
 
 def write(found: dict[str, Findings]) -> list[Path]:
-    """Put the findings into the document, the data and the picture of each model; all of it or nothing.
+    """Put the findings into the document, the data and the picture of each model; what others found stays.
+
+    All of it is made before anything is written.
 
     Raises:
         FlightlineError: the document lacks a part.
     """
-    kept = {**read(DATA), **found} if DATA.exists() else found
+    others = DATA.exists() and set(models.names()) - set(found)
+    kept = {**read(DATA), **found} if others else found
     text = DOCUMENT.read_text("utf-8")
     for model, item in found.items():
         text = fill(text, {f"{model}.{name}": body for name, body in parts(model, item).items()})

@@ -49,8 +49,9 @@ def fill(text: str, parts: Mapping[str, str]) -> str:
 
     def replaced(match: re.Match[str]) -> str:
         name = match["name"]
-        body = parts.get(name, match["body"].strip())
-        return f"<!-- generated: {name} -->\n{body}\n<!-- end: {name} -->"
+        if name not in parts:
+            return match[0]
+        return f"<!-- generated: {name} -->\n{parts[name]}\n<!-- end: {name} -->"
 
     return _PART.sub(replaced, text)
 
