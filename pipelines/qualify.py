@@ -16,13 +16,13 @@ from contract.statements import Qualification
 from contract.strict import encode_json
 from pipelines.building.artifacts import Artifacts, read_json, read_table
 from pipelines.building.config import policy
+from pipelines.building.facts import Facts
 from pipelines.cli import FAILED, KEPT, OK, command, quiet
 from pipelines.delivery.champion import champion as champion_of
 from pipelines.delivery.evidence import read_evidence
 from pipelines.machine.files import replace
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
-from pipelines.split import Facts
 from pipelines.track import require_bundle
 from training import model as models
 from training.evaluation import blocks, losses
