@@ -4,7 +4,7 @@ import polars as pl
 
 from pipelines.building.artifacts import Artifacts, read_tables, sha256, write_json, write_table
 from pipelines.building.config import params
-from pipelines.building.facts import Facts as Facts
+from pipelines.building.facts import Facts
 from pipelines.building.stage import fresh, stage_main
 from pipelines.cli import command
 from training import model as models

@@ -7,9 +7,9 @@ import pytest
 from contract.bundle import open_bundle
 from pipelines.building.artifacts import Artifacts, read_json, read_table
 from pipelines.building.config import policy
+from pipelines.building.facts import Facts
 from pipelines.building.repro import repro
 from pipelines.qualify import AGAINST_CHAMPION, compare
-from pipelines.split import Facts
 from training import model as models
 from training.gates.policy import GatePolicy
 from training.gates.verdict import TITLES, Evidence, Verdict

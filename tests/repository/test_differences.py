@@ -88,7 +88,7 @@ def test_the_plots_of_both_commits_are_drawn_on_one_page(two_commits: Path) -> N
     run(two_commits, "dvc", "plots", "diff", "HEAD~1", "--out", str(target))
     page = (target / "index.html").read_text()
     for name in ("roc", "precision_recall", "feature_groups", "comparison", "slices"):
-        assert f"artifacts/iris/report/{name}.json" in page, name
+        assert f'id = "artifacts_iris_report_{name}_json"' in page, name
     assert '"rev": "HEAD~1"' in page
     assert '"rev": "workspace"' in page
     pictures = {path.name for path in (target / "static").iterdir()}
