@@ -2,9 +2,9 @@
 
 from pipelines.building.artifacts import Artifacts, read_json, read_table, write_json
 from pipelines.building.config import params
+from pipelines.building.facts import Facts
 from pipelines.building.stage import stage_main
 from pipelines.cli import command
-from pipelines.split import Facts
 from training import ablation
 from training import model as models
 

@@ -6,10 +6,10 @@ import polars as pl
 from contract.predictions import SCORE_PREFIX
 from pipelines.building.artifacts import Artifacts, existing, read_json, read_table, sha256, write_json
 from pipelines.building.config import policy
+from pipelines.building.facts import PARTS, Facts
 from pipelines.building.stage import stage_main
 from pipelines.cli import command
 from pipelines.evaluate import FITTED_PREFIX
-from pipelines.split import PARTS, Facts
 from training import model as models
 from training.evaluation import blocks
 from training.gates.again import Again, same_again

@@ -9,9 +9,9 @@ from contract.bundle import Environment, seal
 from contract.strict import encode_json
 from pipelines.building.artifacts import Artifacts, existing, read_json, read_table, write_json, write_table
 from pipelines.building.config import params, section
+from pipelines.building.facts import Facts
 from pipelines.building.stage import fresh, stage_main
 from pipelines.cli import command
-from pipelines.split import Facts
 from pipelines.train import Versions
 from training import model as models
 from training.ablation import Ablation

@@ -2,10 +2,10 @@
 
 from pipelines.building.artifacts import Artifacts, read_json, read_table, write_json
 from pipelines.building.config import params
+from pipelines.building.facts import Facts
 from pipelines.building.stage import fresh, stage_main
 from pipelines.cli import command
 from pipelines.evaluate import answers_of
-from pipelines.split import Facts
 from training import diagnostics, pictures
 from training import model as models
 from training.ablation import Ablation

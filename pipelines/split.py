@@ -1,13 +1,10 @@
 """split: sound tables -> examples with point-in-time features, cut into train, validation and test."""
 
-from datetime import datetime
-from typing import Literal
-
-import msgspec
 import polars as pl
 
 from pipelines.building.artifacts import Artifacts, read_tables, sha256, write_json, write_table
 from pipelines.building.config import params
+from pipelines.building.facts import PARTS, Facts
 from pipelines.building.stage import fresh, stage_main
 from pipelines.cli import command
 from training import model as models
@@ -15,21 +12,6 @@ from training.features import examples as examples_of
 from training.model import AT, LABEL
 from training.splitting import Split, SplitParams, TimeSplit
 from training.splitting import split as cut
-
-PARTS = ("train", "validation", "test")
-
-
-class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What later stages and the bundle need to know about the split."""
-
-    kind: Literal["time", "random"]  # rows of a random split have no days of their own
-    rows: dict[str, int]
-    unlabelled: int  # examples whose label had not arrived, or never will (cancelled, diverted)
-    fit_until: datetime
-    test_from: datetime
-    test_until: datetime
-    data: str  # sha256 over the three tables
-    held_out: str  # sha256 of the test table
 
 
 def split(name: str) -> str:

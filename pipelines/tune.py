@@ -19,13 +19,13 @@ import yaml
 from contract.errors import ConfigError, FlightlineError
 from pipelines.building.artifacts import Artifacts, existing, read_json, read_table, sha256
 from pipelines.building.config import PARAMS, ModelParams, TuneParams, params
+from pipelines.building.facts import Facts
 from pipelines.cli import OK, command, quiet
 from pipelines.closure import closure
 from pipelines.delivery.registry import Registry, connect
 from pipelines.delivery.tracking_server import NoAnswerError
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import ROOT, Settings
-from pipelines.split import Facts
 from pipelines.tuning import study as studies
 from pipelines.tuning.picture import show
 from pipelines.tuning.space import distributions, require_inside

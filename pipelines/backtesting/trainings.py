@@ -15,9 +15,10 @@ import yaml
 from contract.errors import FlightlineError
 from pipelines.building.artifacts import Artifacts, read_json, write_table
 from pipelines.building.config import PARAMS, POLICY, ModelParams, params, read_yaml
+from pipelines.building.facts import PARTS, Facts
 from pipelines.building.sources import read_sources
 from pipelines.machine.settings import ROOT
-from pipelines.split import PARTS, Facts, keep
+from pipelines.split import keep
 from pipelines.validate import validate
 from training import model as models
 from training.features import examples as examples_of

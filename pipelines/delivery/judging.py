@@ -8,10 +8,10 @@ import polars as pl
 
 from contract.bundle import Bundle
 from pipelines.building.artifacts import Artifacts, read_json, read_table, sha256
+from pipelines.building.facts import Facts
 from pipelines.delivery.comparing import compare, compare_slices
 from pipelines.delivery.held_out import period, uses
 from pipelines.machine.settings import Settings
-from pipelines.split import Facts
 from training.gates.freshness import fresh
 from training.gates.policy import CODES, GatePolicy
 from training.gates.verdict import Evidence, Verdict, audited

@@ -12,9 +12,9 @@ from pipelines.backtesting.world import World
 from pipelines.building import attempts
 from pipelines.building.artifacts import Artifacts, read_json
 from pipelines.building.config import params
+from pipelines.building.facts import Facts
 from pipelines.building.sources import read_sources
 from pipelines.delivery.champion import champion
-from pipelines.split import Facts
 from tests.gates.workshop import MODEL, Workshop
 from training import model as models
 from training.features import examples

@@ -24,6 +24,7 @@ from pipelines import ledger, qualify
 from pipelines.ablate import ablate
 from pipelines.building.artifacts import Artifacts, read_json, sha256, write_json, write_table
 from pipelines.building.config import policy
+from pipelines.building.facts import PARTS, Facts
 from pipelines.delivery.keys import ensure_keys, private_key
 from pipelines.evaluate import evaluate
 from pipelines.gate import gate
@@ -33,7 +34,7 @@ from pipelines.package import package
 from pipelines.probe import again, probe
 from pipelines.register import register
 from pipelines.report import report
-from pipelines.split import PARTS, Facts, split
+from pipelines.split import split
 from pipelines.train import train
 from pipelines.validate import validate
 from training.gates.again import Again

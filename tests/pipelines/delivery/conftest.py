@@ -74,6 +74,11 @@ def trained(artifacts: Path, *, model: str = "toy", seed: int = 0, verdict: str 
     (folder / "metrics.json").write_text(json.dumps({"roc_auc": 0.71 + seed / 100, "log_loss": 0.4}))
     curve = {"metric": "log_loss", "train": [0.6, 0.5, 0.4], "validation": [0.61, 0.52, 0.45]}
     (folder / "curve.json").write_text(json.dumps(curve))
+    gain = {"gain": 0.02, "lower": 0.01, "upper": 0.03}
+    (folder / "ablation.json").write_text(json.dumps({"metric": "log_loss", "groups": {"sizes": gain}}))
+    (folder / "report").mkdir(exist_ok=True)
+    (folder / "report" / "roc.png").write_bytes(b"a picture")
+    (folder / "report" / "roc.json").write_text("[]")
     return open_bundle(made.bundle)
 
 

@@ -48,6 +48,18 @@ def test_a_run_is_tracked_with_curve_metrics_and_gates(world: World) -> None:
     assert run.info.status == "FINISHED"
 
 
+def test_a_run_shows_its_report_and_what_each_group_adds(world: World) -> None:
+    """Pictures and data beside the metrics, the gains with both bounds, the card without its YAML (C11)."""
+    artifacts, _ = world.build("shown")
+    client = world.registry.client
+    run = client.get_run(track("shown", world.settings, artifacts, quiet).run_id)
+    names = {item.path for item in client.list_artifacts(run.info.run_id, "report")}
+    assert {"report/roc.png", "report/roc.json", "report/metrics.json", "report/ablation.json"} <= names
+    found = {name: value for name, value in run.data.metrics.items() if name.startswith("ablation.")}
+    assert found == {"ablation.sizes.gain": 0.02, "ablation.sizes.lower": 0.01, "ablation.sizes.upper": 0.03}
+    assert run.data.tags["mlflow.note.content"].startswith("# shown")
+
+
 def test_a_rejected_run_is_tracked_but_not_registered(world: World) -> None:
     """Only an accepted qualification of exactly this bundle opens the registry."""
     artifacts = world.folder / "rejected"

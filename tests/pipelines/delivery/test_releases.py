@@ -140,3 +140,13 @@ def test_a_description_is_the_card_without_front_matter_and_fits() -> None:
 def test_a_short_card_is_kept_whole() -> None:
     """Nothing is cut that fits, with or without front matter."""
     assert description("# toy\n\ntext\n", "d" * 64) == f"**Bundle** `{'d' * 12}`\n\n# toy\n\ntext\n"
+
+
+def test_the_gates_of_a_long_card_come_first() -> None:
+    """Who promotes a version sees its verdicts and figures, however long the author's words are."""
+    card = (
+        "# toy\n\n## Model details\n\n" + "word " * 2000 + "\n\n## Evaluation\n\n0.7\n\n## Gates\n\n| G03 |\n"
+    )
+    text = description(card, "d" * 64)
+    assert "# toy" in text
+    assert text.index("## Gates") < text.index("## Evaluation") < text.index("## Model details")

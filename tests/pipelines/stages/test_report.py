@@ -64,9 +64,9 @@ def test_another_metric_changes_the_card(finished_copy):
     assert "0.8125" not in before
 
 
-def test_the_cards_example_gives_the_golden_answer(finished_copy, monkeypatch):
+def test_the_cards_example_gives_the_golden_answer(run, monkeypatch):
     """Whoever copies it gets what training saw."""
-    bundle = Artifacts.of(MODEL).bundle
+    bundle = run.bundle
     code = re.search(r"```python\n(.*?)```", (bundle / "model_card.md").read_text("utf-8"), re.DOTALL)
     golden = json.loads((bundle / "golden.json").read_bytes())["rows"][0]
     monkeypatch.chdir(bundle)
