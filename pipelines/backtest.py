@@ -166,7 +166,7 @@ def _plan(wanted: ModelParams, runs: int) -> Iterator[tuple[str, TimeSplit | Ran
 
 
 def _train(name: str, title: str, parts: Split) -> Trained:
-    """Run the real stages train and evaluate and the gates of `parts`, in a folder that is gone afterwards."""
+    """Run the real stages train and evaluate on `parts` in a folder that is gone afterwards, and judge."""
     settings = [path.absolute() for path in (PARAMS, POLICY)]
     with tempfile.TemporaryDirectory(prefix="flightline-") as folder, contextlib.chdir(folder):
         for path in settings:

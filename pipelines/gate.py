@@ -31,8 +31,8 @@ def gate(name: str) -> str:
 def judge_run(name: str, artifacts: Artifacts, limits: GatePolicy, *, probed: bool = True) -> Evidence:
     """The verdicts on the run whose artifacts these are.
 
-    Without its probes (`probed=False`: a backtest does not pay for them) the evidence lacks G02, G08 and G14, and
-    so is no evidence for a release: qualification counts a verdict that is missing as a failure.
+    Without its probes (`probed=False`: a backtest does not pay for them) the evidence lacks G02, G08 and G14,
+    and so is none for a release: qualification counts a verdict that is missing as a failure.
     """
     contract = models.load(name).contract
     metrics = read_json(artifacts.metrics, dict[str, float])
