@@ -99,7 +99,7 @@ def test_rows_are_moved_to_both_sides_of_every_threshold():
     moved = beside_thresholds(pipeline, TWO, rows)
     assert moved.height == 3 * PLACES
     on = {(name, float(np.float32(value))) for index, value in found for name in [("a", "b")[index]]}
-    assert len(on) > 20
+    assert len(on) > 10
     seen = set()
     for place in range(PLACES):
         three = moved[3 * place : 3 * place + 3]

@@ -57,7 +57,9 @@ def thresholds(pipeline: Any, contract: Contract, rows: pl.DataFrame) -> list[tu
     given = columns(rows.head(100), contract)
     if len(steps) > 1:
         plain = given[:, :width].to_numpy().astype(np.float64)
-        seen = np.asarray(pipeline[:-1].transform(given), dtype=np.float64)[:, :width]
+        # As in evaluation: fitted on a table, asked with a table.
+        asked = given if hasattr(pipeline, "feature_names_in_") else given.to_numpy()
+        seen = np.asarray(pipeline[:-1].transform(asked), dtype=np.float64)[:, :width]
         if not np.array_equal(plain, seen, equal_nan=True):
             return []
     nodes = np.concatenate([predictor.nodes for round_ in trees for predictor in round_])
