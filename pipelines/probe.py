@@ -53,7 +53,7 @@ def again(name: str) -> str:
     model, wanted, artifacts = models.load(name), params(name), Artifacts.of(name)
     train, validation = (read_table(artifacts.split / f"{part}.parquet") for part in ("train", "validation"))
     shipped = existing(artifacts.model / "model.onnx").read_bytes()
-    found = train_again(model, train, validation, wanted.train, wanted.seed, shipped)
+    found = train_again(model, train, validation, wanted.train, wanted.seed, shipped=shipped)
     write_json(artifacts.probes / "again.json", found)
     return "the training again gives " + ("the same" if found.again == found.shipped else "another graph")
 

@@ -22,7 +22,7 @@ class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def train_again(
-    model: Model, train: pl.DataFrame, validation: pl.DataFrame, params: Any, seed: int, shipped: bytes
+    model: Model, train: pl.DataFrame, validation: pl.DataFrame, params: Any, seed: int, *, shipped: bytes
 ) -> Again:
     """Fit as the stage `train` did, and compare with the graph `shipped`.
 

@@ -15,9 +15,10 @@ SEED = 9
 def beside_thresholds(pipeline: Any, contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
     """Held-out rows of which one number is moved by one float32 step.
 
-    Where the pipeline is boosted trees over the contract's numbers as they are: to a tree's threshold as float32,
-    one step below it and one above. Each distinct threshold gets a row until `PLACES` are used up; which ones
-    and which rows is drawn by `SEED`. Other learners have no thresholds: there the row's own number is moved.
+    Where the pipeline is boosted trees over the contract's numbers as they are: to a tree's threshold as
+    float32, one step below it and one above. Each distinct threshold gets a row until `PLACES` are used up;
+    which ones and which rows is drawn by `SEED`. Other learners have no thresholds: there the row's own
+    number is moved.
 
     Returns:
         Rows like `rows`, three in a row for each place; the moved number is float64 with a float32's value.
@@ -45,8 +46,8 @@ def beside_thresholds(pipeline: Any, contract: Contract, rows: pl.DataFrame) -> 
 def thresholds(pipeline: Any, contract: Contract, rows: pl.DataFrame) -> list[tuple[int, float]]:
     """(index among the contract's numbers, float64 threshold): each once, in order.
 
-    Empty where the last step is no boosted trees, or where what comes before it changes the numbers: a threshold
-    is then on another scale.
+    Empty where the last step is no boosted trees, or where what comes before it changes the numbers: a
+    threshold is then on another scale.
     """
     steps = [step for _, step in getattr(pipeline, "steps", [("", pipeline)])]
     trees = getattr(steps[-1], "_predictors", None)
@@ -56,7 +57,9 @@ def thresholds(pipeline: Any, contract: Contract, rows: pl.DataFrame) -> list[tu
     given = columns(rows.head(100), contract)
     if len(steps) > 1:
         plain = given[:, :width].to_numpy().astype(np.float64)
-        seen = np.asarray(pipeline[:-1].transform(given), dtype=np.float64)[:, :width]
+        # As in evaluation: fitted on a table, asked with a table.
+        asked = given if hasattr(pipeline, "feature_names_in_") else given.to_numpy()
+        seen = np.asarray(pipeline[:-1].transform(asked), dtype=np.float64)[:, :width]
         if not np.array_equal(plain, seen, equal_nan=True):
             return []
     nodes = np.concatenate([predictor.nodes for round_ in trees for predictor in round_])

@@ -1,8 +1,8 @@
 """G02: can the learner, with the model's own parameters, learn a handful of rows by heart?
 
 A learner that cannot is broken, whatever its metrics say. The handful is fitted as `fit` stands, nothing
-switched off: each row is repeated, which for a learner is a row of a larger weight, so that limits on the rows
-of a leaf and regularisation, which are chosen for many rows, leave it free to tell the few apart.
+switched off: each row is repeated, which for a learner is a row of a larger weight, so that limits on the
+rows of a leaf and regularisation, chosen for many rows, leave it free to tell the few apart.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """G08: does a feature know what only the future can tell? Two nets, each for what slips through the other.
 
 The single-feature scores find what predicts the target too well, whatever made it: a raw table may be wrong
-about when its rows became known. The recomputation finds what a sound raw table shows to be of later, though it
-predict nothing: a history that is shifted by an hour.
+about when its rows became known. The recomputation finds what a sound raw table shows to be of later, though
+it predict nothing: a history that is shifted by an hour.
 """
 
 from collections.abc import Mapping
@@ -33,9 +33,9 @@ class Leakage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def single_features(train: pl.DataFrame, test: pl.DataFrame, contract: Contract) -> dict[str, float]:
     """The ROC AUC that each feature reaches alone.
 
-    Its predictor is a table: the share of each class among the training rows with the same value, drawn to the
-    share among all of them. Numbers are cut at the training rows' quantiles, as many as the square root of the
-    rows, so that any shape shows, a direction is not assumed, and chance does not look like knowledge.
+    Its predictor is a table: the share of each class among the training rows with the same value, drawn to
+    the share among all of them. Numbers are cut at the training rows' quantiles, as many as the square root
+    of the rows, so that any shape shows and no direction is assumed.
     """
     label, wanted = target(train), target(test)
     found = {}

@@ -22,11 +22,9 @@ class Convergence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Overfit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """G02. The mean loss that may be left on rows learnt by heart: nats, or errors where scores are decisions."""
+    """G02. The mean loss left on rows learnt by heart: nats, or errors where scores are decisions."""
 
-    max_loss: Annotated[
-        float, msgspec.Meta(ge=0, le=0.3)
-    ]  # two classes cost 0.69 nats or 0.5 errors by guessing
+    max_loss: Annotated[float, msgspec.Meta(ge=0, le=0.3)]  # guessing costs 0.69 nats or 0.5 errors
 
 
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

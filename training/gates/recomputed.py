@@ -1,4 +1,4 @@
-"""G08's second net: features made again from what was known at the moment of prediction, and nothing later."""
+"""G08's second net: features made again from what was known at the moment of prediction."""
 
 from datetime import datetime, timedelta
 
@@ -22,10 +22,10 @@ def moments(test: pl.DataFrame, seed: int) -> list[datetime]:
 def made_again(model: Model, tables: Tables, test: pl.DataFrame, at: list[datetime]) -> pl.DataFrame:
     """`id` and the contract's features of the examples of `test` at the moments `at`.
 
-    Each moment has a world of its own: the raw tables cut to what was known then, and the examples' own rows of
-    the tables that `model.requests` names. The model's own `rows` and `events` read nothing else. The aggregates
-    of all worlds are then made in one pass by `training.features.aggregates`, the number of the world being one
-    more key; of the events only those come along that such an aggregate can reach.
+    Each moment has a world of its own: the raw tables cut to what was known then, and the examples' own rows
+    of the tables that `model.requests` names. The model's own `rows` and `events` read nothing else. The
+    aggregates of all worlds are then made in one pass by `training.features.aggregates`, the number of the
+    world being one more key; of the events only those come along that such an aggregate can reach.
     """
     rows, streams = [], []
     for world, moment in enumerate(at):
@@ -49,7 +49,7 @@ def made_again(model: Model, tables: Tables, test: pl.DataFrame, at: list[dateti
 
 
 def differing(again: pl.DataFrame, test: pl.DataFrame, contract: Contract) -> dict[str, int]:
-    """Feature -> in how many rows of `again` it is not what `test` says; features without a difference left out.
+    """Feature -> in how many rows of `again` it is not what `test` says; those that never differ left out.
 
     Equal is equal to the last bit: both are made by the same code from the same rows.
     """
