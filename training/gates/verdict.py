@@ -26,6 +26,8 @@ TITLES = {
     "G05": "not worse than the champion on the same rows",
     "G06": "no important slice worse than the champion's",
     "G09": "ONNX parity with scikit-learn",
+    "G10": "fast enough beside a reference graph",
+    "G11": "small enough to ship and to hold in memory",
     "G12": "schema: the graph is what the contract says",
 }
 
