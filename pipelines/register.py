@@ -16,7 +16,7 @@ from contract.errors import FlightlineError
 from contract.statements import ManifestStatement, Provenance, Qualification
 from contract.strict import decode_json
 from pipelines.cli import OK, artifacts_option, command, json_option, parser, quiet
-from pipelines.delivery.evidence import description
+from pipelines.delivery.evidence import description, read_evidence, tags
 from pipelines.delivery.keys import ensure_keys, private_key
 from pipelines.delivery.registry import ATTESTATIONS, CHALLENGER, DIGEST, Registry, connect
 from pipelines.delivery.tracking_server import version_link
@@ -56,15 +56,19 @@ def register(model: str, settings: Settings, artifacts: Path, say: Say = print) 
         found = registry.by_digest(model, bundle.digest)
         # A version speaks of the run it was made from, also when that run was deleted and tracked anew.
         run_id = found.run_id if found else tracked.run_id
+        verdicts = (*read_evidence(bundle.path).verdicts, *qualification.verdicts)
+        text = description(
+            (bundle.path / "model_card.md").read_text(encoding="utf-8"), bundle.digest, verdicts
+        )
         if found is None or found.tags.get(QUALIFIED) != qualification.champion:
             source = lineage(artifacts.absolute().parent)
             _attest(registry, (bundle, qualification, source), run_id, settings)
+            registry.tag_run(tracked.run_id, tags(verdicts))  # a deleted run takes no tags
         if found is None:
-            card = (bundle.path / "model_card.md").read_text(encoding="utf-8")
             version = registry.create(
                 model,
                 run_id,
-                description(card, bundle.digest),
+                text,
                 {
                     DIGEST: bundle.digest,
                     "contract": bundle.contract.fingerprint,
@@ -74,6 +78,8 @@ def register(model: str, settings: Settings, artifacts: Path, say: Say = print) 
             )
         else:
             version = found
+            if found.tags.get(QUALIFIED) != qualification.champion:
+                registry.describe(version, text)
             registry.tag(version, QUALIFIED, qualification.champion)
         # An older version that is registered again does not take the alias from a newer one.
         if version.version == registry.versions(model)[0].version:
@@ -109,6 +115,13 @@ def accepted(bundle: Bundle, settings: Settings) -> Qualification:
             f"the qualification of {bundle.model} {bundle.digest[:12]} is '{qualification.outcome}' ({why})",
             "'accepted'",
             "Train a better model; nothing was registered",
+        )
+    failed = [item.code for item in qualification.verdicts if item.verdict == "fail"]
+    if failed:
+        raise FlightlineError(
+            f"{path.name} accepts {bundle.model} {bundle.digest[:12]} although {', '.join(failed)} failed",
+            "an acceptance without a failed gate",
+            remedy,
         )
     return qualification
 

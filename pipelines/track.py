@@ -19,6 +19,7 @@ from contract.strict import decode_json, near_miss
 from pipelines.building.config import read_yaml
 from pipelines.cli import OK, artifacts_option, command, json_option, parser, quiet
 from pipelines.delivery.evidence import read_evidence, without_front_matter
+from pipelines.delivery.evidence import tags as gate_tags
 from pipelines.delivery.registry import BUNDLE, DIGEST, Registry, connect
 from pipelines.delivery.tracking_server import experiment_link
 from pipelines.machine.locks import exclusive
@@ -167,7 +168,7 @@ def _write(registry: Registry, run: Any, folder: Path, bundle: Bundle, source: L
         "as_of": environment.as_of,
         "contract": bundle.contract.fingerprint,
         "gates": "fail" if any(item.verdict == "fail" for item in verdicts) else "pass",
-        **{f"gate.{item.code}": item.verdict for item in verdicts},
+        **gate_tags(verdicts),
         "mlflow.note.content": without_front_matter(
             (bundle.path / "model_card.md").read_text(encoding="utf-8")
         ),

@@ -10,14 +10,18 @@ from contract.bundle import Bundle
 from pipelines.building.artifacts import Artifacts, read_json, read_table, sha256
 from pipelines.building.facts import Facts
 from pipelines.delivery.comparing import compare, compare_slices
+from pipelines.delivery.footprint import measure
 from pipelines.delivery.held_out import period, uses
+from pipelines.delivery.timing import time_graph
 from pipelines.machine.settings import Settings
 from training.gates.freshness import fresh
 from training.gates.policy import CODES, GatePolicy
+from training.gates.size import small_enough
+from training.gates.speed import fast_enough
 from training.gates.verdict import Evidence, Verdict, audited
 
 AGAINST_CHAMPION = ("G05", "G06")  # where these fail, the champion stays
-ONLY_IN_WORLD = (*AGAINST_CHAMPION,)
+ONLY_IN_WORLD = (*AGAINST_CHAMPION, "G10", "G11")
 IN_BOTH = ("G15",)  # its overlap and hash belong to the run, its counter to the world
 OF_THE_RUN = tuple(code for code in CODES if code not in ONLY_IN_WORLD)
 OF_THE_WORLD = tuple(code for code in CODES if code in (*ONLY_IN_WORLD, *IN_BOTH))
@@ -55,6 +59,16 @@ def slice_by_slice(case: Case) -> Verdict:
     return compare_slices(case.bundle, case.champion, case.test, case.limits, predictions, by_day=case.by_day)
 
 
+def timed(case: Case) -> Verdict:
+    """G10."""
+    return fast_enough(time_graph(case.bundle, case.test), case.limits.G10)
+
+
+def weighed(case: Case) -> Verdict:
+    """G11."""
+    return small_enough(measure(case.bundle, case.settings), case.limits.G11)
+
+
 def used(case: Case) -> Verdict:
     """G15, its other half: only the world knows how often the rows were asked, which the stage saw kept apart.
 
@@ -72,6 +86,8 @@ def used(case: Case) -> Verdict:
 JUDGES: Mapping[str, Callable[[Case], Verdict]] = {
     "G05": against_champion,
     "G06": slice_by_slice,
+    "G10": timed,
+    "G11": weighed,
     "G15": used,
 }
 

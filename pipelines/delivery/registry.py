@@ -149,6 +149,18 @@ class Registry:
         with self.explained(f"writing tag {key} of {version.model} version {version.version}"):
             self.client.set_model_version_tag(version.model, version.version, key, value)
 
+    def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Write tags on a run, all in one request."""
+        from mlflow.entities import RunTag
+
+        with self.explained(f"writing tags of run {run_id}"):
+            self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def describe(self, version: Version, description: str) -> None:
+        """Replace what a person reads about a version."""
+        with self.explained(f"describing {version.model} version {version.version}"):
+            self.client.update_model_version(version.model, version.version, description)
+
     def untag(self, version: Version, key: str) -> None:
         """Take a tag away, if it is there."""
         if key in version.tags:

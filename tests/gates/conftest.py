@@ -70,3 +70,9 @@ def patch_model(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(flights, "MODEL", dataclasses.replace(flights.MODEL, **changes))
 
     return patch
+
+
+@pytest.fixture
+def uncrowned_settings(tmp_path: Path) -> Settings:
+    """Settings whose effects go to a folder of the test, in which nothing ever happened."""
+    return Settings.from_environment({"FLIGHTLINE_VAR": str(tmp_path / "var")})

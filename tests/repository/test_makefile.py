@@ -94,6 +94,19 @@ def test_a_backtest_is_of_every_model_unless_one_is_named(make):
     assert make("bench", ARGS="--only builds").stdout.strip() == "python|-m|benchmarks|--only|builds|"
 
 
+def test_a_failed_gate_fails_the_target_after_all_were_shown(make, tmp_path):
+    """The table comes first, and its exit code is neither swallowed nor in the way of the run by name."""
+    built, table, by_name = make("gates").stdout.splitlines()
+    assert built.endswith("|pipelines.build|")
+    assert table.endswith("|pipelines.gates|")
+    assert "|tests/gates/test_real_run.py|" in by_name
+    python = tmp_path / ".venv/bin/python"
+    python.write_text('#!/bin/bash\necho "$@"\n[[ "$*" != *pipelines.gates* ]]\n')
+    result = make("gates")
+    assert result.returncode != 0
+    assert "tests/gates/test_real_run.py" in result.stdout
+
+
 @pytest.mark.parametrize("code", ["", "G1", "G001", "loss", "G01 or G02", '$(touch x)";ls'])
 def test_a_gate_that_is_no_code_is_refused(make, code):
     """One sentence with an example, before anything runs."""

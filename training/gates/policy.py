@@ -94,6 +94,20 @@ class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_difference: Annotated[float, msgspec.Meta(ge=0, le=0.01)]
 
 
+class Speed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """G10. The most time the graph may take, as a ratio to the reference graph's in the same run."""
+
+    one_row: Annotated[float, msgspec.Meta(gt=0, le=1000)]
+    batch: Annotated[float, msgspec.Meta(gt=0, le=1000)]
+
+
+class Size(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """G11. In units of 1024 * 1024 bytes."""
+
+    bundle_mib: Annotated[float, msgspec.Meta(gt=0, le=1024)]  # all files of the bundle
+    memory_mib: Annotated[float, msgspec.Meta(gt=0, le=65536)]  # what a server takes to hold and run it
+
+
 class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """G12. Names that must never be an input, because they are known only later."""
 
@@ -157,6 +171,8 @@ class GatePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     G07: Calibrated
     G08: NoLeak
     G09: Parity
+    G10: Speed
+    G11: Size
     G12: Schema
     G13: Behaves
     G14: Reproducible

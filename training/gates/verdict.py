@@ -29,6 +29,8 @@ TITLES = {
     "G07": "calibrated: probabilities are met by frequencies",
     "G08": "no leakage",
     "G09": "ONNX parity with scikit-learn",
+    "G10": "fast enough beside a reference graph",
+    "G11": "small enough to ship and to hold in memory",
     "G12": "schema: the graph is what the contract says",
     "G13": "behaves: changed inputs are answered with sense",
     "G14": "the same training gives the same model",

@@ -28,6 +28,14 @@ def test_registering_twice_makes_one_version(world: World) -> None:
     assert (found.version, found.digest) == (first.version, bundle.digest)
     stored = world.registry.client.get_model_version("once", first.version)
     assert "| G03 quality | pass |" in stored.description
+    assert "| G10 speed | pass | 1.2 | <= 3 | timed |" in stored.description
+    assert stored.description.count("## Gates") == 1
+    run = world.registry.client.get_run(first.run_id)
+    assert {name: run.data.tags.get(f"gate.{name}") for name in ("G03", "G05", "G10")} == {
+        "G03": "pass",
+        "G05": "not applicable",
+        "G10": "pass",
+    }
     assert stored.source.startswith("mlflow-artifacts:/")
 
 
@@ -82,6 +90,16 @@ def test_a_rejected_run_is_tracked_but_not_registered(world: World) -> None:
     assert "rejected" not in world.registry.models()
 
 
+def test_an_acceptance_with_a_failed_gate_is_refused(world: World) -> None:
+    """A qualification that contradicts itself opens nothing."""
+    artifacts, bundle = world.build("contradiction")
+    path = world.settings.qualification(bundle.digest)
+    path.write_text(path.read_text().replace('"verdict":"pass"', '"verdict":"fail"'))
+    with pytest.raises(FlightlineError, match="although G10 failed"):
+        register("contradiction", world.settings, artifacts, quiet)
+    assert "contradiction" not in world.registry.models()
+
+
 def test_an_interrupted_registration_is_continued(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut off before the version, there is none; cut off before the alias, the next run sets it."""
     artifacts, bundle = world.build("cutoff")
@@ -114,3 +132,9 @@ def test_a_version_whose_run_was_deleted_is_attested_where_it_looks(world: World
     release = world.settings.releases / digest
     found = open_release(release, "orphan", digest, world.settings, registered.run_id)
     assert found.qualification.champion == "f" * 64
+    assert {item.code: item.verdict for item in found.qualification.verdicts} == {
+        "G05": "pass",
+        "G10": "pass",
+    }
+    stored = world.registry.client.get_model_version("orphan", registered.version)
+    assert "| G05 champion | pass |" in stored.description  # it was `not applicable` when first registered
