@@ -133,9 +133,8 @@ def read_log(
         for path in paths
     ]
     made = pl.concat([pl.DataFrame(schema=schema), *[part for part in parts if part.height]])
-    last = pl.struct("received_at", "request_id").rank("ordinal", descending=True) == 1
-    once = pl.col("entity_id").is_null() | last.over("entity_id", "event_time")
-    return made.filter(once)
+    once = pl.struct("entity_id", "event_time").is_last_distinct()
+    return made.sort("received_at", "request_id").filter(pl.col("entity_id").is_null() | once)
 
 
 def read_labels(model: str, settings: Settings) -> pl.DataFrame:

@@ -72,8 +72,9 @@ def interrupted(world: World, step: str, sign: str = "") -> str:
 
     def read() -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            lines.put(line)
+        with process.stdout:
+            for line in process.stdout:
+                lines.put(line)
         lines.put(None)
 
     reader = threading.Thread(target=read)
