@@ -15,10 +15,14 @@ AS_OF ?=
 GATE ?=
 # The bundle that a person approved, as `make digest` prints it.
 DIGEST ?=
+# MODEL@VERSION or MODEL@ALIAS of what `make reproduce` builds again; the champion of MODEL where it is empty.
+VERSION ?=
+# What `make explain` walks through: an id of a held-out row, or a JSON file with a request. Empty: some row.
+ROW ?=
 # Further words for the command, for example: make test-unit ARGS="-k ledger -x"
 ARGS ?=
 # Recipes read these as "$$MODEL": a value that comes from outside is an argument, never shell code.
-export MODEL ACTOR AS_OF GATE DIGEST
+export MODEL ACTOR AS_OF GATE DIGEST VERSION ROW
 
 # Installed by pip into .uv/ only where no uv is on the PATH.
 UV_VERSION := 0.13.9
@@ -48,7 +52,8 @@ RUN := exec .venv/bin/python -m
 PYTEST := .venv/bin/python -m pytest
 
 .PHONY: help setup demo up down test test-unit test-features test-slow gates gate repro train register \
-	retrain challenger staging digest approved production monitor summary dispatch backtest bench check hooks required clean uv
+	retrain challenger staging digest approved production monitor summary dispatch backtest bench tune reproduce explain \
+	check hooks required clean uv
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -139,6 +144,16 @@ backtest: setup ## Train as of each month of 2013: gates, and what retraining is
 
 bench: setup ## How long builds, inference and features take, beside a fixed loop
 	@$(RUN) benchmarks $(ARGS)
+
+tune: setup ## Search hyperparameters of MODEL; interrupted, it continues; ARGS=--write keeps the best
+	@.venv/bin/python -m pipelines.build "$$MODEL"
+	@$(RUN) pipelines.tune "$$MODEL" $(ARGS)
+
+reproduce: setup ## Build VERSION=flights@3 again from its lineage and say whether it is the same
+	@$(RUN) pipelines.reproduce "$${VERSION:-$$MODEL@champion}" $(ARGS)
+
+explain: setup ## Walk ROW=2013-03-20/UA/1545/EWR (or any) through every step, raw to answer
+	@$(RUN) pipelines.explain "$$MODEL" $${ROW:+"$$ROW"} $(if $(value ROW),,--random 1) $(ARGS)
 
 check: setup uv ## What pre-commit runs: style, types, workflows, shell scripts, the lock file
 	@exec .venv/bin/pre-commit run --all-files $(ARGS)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 # Recipes that take a value which a workflow may have got from outside.
 WITH_VALUES = (
     *("train", "register", "retrain", "challenger", "staging", "digest", "approved", "production", "monitor"),
-    *("summary", "dispatch"),
+    *("summary", "dispatch", "tune", "reproduce", "explain"),
 )
 
 
@@ -44,10 +44,18 @@ def make(tmp_path):
 def test_a_value_from_outside_is_an_argument_and_never_code(make, tmp_path, target):
     """Quotes, substitutions and make's own functions arrive unread at the program."""
     evil = "x\";touch pwned;'$(touch pwned)`touch pwned`$(shell touch pwned)"
-    result = make(target, MODEL=evil, AS_OF=evil, ACTOR=evil, DIGEST=evil)
+    result = make(target, MODEL=evil, AS_OF=evil, ACTOR=evil, DIGEST=evil, ROW=evil, VERSION=evil)
     assert result.returncode == 0, result.stderr
     assert "touch pwned" in result.stdout
     assert not list(tmp_path.rglob("pwned"))
+
+
+def test_a_row_and_a_version_have_defaults(make):
+    """Some held-out row, and the champion."""
+    assert make("explain").stdout.strip() == "python|-m|pipelines.explain|flights|--random|1|"
+    assert make("explain", ROW="a/b c").stdout.strip() == "python|-m|pipelines.explain|flights|a/b c|"
+    assert make("reproduce", MODEL="iris").stdout.strip() == "python|-m|pipelines.reproduce|iris@champion|"
+    assert make("reproduce", VERSION="iris@2").stdout.strip() == "python|-m|pipelines.reproduce|iris@2|"
 
 
 @pytest.mark.parametrize("target", ["retrain", "monitor"])

@@ -43,7 +43,7 @@ def elsewhere(tmp_path, settings):
     return dataclasses.replace(settings, var=tmp_path / "elsewhere")
 
 
-def test_the_first_trial_is_the_present_parameters(place, settings):
+def test_the_first_trial_is_the_present_parameters(settings):
     """So the winner is never worse than what is committed, and a tie leaves it."""
     found = search(settings, 3)
     assert found.trials[0].params == {"C": 1.0, "gamma": "scale"}
@@ -212,7 +212,7 @@ def test_a_scalar_is_read_back_as_it_was(value):
     assert yaml.safe_load(yaml_scalar(value)) == value
 
 
-def test_the_command_writes_the_winner(place, settings, monkeypatch, capsys):
+def test_the_command_writes_the_winner(settings, monkeypatch, capsys):
     """`--write --json`: params.yaml holds the best values and is still valid."""
     monkeypatch.setattr(command.Settings, "from_environment", classmethod(lambda *_: settings))
     assert command.main(["iris", "--trials", "6", "--write", "--json"]) == 0
