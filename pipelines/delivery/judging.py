@@ -70,7 +70,7 @@ def weighed(case: Case) -> Verdict:
 
 
 def used(case: Case) -> Verdict:
-    """G15, its other half: only the world knows how often the rows were asked, which the stage saw kept apart.
+    """G15, its other half: only the world knows how often the rows were asked.
 
     Each half can fail the gate; neither replaces the other.
     """

@@ -161,7 +161,7 @@ def test_classes_weighted_alike_are_stopped(workshop, patch_model):
         late = rows.filter(rows["label"] == 1)
         return boosted_trees(CONTRACT, rows.vstack(late).vstack(late).vstack(late), validation, params, seed)
 
-    workshop.change("params.yaml", "train.max_iter", 60)
+    workshop.change("params.yaml", "train.max_iter", 40)
     patch_model(fit=weighted)
     workshop.rebuild(train)
     found = workshop.verdicts()["G07"]
