@@ -138,6 +138,7 @@ NATIVE = """
 import dataclasses
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import Pipeline
+from pipelines.cli import command
 from pipelines.train import main
 from training.learning import boosted_trees, target
 from training.model import columns
