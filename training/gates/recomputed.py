@@ -39,7 +39,8 @@ def made_again(model: Model, tables: Tables, test: pl.DataFrame, at: list[dateti
     for (name, by, minutes), features in _groups(model.contract).items():
         reached = pl.concat(
             stream[name]
-            .filter(pl.col(AT) > moment - timedelta(minutes=minutes))
+            # A window of 0 begins with the first event.
+            .filter(pl.col(AT) > moment - timedelta(minutes=minutes) if minutes else pl.lit(value=True))
             .join(asked, on=by, how="semi")
             for stream, moment, asked in zip(streams, at, rows, strict=True)
         )
