@@ -164,15 +164,14 @@ def test_groups_are_categories_of_the_contract(name):
     assert set(model.fair_by) <= {feature.name for feature in model.contract.categories}
 
 
-@pytest.mark.parametrize(("feature", "value"), [("carrier", "B6"), ("origin", "LGA")])
-def test_a_model_that_accuses_one_group_is_stopped(workshop, feature, value):
-    """Half of the punctual flights of one group were taken for late ones in the training rows."""
+def test_a_model_that_accuses_one_carrier_is_stopped(workshop):
+    """Half of its punctual flights were taken for late ones in the training rows."""
     for part in ("train", "validation"):
         rows = workshop.part(part)
-        spoilt = (pl.col(feature) == value) & (pl.int_range(pl.len()) % 2 == 0)
+        spoilt = (pl.col("carrier") == "B6") & (pl.int_range(pl.len()) % 2 == 0)
         flipped = pl.when(spoilt).then(pl.lit(1, rows.schema[LABEL])).otherwise(LABEL).alias(LABEL)
         workshop.replace_part(part, rows.with_columns(flipped))
     workshop.change("params.yaml", "train.max_iter", 60)
     workshop.rebuild(train)
-    assert f"{feature} {value}: scores are +" in workshop.verdicts()["G16"].reason
+    assert "carrier B6: scores are +" in workshop.verdicts()["G16"].reason
     workshop.must_stop("G16")
