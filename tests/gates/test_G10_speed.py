@@ -17,7 +17,7 @@ from training.gates.policy import Speed
 from training.gates.speed import BATCH_ROWS, WIDTH, Ratios, fast_enough, reference_graph, reference_rows
 
 LIMITS = Speed(one_row=4.0, batch=8.0)
-COPIES = 16  # a power of two, so that the shares of a weight add up to it exactly
+COPIES = 8  # a power of two, so that the shares of a weight add up to it exactly
 
 
 @pytest.mark.unit

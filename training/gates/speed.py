@@ -87,6 +87,9 @@ def reference_graph() -> bytes:
 
 
 def reference_rows(rows: int) -> np.ndarray:
-    """Inputs of the reference graph, float32 (rows, `WIDTH`), spread evenly over 0 to 1."""
-    grid = np.arange(1, rows * WIDTH + 1, dtype=np.float64).reshape(rows, WIDTH)
-    return np.modf(grid * math.sqrt(2))[0].astype(np.float32)
+    """Inputs of the reference graph, float32 (rows, `WIDTH`), spread evenly over 0 to 1.
+
+    A Kronecker sequence: multiples of the square roots of the first primes, modulo one.
+    """
+    steps = np.sqrt(np.array([2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53], dtype=np.float64))
+    return np.modf(np.arange(1, rows + 1)[:, None] * steps[:WIDTH])[0].astype(np.float32)

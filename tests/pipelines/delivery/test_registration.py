@@ -2,10 +2,13 @@
 
 import shutil
 
+import msgspec
 import pytest
 
 from contract.bundle import open_bundle
 from contract.errors import FlightlineError
+from contract.statements import Qualification
+from contract.strict import decode_json, encode_json
 from pipelines.delivery.registry import (
     CHALLENGER,
     Registry,
@@ -94,7 +97,9 @@ def test_an_acceptance_with_a_failed_gate_is_refused(world: World) -> None:
     """A qualification that contradicts itself opens nothing."""
     artifacts, bundle = world.build("contradiction")
     path = world.settings.qualification(bundle.digest)
-    path.write_text(path.read_text().replace('"verdict":"pass"', '"verdict":"fail"'))
+    said = decode_json(path.read_bytes(), Qualification, path.name)
+    slow = (said.verdicts[0], msgspec.structs.replace(said.verdicts[1], verdict="fail"))
+    path.write_bytes(encode_json(msgspec.structs.replace(said, verdicts=slow)))
     with pytest.raises(FlightlineError, match="although G10 failed"):
         register("contradiction", world.settings, artifacts, quiet)
     assert "contradiction" not in world.registry.models()
