@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import optuna
 import polars as pl
 import pytest
 import yaml
@@ -57,7 +58,8 @@ def test_a_study_that_was_stopped_gives_the_trials_of_one_that_was_not(settings,
     whole = search(elsewhere)
     real, calls = command.score, iter(range(10_000))
     folds = params("iris").tune.folds
-    cut = {3, 4 * folds + 3 + 4, 12 * folds + 30}  # calls of the objective at which the process dies
+    # Calls of the objective at which the process dies; the calls of a trial that was cut off come again.
+    cut = {3, 4 * folds + 4 + 3, 12 * folds + 4 + 4 + 5}
 
     def dying(*words: object) -> object:
         if next(calls) in cut:
@@ -74,6 +76,26 @@ def test_a_study_that_was_stopped_gives_the_trials_of_one_that_was_not(settings,
             died += 1
     assert died == 3
     assert told(again) == told(whole)
+
+
+def test_one_sampler_for_all_trials_could_not_be_resumed(settings, elsewhere, monkeypatch):
+    """The control of the test before: a sampler that lives as long as its process gives other trials."""
+    kept: list[object] = []
+    real = optuna.samplers.TPESampler
+
+    def once(seed: int | None = None) -> object:
+        if seed is None:  # optuna makes one of its own for a new study, which is never asked
+            return real()
+        if not kept:
+            kept.append(real(seed=seed))
+        return kept[0]
+
+    monkeypatch.setattr(optuna.samplers, "TPESampler", once)
+    whole = search(elsewhere, 6)
+    kept.clear()
+    search(settings, 3)
+    kept.clear()
+    assert told(search(settings, 6)) != told(whole)
 
 
 def test_a_finished_trial_is_never_repeated(settings, monkeypatch):

@@ -1,27 +1,19 @@
-"""One row, raw to answer, for a model of trees with a past and for one without either."""
+"""A held-out flight, raw to answer: computed again from what was known, and summed up tree by tree."""
 
-import json
 import math
-from pathlib import Path
 
 import polars as pl
 import pytest
 
 from contract.errors import ConfigError, FlightlineError
-from pipelines import explain as command
 from pipelines.explain import explain
 from pipelines.explaining.row import drawn, held_out
 from training.model import AT, ID, LABEL
 from training.models import flights
 
-# The fixtures `sample`, `uncrowned` (a healthy run of flights) and `finished_copy` (one of iris) come from the
-# plugins below; each is a real run of the stages.
-from tests.gates.conftest import sample, uncrowned, weak  # noqa: F401
-from tests.pipelines.stages.conftest import finished, finished_copy  # noqa: F401
-
 
 @pytest.fixture
-def run(uncrowned, monkeypatch):  # noqa: F811
+def run(uncrowned, monkeypatch):
     """A run of flights that is the current folder."""
     monkeypatch.chdir(uncrowned.folder)
     return uncrowned
@@ -111,75 +103,16 @@ def test_an_unknown_row_is_a_sentence_with_the_near_miss(run):
         explain("flights", f"{name}X")
 
 
-def test_a_row_of_the_small_model_has_decision_values(finished_copy):  # noqa: F811
-    """No trees, no past: facts, steps and the decision value of each species."""
-    name = drawn(command.Artifacts.of("iris"), 1)
-    found = explain("iris", name)
-    assert found.trees is None
-    assert found.subject.windows == ()
-    assert found.kind == "decision"
-    assert found.answer == max(found.scores, key=found.scores.get)
-    assert found.about == found.answer
-    assert found.fitted_difference < 1e-5
-    assert {effect.feature for effect in found.effects} == {line.name for line in found.features}
-    assert Path("artifacts/iris/bundle").is_dir()
+def test_another_models_bundle_is_refused(run, make_bundle):
+    """A row of flights cannot walk through a toy."""
+    with pytest.raises(FlightlineError, match="holds a bundle of 'toy'"):
+        explain("flights", some_row(run), bundle=make_bundle().bundle)
 
 
-def test_a_request_is_explained_as_a_server_would_take_it(finished_copy):  # noqa: F811
-    """The same contract decides; a held-out row sent as a request has the same scores."""
-    name = drawn(command.Artifacts.of("iris"), 2)
-    known = explain("iris", name)
-    row = {line.name: line.value for line in known.features}
-    Path("request.json").write_text(json.dumps({"row": row}))
-    found = explain("iris", "request.json")
-    assert found.scores == known.scores
-    assert found.subject.outcome is None
-    Path("request.json").write_text(json.dumps({"row": {**row, "petal_length": "long"}}))
-    with pytest.raises(FlightlineError, match=r"request\.json, row\.petal_length"):
-        explain("iris", "request.json")
-    with pytest.raises(FlightlineError, match="is no file"):
-        explain("iris", "absent.json")
-
-
-def test_a_value_out_of_range_is_said(finished_copy):  # noqa: F811
-    """The contract accepts and counts it, and the walk says so."""
-    row = {"sepal_length": 99.0, "sepal_width": 3.0, "petal_length": 4.0, "petal_width": 1.0}
-    Path("request.json").write_text(json.dumps(row))
-    found = explain("iris", "request.json")
-    assert found.features[0].check == "outside [4.3, 7.9]: accept_and_count"
-    assert found.features[1].check == "in [2.0, 4.4]"
-
-
-def test_another_models_bundle_is_refused(run, finished):  # noqa: F811
-    """A row of flights cannot walk through iris."""
-    with pytest.raises(FlightlineError, match="holds a bundle of 'iris'"):
-        explain("flights", some_row(run), bundle=finished / "artifacts" / "iris" / "bundle")
-
-
-def test_another_bundle_of_the_model_is_walked(run, weak):  # noqa: F811
+def test_another_bundle_of_the_model_is_walked(run, weak):
     """`--bundle`: the scores are that bundle's, and there is no fitted pipeline to compare with."""
     name = some_row(run)
     found = explain("flights", name, bundle=weak.path)
     assert found.digest == weak.digest
     assert found.scores != explain("flights", name).scores
     assert found.fitted_difference is None
-
-
-def test_the_command_prints_tables_or_json(finished_copy, capsys):  # noqa: F811
-    """Eight headings without trees and windows are fewer; JSON is one document."""
-    assert command.main(["iris", "--random", "1"]) == 0
-    screen = capsys.readouterr().out
-    for words in ("Facts of the row", "Features", "inputs", "steps", "Answer", "Occlusion", "outcome"):
-        assert words in screen
-    assert command.main(["iris", "--random", "1", "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert set(answer["scores"]) == {"setosa", "versicolor", "virginica"}
-    assert answer["row"]["id"].startswith("flower/")
-
-
-def test_a_row_or_a_seed_is_needed(capsys):
-    """Usage, exit code 2."""
-    with pytest.raises(SystemExit) as ended:
-        command.main(["iris"])
-    assert ended.value.code == 2
-    assert "row" in capsys.readouterr().err
