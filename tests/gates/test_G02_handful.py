@@ -14,7 +14,6 @@ from training.gates.policy import Overfit
 from training.learning import boosted_trees, support_vectors
 from training.model import LABEL, Fitted
 from training.models import flights, iris
-from training.models.flights import CONTRACT
 
 LIMITS = Overfit(max_loss=0.125)
 
@@ -69,9 +68,9 @@ def test_a_sound_learner_learns_the_handful():
     """The shipped fit of iris, with each row as often as the gate repeats it."""
     seen = []
 
-    def fit(rows, validation, _params, seed):
+    def fit(contract, rows, validation, _params, seed):
         seen.append((rows.height, validation.height))
-        return support_vectors(iris.CONTRACT, rows, 1.0, "scale", seed)
+        return support_vectors(contract, rows, 1.0, "scale", seed)
 
     found = memorise(model_with(iris, fit), flowers(), None, 0)
     assert seen == [(found.rows * REPEATS, found.rows)]
@@ -82,9 +81,9 @@ def test_a_sound_learner_learns_the_handful():
 def test_columns_in_another_order_than_the_contracts_show():
     """The graph is asked, in the contract's order: what was fitted in another answers something else."""
 
-    def turned(rows, _validation, _params, seed):
+    def turned(contract, rows, _validation, _params, seed):
         names = dict(zip(iris.LENGTHS, reversed(iris.LENGTHS), strict=True))
-        return support_vectors(iris.CONTRACT, rows.rename(names), 1.0, "scale", seed)
+        return support_vectors(contract, rows.rename(names), 1.0, "scale", seed)
 
     rows = flowers().with_columns(pl.col("petal_width") * -3)
     assert memorise(model_with(iris, turned), rows, None, 0).loss > 0.3
@@ -95,19 +94,19 @@ def model_with(module, fit):
     return dataclasses.replace(module.MODEL, fit=fit)
 
 
-def blind(rows, _validation, params, seed) -> Fitted:
+def blind(contract, rows, _validation, params, seed) -> Fitted:
     """A fit that is given whether a row's number is odd, in place of every feature."""
     odd = pl.int_range(pl.len()) % 2
     given = rows.with_columns(
-        *(odd.cast(pl.Float64).alias(feature.name) for feature in CONTRACT.numbers),
-        *(odd.cast(pl.String).alias(feature.name) for feature in CONTRACT.categories),
+        *(odd.cast(pl.Float64).alias(feature.name) for feature in contract.numbers),
+        *(odd.cast(pl.String).alias(feature.name) for feature in contract.categories),
     )
-    return boosted_trees(CONTRACT, given, given, params, seed)
+    return boosted_trees(contract, given, given, params, seed)
 
 
-def shuffled(rows, validation, params, seed) -> Fitted:
+def shuffled(contract, rows, validation, params, seed) -> Fitted:
     """A fit that puts the labels beside the wrong rows."""
-    return boosted_trees(CONTRACT, rows.with_columns(pl.col(LABEL).shuffle(seed=1)), validation, params, seed)
+    return boosted_trees(contract, rows.with_columns(pl.col(LABEL).shuffle(seed=1)), validation, params, seed)
 
 
 @pytest.mark.parametrize("fit", [blind, shuffled])

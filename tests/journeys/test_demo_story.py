@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from contract.errors import ConfigError
+from contract.verdict import Verdict
 from pipelines import demo
 from pipelines.building.runs import Run
 from pipelines.demonstration import story
@@ -42,7 +43,8 @@ class World:
         else:
             outcome, version, reasons = self.candidate if "train.max_iter" not in changes else FAILED
         run = Run("run", Path("run"))
-        return Retrained(model, run, Qualified(model, "d", outcome, "c", reasons, "compared"), version)
+        compared = Verdict("G05", "not worse", "pass", "compared", "", "")
+        return Retrained(model, run, Qualified(model, "d", outcome, "c", reasons, (compared,)), version)
 
     def deploy_staging(self, model, settings, version=None, **_):  # noqa: ARG002
         """It is staged."""

@@ -78,7 +78,9 @@ def test_a_score_is_the_mean_loss_of_the_scoring_rows(rows):
     model = load("iris")
     (fold,) = folds(rows, RandomSplit(0.3, 0.1, 7), UNTIL, 1)
     found = score(model, fold, Params(C=1.0, gamma=0.5), 7)
-    pipeline = model.fit(fold.parts.train, fold.parts.validation, Params(1.0, 0.5), 7).pipeline
+    pipeline = model.fit(
+        model.contract, fold.parts.train, fold.parts.validation, Params(1.0, 0.5), 7
+    ).pipeline
     lengths = fold.parts.test.select(pl.col(LENGTHS).cast(pl.Float32)).to_numpy()
     wrong = pipeline.decision_function(lengths).argmax(axis=1) != fold.parts.test[LABEL].to_numpy()
     assert found.loss == pytest.approx(wrong.mean())
