@@ -55,8 +55,8 @@ def aggregates(
         since: no row lies before it, so that events which no window of theirs reaches are left out.
 
     Returns:
-        `id` and one column an aggregate feature, sorted by `id`. A mean without values and a latest value
-        without events are null; a count or sum is 0.
+        `id` and one column an aggregate feature, in the contract's order, sorted by `id`. A mean without values
+        and a latest value without events are null; a count or sum is 0.
 
     Raises:
         ConfigError: a value that is summed is no integer.
@@ -80,7 +80,7 @@ def aggregates(
             engine.create_table("events", events_of.to_arrow(), overwrite=True)
             found = pl.DataFrame(_group(engine, by, features).to_pyarrow())
             result = result.hstack(found.sort(ROW).drop(ROW))
-        return result
+        return result.select(ID, *(item.name for item in contract.features if item.aggregate is not None))
     finally:
         engine.disconnect()
 

@@ -1,0 +1,76 @@
+"""A thousand random flights: their features offline, and event by event as a server meets them."""
+
+import msgspec
+import polars as pl
+import pytest
+
+from pipelines.building.walk import walk
+from training.features import aggregates
+from training.models.flights import MODEL
+from training.validation import check_all
+
+FLIGHTS, SEED = 1000, 31
+
+
+@pytest.fixture(scope="module")
+def sound(arranged):
+    """The year's tables as the pipeline validates them."""
+    return {name: checked.sound for name, checked in check_all(arranged, MODEL.rules).items()}
+
+
+@pytest.fixture(scope="module")
+def rows(sound):
+    """A thousand flights of the year."""
+    return MODEL.rows(sound).sample(FLIGHTS, seed=SEED).sort("id")
+
+
+@pytest.fixture(scope="module")
+def offline(sound, rows):
+    """Their features, out of one pass over the whole year."""
+    year = aggregates(MODEL.rows(sound), MODEL.events(sound), MODEL.contract)
+    return year.filter(pl.col("id").is_in(rows["id"].implode())).sort("id")
+
+
+def walked(sound, rows, contract=MODEL.contract):
+    """Their features, one event after another."""
+    found = dict(walk(rows, MODEL.events(sound), contract))
+    return pl.DataFrame([{"id": row, **found[row]} for row in sorted(found)], infer_schema_length=None)
+
+
+@pytest.fixture(scope="module")
+def incremental(sound, rows):
+    """Their features, one event after another."""
+    return walked(sound, rows)
+
+
+def differing(one, other):
+    """Names of the columns that are not equal in every row, null only to null."""
+    assert one.columns == other.columns
+    return {name for name in one.columns if one[name].to_list() != other[name].to_list()}
+
+
+def test_a_thousand_flights_have_the_same_features_both_ways(offline, incremental):
+    """Every aggregate, to the last bit."""
+    assert offline.height == incremental.height == FLIGHTS
+    assert len(offline.columns) == 1 + sum(item.aggregate is not None for item in MODEL.contract.features)
+    assert differing(offline, incremental) == set()
+
+
+def test_the_sample_has_something_to_compare(rows, offline):
+    """Flights of every month, hardly a value missing, and no column with one value alone."""
+    assert rows["at"].dt.month().n_unique() == 12
+    assert offline.null_count().drop("id").sum_horizontal()[0] < 0.05 * FLIGHTS * offline.width
+    constant = [name for name in offline.columns if offline[name].n_unique() < 3]
+    assert constant == []
+
+
+@pytest.mark.parametrize(("minutes", "equal"), [(120, True), (119, False)])
+def test_one_minute_of_a_window_makes_a_difference(sound, rows, offline, minutes, equal):
+    """The comparison bites: a window of two hours less a minute has other values."""
+    (feature,) = (item for item in MODEL.contract.features if item.name == "origin_delay_2h")
+    window = msgspec.structs.replace(feature.aggregate, window_minutes=minutes)
+    only = msgspec.structs.replace(
+        MODEL.contract, features=(msgspec.structs.replace(feature, aggregate=window),)
+    )
+    found = walked(sound, rows, only)["origin_delay_2h"].to_list()
+    assert (found == offline["origin_delay_2h"].to_list()) is equal
