@@ -135,7 +135,7 @@ def test_the_bundle_says_what_trained_it_and_not_what_packed_it(finished_copy):
 def test_another_locked_version_trains_again():
     """The lock file is a dependency of training, and of no stage that prepares its data."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
-    assert [name for name in stages if "uv.lock" in stages[name]["do"]["deps"]] == ["train"]
+    assert [name for name in stages if "uv.lock" in stages[name]["do"]["deps"]] == ["train", "probe"]
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan")])
