@@ -128,11 +128,11 @@ def test_every_model_declares_slices_that_differ(model):
     assert len(names) == len(set(names))
 
 
-def from_a_wrong_feed(rows, validation, params, seed):
+def from_a_wrong_feed(contract, rows, validation, params, seed):
     """Learn from a feed that reports every second label of one carrier wrongly."""
     wrong = (pl.col("carrier") == CARRIER) & (pl.int_range(pl.len()).over("carrier") % 2 == 0)
     flipped = pl.when(wrong).then(1 - pl.col(LABEL)).otherwise(pl.col(LABEL)).cast(rows[LABEL].dtype)
-    return flights.fit(rows.with_columns(flipped.alias(LABEL)), validation, params, seed)
+    return flights.fit(contract, rows.with_columns(flipped.alias(LABEL)), validation, params, seed)
 
 
 def test_a_model_that_is_wrong_about_one_carrier_is_stopped(uncrowned, weak, patch_model):

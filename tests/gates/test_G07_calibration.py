@@ -157,9 +157,9 @@ def test_scores_made_too_sure_are_stopped(workshop):
 def test_classes_weighted_alike_are_stopped(workshop, patch_model):
     """Late flights counted as often as punctual ones: the ranking is as good, every probability too high."""
 
-    def weighted(rows, validation, params, seed):
+    def weighted(contract, rows, validation, params, seed):
         late = rows.filter(rows["label"] == 1)
-        return boosted_trees(CONTRACT, rows.vstack(late).vstack(late).vstack(late), validation, params, seed)
+        return boosted_trees(contract, rows.vstack(late).vstack(late).vstack(late), validation, params, seed)
 
     workshop.change("params.yaml", "train.max_iter", 40)
     patch_model(fit=weighted)

@@ -240,7 +240,7 @@ def leak(workshop, patch_model, table, what) -> None:
     patch_model(
         contract=contract,
         rows=rows,
-        fit=lambda part, validation, params, seed: boosted_trees(contract, part, validation, params, seed),
+        fit=boosted_trees,
     )
     hints = rows(read_tables(workshop.artifacts.checked)).select(ID, "hint")
     for part in ("train", "validation", "test"):
