@@ -135,15 +135,8 @@ def test_the_bundle_says_what_trained_it_and_not_what_packed_it(finished_copy):
 def test_another_locked_version_trains_again():
     """The lock file is a dependency of training and drawing, and of no stage that prepares the data."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
-<<<<<<< HEAD
-    assert [name for name in stages if "uv.lock" in stages[name]["do"]["deps"]] == [
-        "train",
-        "ablate",
-        "report",
-    ]
-=======
-    assert [name for name in stages if "uv.lock" in stages[name]["do"]["deps"]] == ["train", "probe"]
->>>>>>> 357d0c252d6b25e1db5fd9cf5e814cf8d5f63948
+    locked = [name for name in stages if "uv.lock" in stages[name]["do"]["deps"]]
+    assert locked == ["train", "ablate", "probe", "report"]
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan")])
