@@ -2,6 +2,8 @@
 
 import msgspec
 
+from contract.verdict import Verdict
+
 
 class ManifestStatement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`manifest`, by the trainer: this bundle was built by our pipeline."""
@@ -19,6 +21,7 @@ class Qualification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     champion: str  # digest of the champion it was compared with, or empty
     held_out: str  # sha256 of the rows both were compared on
     reasons: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]  # of the gates of the world; those of the run are in the bundle's evidence
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ from monitoring.statistics import age_days
 
 Action = Literal["quarantine", "insufficient", "wait", "keep", "retrain"]
 # promoted: accepted and registered, the candidate for promotion; kept: not shown to be as good as the
-# champion; failed: it could not be built, or did not pass its own gates.
+# champion; failed: it could not be built, did not pass its own gates, or was refused by staging.
 Outcome = Literal["promoted", "kept", "failed"]
 _WEEK = timedelta(days=7)
 
@@ -96,7 +96,9 @@ def _causes(evidence: Evidence, policy: RetrainPolicy) -> Iterator[str]:
     if evidence.performance == "worse":
         yield _because("performance", evidence.performance_reason)
     if evidence.drift == "alarm" and evidence.drift_windows >= policy.drift_windows:
-        yield _because(f"drift in {evidence.drift_windows} windows in a row", evidence.drift_reason)
+        windows = evidence.drift_windows
+        span = "this window" if windows == 1 else f"{windows} windows in a row"
+        yield _because(f"drift in {span}", evidence.drift_reason)
     if policy.volume_labels is not None and evidence.new_labels >= policy.volume_labels:
         yield f"volume: {evidence.new_labels} new labels (from {policy.volume_labels})"
     age = age_days(evidence.trained, evidence.now)

@@ -74,10 +74,12 @@ def _rows(window: pl.DataFrame, contract: Contract, policy: HealthPolicy) -> Ite
     if foreign:
         sentence = f"{foreign:.1%} of rows are not predictions of {contract.model}"
         yield Problem("model", "model", foreign, 0.0, sentence)
-    repeated = 1 - window["request_id"].n_unique() / window.height
+    # What was asked about, where the caller said so: asking about it again is another request, and no news.
+    subjects = window.select(pl.coalesce("entity_id", "request_id")).to_series()
+    repeated = 1 - subjects.n_unique() / window.height
     if repeated > policy.duplicates:
-        sentence = f"{repeated:.1%} of rows repeat a request_id (at most {policy.duplicates:.1%})"
-        yield Problem("duplicates", "request_id", repeated, policy.duplicates, sentence)
+        sentence = f"{repeated:.1%} of rows repeat an entity_id (at most {policy.duplicates:.1%})"
+        yield Problem("duplicates", "entity_id", repeated, policy.duplicates, sentence)
     for name in contract.classes:
         invalid = score_statistics(window, name, contract).invalid
         if invalid:

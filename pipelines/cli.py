@@ -1,9 +1,11 @@
 """What every command does alike: one sentence and a non-zero exit instead of a traceback."""
 
+import argparse
 import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -44,6 +46,32 @@ def command(main: Callable[[list[str] | None], int]) -> NoReturn:
         else:
             raise
     sys.exit(code)
+
+
+def parser(name: str, purpose: str | None, example: str) -> argparse.ArgumentParser:
+    """The options of `python -m pipelines.NAME`; `example` is a call of it, as help shows it."""
+    return argparse.ArgumentParser(
+        prog=f"python -m pipelines.{name}",
+        description=purpose,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"example: python -m pipelines.{example}",
+    )
+
+
+def json_option(options: argparse.ArgumentParser) -> None:
+    """`--json`."""
+    options.add_argument("--json", action="store_true", help="for a program to read")
+
+
+def artifacts_option(options: argparse.ArgumentParser) -> None:
+    """`--artifacts`, the folder that `dvc repro` fills."""
+    options.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="holds MODEL/bundle")
+
+
+def decision_options(options: argparse.ArgumentParser) -> None:
+    """`--actor` and `--why`: what the ledger keeps of a decision."""
+    options.add_argument("--actor", default="", help="who decides (default: FLIGHTLINE_ACTOR)")
+    options.add_argument("--why", default="", help="the reason, for the ledger")
 
 
 def quiet(_: str) -> None:

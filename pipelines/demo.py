@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import httpx
 from rich.console import Console
@@ -20,6 +21,7 @@ from pipelines import local
 from pipelines.cli import FAILED, OK, command
 from pipelines.delivery.tracking_server import version_link
 from pipelines.demonstration.checks import fresh_world
+from pipelines.demonstration.declared import read_declared
 from pipelines.demonstration.services import CLOCKS, Services
 from pipelines.demonstration.story import MODEL, MONTHS, Demo
 from pipelines.machine.locks import exclusive
@@ -36,43 +38,52 @@ class Row:
     passed: bool
 
 
+@dataclass(frozen=True)
+class Step:
+    """One thing that is shown; a month is lived through only until a challenger has earned its place."""
+
+    name: str
+    work: Callable[[], str]
+    until_earned: bool = False
+
+
+def steps(demo: Demo, first: int = 0) -> tuple[Step, ...]:
+    """Every step in order; `first` is the index of the first of `MONTHS` to live through."""
+    return (
+        Step("build both models (dvc repro)", demo.build),
+        Step("start MLflow, staging, production", demo.start),
+        Step("register what qualifies", demo.register),
+        Step("deploy to staging", demo.stage),
+        Step("promote to production", demo.release),
+        *(
+            Step(f"{month:%B}: traffic, drift check, retraining", partial(demo.month, number), True)
+            for number, month in enumerate(MONTHS[:-1])
+            if number >= first
+        ),
+        Step("promote the challenger", demo.promote_challenger),
+        Step("try a declared candidate", demo.promote_candidate),
+        Step("break a model on purpose", demo.fail_a_gate),
+        Step("tamper with a bundle", demo.tamper),
+        Step("roll back and forward", demo.roll),
+    )
+
+
 def run(demo: Demo, rows: list[Row], first: int = 0) -> bool:
-    """Every step in order until one fails; `rows` collects what happened. True when all did what they should.
-
-    `first` is the index of the first of `MONTHS` to live through.
-    """
-
-    def step(name: str, work: Callable[[], str]) -> bool:
-        print(f"\n── {name}", flush=True)
+    """The steps until one fails; `rows` collects what happened. True when all did what they should."""
+    for step in steps(demo, first):
+        if step.until_earned and demo.earned:
+            continue
+        print(f"\n── {step.name}", flush=True)
         began = time.monotonic()
         try:
-            result, passed = work(), True
+            result, passed = step.work(), True
         except (FlightlineError, httpx.HTTPError) as error:
             result, passed = str(error), False
-        rows.append(Row(name, result, time.monotonic() - began, passed))
+        rows.append(Row(step.name, result, time.monotonic() - began, passed))
         print(f"   {'ok' if passed else 'FAILED'}: {result}", flush=True)
-        return passed
-
-    if not (
-        step("build both models (dvc repro)", demo.build)
-        and step("start MLflow, staging, production", demo.start)
-        and step("register what qualifies", demo.register)
-        and step("deploy to staging", demo.stage)
-        and step("promote to production", demo.release)
-    ):
-        return False
-    for number in range(first, len(MONTHS) - 1):
-        title = f"{MONTHS[number]:%B}: traffic, drift check, retraining"
-        if not step(title, lambda number=number: demo.month(number)):  # type: ignore[misc]
+        if not passed:
             return False
-        if demo.challenger and demo.challenger.version:
-            break
-    return (
-        step("promote the challenger", demo.promote_challenger)
-        and step("break a model on purpose", demo.fail_a_gate)
-        and step("tamper with a bundle", demo.tamper)
-        and step("roll back and forward", demo.roll)
-    )
+    return True
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -98,13 +109,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def tell(settings: Settings, *, keep: bool, first: int) -> bool:
     """Run the demonstration in an emptied world and show the table; stop everything unless told to `keep`."""
+    declared = read_declared(MODEL)  # before anything is emptied or started
     fresh_world(settings)
     rows: list[Row] = []
     began = time.monotonic()
     passed = False
     services = Services(settings)
     try:
-        demo = Demo(settings, services)
+        demo = Demo(settings, services, declared)
         services.start()
         passed = run(demo, rows, first)
         show(rows, time.monotonic() - began, demo)

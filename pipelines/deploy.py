@@ -4,7 +4,6 @@ Staging takes the challenger and, when it passes, signs evidence that it did. Pr
 and only with that evidence. Whatever fails leaves running what ran before.
 """
 
-import argparse
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,7 +11,8 @@ from datetime import UTC, datetime
 from contract.attestation import read_trust, sign
 from contract.errors import BundleError, ConfigError, FlightlineError
 from contract.statements import StagingEvidence
-from pipelines.cli import OK, command, quiet
+from pipelines.building import attempts
+from pipelines.cli import OK, command, decision_options, json_option, parser, quiet
 from pipelines.delivery.aliases import Pending, following, settle
 from pipelines.delivery.keys import ensure_keys, private_key
 from pipelines.delivery.placement import Change, Deployed, VersionRefusedError, changing, place
@@ -68,11 +68,16 @@ def deploy_staging(
             why=why or f"version {chosen.version} is to be tested",
             at=at,
         )
-        deployed = place(change, release, settings, say)
+        try:
+            deployed = place(change, release, settings, say)
+        except VersionRefusedError:
+            attempts.staged(model, chosen.digest, settings, passed=False)
+            raise
         _witness(registry, chosen, deployed, settings)
         # Only now: without evidence the alias would name a version that cannot be promoted.
         with following(_move(STAGING, alias, chosen, held), settings, say, registry):
             pass
+        attempts.staged(model, chosen.digest, settings, passed=True)
     return deployed
 
 
@@ -189,18 +194,13 @@ def give_back(registry: Registry, version: Version, settings: Settings, say: Say
 
 def main(argv: list[str] | None = None) -> int:
     """Deploy one model to one environment."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: python -m pipelines.deploy staging flights",
-    )
-    parser.add_argument("environment", help="staging or production")
-    parser.add_argument("model")
-    parser.add_argument("--version", help="a registered version (default: what the alias says)")
-    parser.add_argument("--actor", default="", help="who deploys, for the ledger (default: FLIGHTLINE_ACTOR)")
-    parser.add_argument("--why", default="", help="the reason, for the ledger")
-    parser.add_argument("--json", action="store_true", help="for a program to read")
-    options = parser.parse_args(argv)
+    given = parser("deploy", __doc__, "deploy staging flights")
+    given.add_argument("environment", help="staging or production")
+    given.add_argument("model")
+    given.add_argument("--version", help="a registered version (default: what the alias says)")
+    decision_options(given)
+    json_option(given)
+    options = given.parse_args(argv)
     settings = Settings.from_environment()
     ways = {STAGING: deploy_staging, PRODUCTION: deploy_production}
     settings.environment(options.environment)

@@ -11,9 +11,10 @@ import httpx
 import msgspec
 
 from contract.errors import ConfigError, FlightlineError
-from contract.strict import decode_json, encode_json
+from contract.strict import decode_json, encode_json, near_miss
 from pipelines.cli import OK, command
 from pipelines.machine import files
+from training.model import names
 
 SECONDS = 20.0  # GitHub answers in less than one
 
@@ -71,8 +72,9 @@ def last(folder: Path, model: str) -> Outcome:
     try:
         data = path.read_bytes()
     except OSError:
+        hint = near_miss(model, [name for name in names() if name != model])
         raise ConfigError(
-            f"nothing was decided about '{model}' yet ({path})",
+            f"nothing was decided about '{model}' yet ({path}){hint}",
             "a decision",
             f"Run make monitor MODEL={model}",
         ) from None

@@ -14,14 +14,19 @@ from pipelines.cli import command
 from training import model as models
 from training.evaluation import measure, prior_scores
 from training.export import run
-from training.learning import target
-from training.model import KEYS, columns
+from training.gates.beside import beside_thresholds
+from training.learning import answers, target
+from training.model import KEYS
 
 FITTED_PREFIX = "fitted."  # the same columns as answered by scikit-learn
+SIMPLE_PREFIX = "simple."  # and as answered by the simple model, which G06 compares with
 
 
 def evaluate(name: str) -> str:
-    """Write `metrics.json`, `rivals.json` and `predictions.parquet`."""
+    """Write `metrics.json`, `rivals.json`, `predictions.parquet` and `near.parquet`.
+
+    `near.parquet` has the answers, of the graph and of scikit-learn, on rows moved beside the thresholds.
+    """
     model, artifacts = models.load(name), Artifacts.of(name)
     contract = model.contract
     test = read_table(artifacts.split / "test.parquet")
@@ -42,26 +47,32 @@ def evaluate(name: str) -> str:
         metrics["log_loss_skill"] = 1 - metrics["log_loss"] / rivals["baseline"]["log_loss"]
     write_json(artifacts.metrics, metrics)
     write_json(artifacts.rivals, rivals)
-    write_table(
-        artifacts.predictions,
-        test.select(KEYS).with_columns(
-            pl.Series("answer", answer),
-            pl.Series(f"{FITTED_PREFIX}answer", fitted[0]),
-            *_columns(SCORE_PREFIX, contract, scores),
-            *_columns(f"{FITTED_PREFIX}{SCORE_PREFIX}", contract, fitted[1]),
-        ),
-    )
+    answers = _both(test, contract, (answer, scores), fitted)
+    rival = _columns(f"{SIMPLE_PREFIX}{SCORE_PREFIX}", contract, simple[1])
+    write_table(artifacts.predictions, answers.with_columns(*rival))
+    near = beside_thresholds(joblib.load(artifacts.model / "fitted.joblib"), contract, test)
+    beside = run(graph, contract, near), _answers(artifacts, "fitted", contract, near)
+    write_table(artifacts.near, _both(near, contract, *beside))
     return ", ".join(f"{metric} {value:.4f}" for metric, value in sorted(metrics.items()))
 
 
 def _answers(artifacts: Artifacts, which: str, contract: Contract, rows: pl.DataFrame) -> tuple[Any, Any]:
-    pipeline = joblib.load(existing(artifacts.model / f"{which}.joblib"))
-    # The learners over numbers alone were fitted on arrays, those that tell columns apart on tables.
-    given = columns(rows, contract)
-    frame = given if hasattr(pipeline, "feature_names_in_") else given.to_numpy()
-    probabilities = contract.scores == "probability" or not hasattr(pipeline, "decision_function")
-    score = pipeline.predict_proba if probabilities else pipeline.decision_function
-    return pipeline.predict(frame), np.asarray(score(frame))
+    return answers(joblib.load(existing(artifacts.model / f"{which}.joblib")), contract, rows)
+
+
+def answers_of(predictions: pl.DataFrame, contract: Contract) -> np.ndarray:
+    """The scores (rows, classes) of the graph that ships, from `predictions.parquet`."""
+    return predictions.select(SCORE_PREFIX + name for name in contract.classes).to_numpy()
+
+
+def _both(rows: pl.DataFrame, contract: Contract, graph: Any, fitted: Any) -> pl.DataFrame:
+    """The keys of `rows` with label and scores as the graph and as scikit-learn gave them."""
+    return rows.select(KEYS).with_columns(
+        pl.Series("answer", graph[0]),
+        pl.Series(f"{FITTED_PREFIX}answer", fitted[0]),
+        *_columns(SCORE_PREFIX, contract, graph[1]),
+        *_columns(f"{FITTED_PREFIX}{SCORE_PREFIX}", contract, fitted[1]),
+    )
 
 
 def _columns(prefix: str, contract: Contract, scores: Any) -> list[pl.Series]:

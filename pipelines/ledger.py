@@ -9,19 +9,20 @@ import argparse
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from contract.errors import FlightlineError
-from contract.strict import decode_json
+from contract.errors import ConfigError, FlightlineError
+from contract.strict import decode_json, near_miss
 from pipelines.cli import OK, command
 from pipelines.machine.files import replace
 from pipelines.machine.locks import exclusive
 from pipelines.machine.settings import Settings
+from training.model import names
 
 Action = Literal["deploy", "rollback", "forward"]
 
@@ -184,8 +185,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--environment", help="only this environment")
     parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
-    path = Settings.from_environment().ledger
+    settings = Settings.from_environment()
+    path = settings.ledger
     entries = read(path)
+    _require_known(options.model, {*names(), *(entry.model for entry in entries)}, "model")
+    _require_known(options.environment, settings.environments, "environment")
     if options.action == "verify":
         print(f"{path}: {len(entries)} line(s), chain intact{_torn_note(path)}{_head_note(path, entries)}")
         return OK
@@ -203,6 +207,17 @@ def main(argv: list[str] | None = None) -> int:
     else:
         print("\n".join(_line(entry) for entry in chosen) or "nothing was live" + _torn_note(path))
     return OK
+
+
+def _require_known(name: str | None, known: Iterable[str], what: str) -> None:
+    """A misspelt name would look like one that never ran."""
+    if name is not None and name not in known:
+        there_are = sorted(known)
+        raise ConfigError(
+            f"{what} '{name}' is unknown{near_miss(name, there_are)}",
+            " or ".join(there_are),
+            "Name one of them",
+        )
 
 
 def _line(entry: Entry) -> str:

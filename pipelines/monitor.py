@@ -115,7 +115,11 @@ def monitor(
 def read_log(
     model: str, bundle: Bundle, settings: Settings, environment: str, as_of: datetime
 ) -> pl.DataFrame:
-    """The predictions of the window that this bundle made; another version behaves in its own way."""
+    """The predictions of the window that this bundle made; another version behaves in its own way.
+
+    What was asked twice about an entity and one moment, as by a period that is replayed again, is there
+    once, as last answered.
+    """
     schema = log_schema(bundle.contract)
     folder = settings.predictions(environment) / model
     paths = sorted(folder.glob("*.parquet"))
@@ -128,7 +132,9 @@ def read_log(
         pl.scan_parquet(path).filter(inside & asked & (pl.col("digest") == bundle.digest)).collect()
         for path in paths
     ]
-    return pl.concat([pl.DataFrame(schema=schema), *[part for part in parts if part.height]])
+    made = pl.concat([pl.DataFrame(schema=schema), *[part for part in parts if part.height]])
+    once = pl.struct("entity_id", "event_time").is_last_distinct()
+    return made.sort("received_at", "request_id").filter(pl.col("entity_id").is_null() | once)
 
 
 def read_labels(model: str, settings: Settings) -> pl.DataFrame:
@@ -169,7 +175,7 @@ def _keep(found: Monitored, html: str, settings: Settings, say: Say) -> Monitore
     day = found.as_of[:10]
     folder = settings.var / "monitoring" / found.model / day
     if html:
-        replace(folder / "drift.html", html.encode())
+        replace(folder / "drift.html", html.encode(), mode=0o644)  # others may look at it, as at a log
         found = dataclasses.replace(found, report=str(folder / "drift.html"))
     replace(folder / "check.json", json.dumps(asdict(found), indent=2).encode() + b"\n")
     record(settings.var, Outcome(found.model, found.action, found.reason, day))

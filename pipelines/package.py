@@ -3,17 +3,22 @@
 import hashlib
 import shutil
 
+import msgspec
+
 from contract.bundle import Environment, seal
 from contract.strict import encode_json
 from pipelines.building.artifacts import Artifacts, existing, read_json, read_table, write_json, write_table
 from pipelines.building.config import params, section
+from pipelines.building.facts import Facts
 from pipelines.building.stage import fresh, stage_main
 from pipelines.cli import command
-from pipelines.split import Facts
 from pipelines.train import Versions
 from training import model as models
+from training.ablation import Ablation
+from training.card import CardFacts, card
+from training.diagnostics import Part
 from training.gates.verdict import Evidence
-from training.package import card, golden, reference
+from training.package import golden, reference
 
 
 def package(name: str) -> str:
@@ -44,14 +49,20 @@ def package(name: str) -> str:
     write_json(bundle / "golden.json", golden(content, model.contract, test))
     train = read_table(artifacts.split / "train.parquet")
     write_table(bundle / "reference.parquet", reference(content, model.contract, train, wanted.seed))
-    text = card(
-        model.contract,
-        environment,
-        read_json(artifacts.metrics, dict[str, float]),
-        read_json(artifacts.rivals, dict[str, dict[str, float]]),
-        evidence,
+    about = CardFacts(
+        environment=environment,
+        params=msgspec.to_builtins(wanted.train),
+        rows=facts.rows,
+        test_from=facts.test_from,
+        test_until=facts.test_until,
+        by_day=facts.kind == "time",
+        metrics=read_json(artifacts.metrics, dict[str, float]),
+        rivals=read_json(artifacts.rivals, dict[str, dict[str, float]]),
+        slices=read_json(artifacts.report / "slices.json", tuple[Part, ...]),
+        ablation=read_json(artifacts.ablation, Ablation),
+        evidence=evidence,
     )
-    (bundle / "model_card.md").write_text(text, "utf-8")
+    (bundle / "model_card.md").write_text(card(model, about), "utf-8")
     digest = seal(bundle, model.contract)
     return f"{sum(item.stat().st_size for item in bundle.iterdir()) / 1024:.0f} KiB, digest {digest[:12]}"
 

@@ -1,10 +1,9 @@
 """Make a staged version the champion and deploy it: `python -m pipelines.promote MODEL --actor WHO`."""
 
-import argparse
 import json
 from datetime import datetime
 
-from pipelines.cli import OK, command, quiet
+from pipelines.cli import OK, command, decision_options, json_option, parser, quiet
 from pipelines.delivery.aliases import settle
 from pipelines.delivery.placement import Deployed, changing
 from pipelines.delivery.registry import STAGING, connect
@@ -43,17 +42,12 @@ def promote(
 
 def main(argv: list[str] | None = None) -> int:
     """Promote one model."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: python -m pipelines.promote flights --actor ada",
-    )
-    parser.add_argument("model")
-    parser.add_argument("--version", help="a registered version (default: the one with alias `staging`)")
-    parser.add_argument("--actor", default="", help="who decides (default: FLIGHTLINE_ACTOR)")
-    parser.add_argument("--why", default="", help="the reason, for the ledger")
-    parser.add_argument("--json", action="store_true", help="for a program to read")
-    options = parser.parse_args(argv)
+    given = parser("promote", __doc__, "promote flights --actor ada")
+    given.add_argument("model")
+    given.add_argument("--version", help="a registered version (default: the one with alias `staging`)")
+    decision_options(given)
+    json_option(given)
+    options = given.parse_args(argv)
     deployed = promote(
         options.model,
         Settings.from_environment(),

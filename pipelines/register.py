@@ -5,7 +5,6 @@ version with its description and tags in one request, then the alias. An interru
 continued by the next one, which finds the version by the bundle's digest.
 """
 
-import argparse
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,8 +15,8 @@ from contract.bundle import Bundle
 from contract.errors import FlightlineError
 from contract.statements import ManifestStatement, Provenance, Qualification
 from contract.strict import decode_json
-from pipelines.cli import OK, command, quiet
-from pipelines.delivery.evidence import description
+from pipelines.cli import OK, artifacts_option, command, json_option, parser, quiet
+from pipelines.delivery.evidence import description, read_evidence, tags
 from pipelines.delivery.keys import ensure_keys, private_key
 from pipelines.delivery.registry import ATTESTATIONS, CHALLENGER, DIGEST, Registry, connect
 from pipelines.delivery.tracking_server import version_link
@@ -57,15 +56,19 @@ def register(model: str, settings: Settings, artifacts: Path, say: Say = print) 
         found = registry.by_digest(model, bundle.digest)
         # A version speaks of the run it was made from, also when that run was deleted and tracked anew.
         run_id = found.run_id if found else tracked.run_id
+        verdicts = (*read_evidence(bundle.path).verdicts, *qualification.verdicts)
+        text = description(
+            (bundle.path / "model_card.md").read_text(encoding="utf-8"), bundle.digest, verdicts
+        )
         if found is None or found.tags.get(QUALIFIED) != qualification.champion:
             source = lineage(artifacts.absolute().parent)
             _attest(registry, (bundle, qualification, source), run_id, settings)
+            registry.tag_run(tracked.run_id, tags(verdicts))  # a deleted run takes no tags
         if found is None:
-            card = (bundle.path / "model_card.md").read_text(encoding="utf-8")
             version = registry.create(
                 model,
                 run_id,
-                description(card, bundle.digest),
+                text,
                 {
                     DIGEST: bundle.digest,
                     "contract": bundle.contract.fingerprint,
@@ -75,6 +78,8 @@ def register(model: str, settings: Settings, artifacts: Path, say: Say = print) 
             )
         else:
             version = found
+            if found.tags.get(QUALIFIED) != qualification.champion:
+                registry.describe(version, text)
             registry.tag(version, QUALIFIED, qualification.champion)
         # An older version that is registered again does not take the alias from a newer one.
         if version.version == registry.versions(model)[0].version:
@@ -111,20 +116,23 @@ def accepted(bundle: Bundle, settings: Settings) -> Qualification:
             "'accepted'",
             "Train a better model; nothing was registered",
         )
+    failed = [item.code for item in qualification.verdicts if item.verdict == "fail"]
+    if failed:
+        raise FlightlineError(
+            f"{path.name} accepts {bundle.model} {bundle.digest[:12]} although {', '.join(failed)} failed",
+            "an acceptance without a failed gate",
+            remedy,
+        )
     return qualification
 
 
 def main(argv: list[str] | None = None) -> int:
     """Register one model's bundle."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: python -m pipelines.register flights",
-    )
-    parser.add_argument("model")
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="holds MODEL/bundle")
-    parser.add_argument("--json", action="store_true", help="for a program to read")
-    options = parser.parse_args(argv)
+    given = parser("register", __doc__, "register flights")
+    given.add_argument("model")
+    artifacts_option(given)
+    json_option(given)
+    options = given.parse_args(argv)
     settings = Settings.from_environment()
     registered = register(options.model, settings, options.artifacts, quiet if options.json else print)
     if options.json:

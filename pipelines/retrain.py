@@ -7,9 +7,11 @@ circuit is open and monitoring asks for no further one, until a person closes it
 import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
 
 from contract.errors import FlightlineError
 from monitoring.decision import Attempt, Outcome
@@ -53,8 +55,8 @@ def retrain(
         say(f"retraining {model} as of {as_of:%Y-%m-%d}, from the last commit, beside the checkout")
         key = candidate(model, as_of, settings, changes)
 
-        def ended(outcome: Outcome) -> None:
-            attempts.add(model, Attempt(as_of, key, outcome), settings)
+        def ended(outcome: Outcome, digest: str = "") -> None:
+            attempts.add(model, Attempt(as_of, key, outcome), settings, digest)
 
         try:
             run = build(model, as_of, settings, changes, say)
@@ -66,7 +68,7 @@ def retrain(
         version = ""
         if found.outcome == "accepted":
             version = register(model, settings, run.artifacts, say).version
-        ended(attempts.OUTCOMES[found.outcome])
+        ended(attempts.OUTCOMES[found.outcome], found.digest)
     return Retrained(model, run, found, version)
 
 
@@ -108,7 +110,8 @@ def main(argv: list[str] | None = None) -> int:
         as_of = datetime.fromisoformat(outcome.as_of).replace(tzinfo=UTC)
     found = retrain(options.model, as_of, settings, say=say)
     if options.json:
-        print(json.dumps({**asdict(found.qualified), "version": found.version, "run": found.run.id}))
+        outcome = msgspec.to_builtins(found.qualified)
+        print(json.dumps({**outcome, "version": found.version, "run": found.run.id}))
     return EXITS[found.qualified.outcome]
 
 

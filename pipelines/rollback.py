@@ -3,18 +3,19 @@
 It needs nothing but this machine: the ledger, the kept releases and the service. MLflow may be down.
 """
 
-import argparse
 import json
 from datetime import datetime
 
 from contract.errors import FlightlineError
-from pipelines.cli import OK, command, quiet
+from contract.strict import near_miss
+from pipelines.cli import OK, command, decision_options, json_option, parser, quiet
 from pipelines.delivery.aliases import Pending, following
 from pipelines.delivery.placement import Change, Deployed, changing, place
 from pipelines.delivery.releases import open_release
-from pipelines.ledger import live, neighbours, read
+from pipelines.ledger import live, models, neighbours, read
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
+from training.model import names
 
 PRODUCTION = "production"
 
@@ -41,8 +42,11 @@ def rollback(
         target = ahead if forward else back
         current = live(entries, PRODUCTION, model)
         if target is None or current is None:
+            known = models(entries, PRODUCTION)
+            hint = "" if model in known else near_miss(model, sorted({*known, *names()} - {model}))
+            what = "was rolled back from" if forward else "ran in production before"
             raise FlightlineError(
-                f"no version of {model} {'was rolled back from' if forward else 'ran in production before'}",
+                f"no version of {model} {what}{hint}",
                 "one to go " + ("forward to" if forward else "back to"),
                 "See `python -m pipelines.ledger`",
             )
@@ -64,17 +68,12 @@ def rollback(
 
 def main(argv: list[str] | None = None) -> int:
     """Roll one model back, or forward again."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: python -m pipelines.rollback flights --actor ada",
-    )
-    parser.add_argument("model")
-    parser.add_argument("--forward", action="store_true", help="undo the last rollback")
-    parser.add_argument("--actor", default="", help="who decides (default: FLIGHTLINE_ACTOR)")
-    parser.add_argument("--why", default="", help="the reason, for the ledger")
-    parser.add_argument("--json", action="store_true", help="for a program to read")
-    options = parser.parse_args(argv)
+    given = parser("rollback", __doc__, "rollback flights --actor ada")
+    given.add_argument("model")
+    given.add_argument("--forward", action="store_true", help="undo the last rollback")
+    decision_options(given)
+    json_option(given)
+    options = given.parse_args(argv)
     deployed = rollback(
         options.model,
         Settings.from_environment(),

@@ -1,35 +1,17 @@
 """split: sound tables -> examples with point-in-time features, cut into train, validation and test."""
 
-from datetime import datetime
-from typing import Literal
-
-import msgspec
 import polars as pl
 
 from pipelines.building.artifacts import Artifacts, read_tables, sha256, write_json, write_table
 from pipelines.building.config import params
+from pipelines.building.facts import PARTS, Facts
 from pipelines.building.stage import fresh, stage_main
 from pipelines.cli import command
 from training import model as models
 from training.features import examples as examples_of
 from training.model import AT, LABEL
-from training.splitting import TimeSplit
+from training.splitting import Split, SplitParams, TimeSplit
 from training.splitting import split as cut
-
-PARTS = ("train", "validation", "test")
-
-
-class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What later stages and the bundle need to know about the split."""
-
-    kind: Literal["time", "random"]  # rows of a random split have no days of their own
-    rows: dict[str, int]
-    unlabelled: int  # examples whose label had not arrived, or never will (cancelled, diverted)
-    fit_until: datetime
-    test_from: datetime
-    test_until: datetime
-    data: str  # sha256 over the three tables
-    held_out: str  # sha256 of the test table
 
 
 def split(name: str) -> str:
@@ -37,15 +19,22 @@ def split(name: str) -> str:
     model, wanted, artifacts = models.load(name), params(name), Artifacts.of(name)
     examples = examples_of(model, read_tables(artifacts.checked))
     parts = cut(examples, wanted.split, wanted.as_of)
-    folder = fresh(artifacts.split)
+    fresh(artifacts.split)
+    facts = keep(parts, wanted.split, examples[LABEL].null_count(), artifacts)
+    counts = ", ".join(f"{rows:,} {part}" for part, rows in facts.rows.items())
+    return f"{counts}; {facts.unlabelled:,} without a label (cancelled, diverted or not landed yet)"
+
+
+def keep(parts: Split, how: SplitParams, unlabelled: int, artifacts: Artifacts) -> Facts:
+    """Write the three tables and what is to be known about them, the hash of the held-out one included."""
     for part in PARTS:
-        write_table(folder / f"{part}.parquet", getattr(parts, part))
+        write_table(artifacts.split / f"{part}.parquet", getattr(parts, part))
     first, last = parts.test.select(pl.col(AT).min(), pl.col(AT).max().alias("last")).row(0)
-    paths = [folder / f"{part}.parquet" for part in PARTS]
+    paths = [artifacts.split / f"{part}.parquet" for part in PARTS]
     facts = Facts(
-        kind="time" if isinstance(wanted.split, TimeSplit) else "random",
+        kind="time" if isinstance(how, TimeSplit) else "random",
         rows={part: getattr(parts, part).height for part in PARTS},
-        unlabelled=examples[LABEL].null_count(),
+        unlabelled=unlabelled,
         fit_until=parts.fit_until,
         test_from=first,
         test_until=last,
@@ -53,8 +42,7 @@ def split(name: str) -> str:
         held_out=sha256(paths[-1]),
     )
     write_json(artifacts.facts, facts)
-    counts = ", ".join(f"{rows:,} {part}" for part, rows in facts.rows.items())
-    return f"{counts}; {facts.unlabelled:,} without a label (cancelled, diverted or not landed yet)"
+    return facts
 
 
 main = stage_main("split", __doc__ or "", split)

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from contract.errors import FlightlineError
@@ -43,7 +43,7 @@ def status(settings: Settings) -> Status:
     rows = [
         _row(environment, model, entries, settings, aliases)
         for environment in SERVICES
-        for model in models(entries, environment)
+        for model in sorted({*models(entries, environment), *_named(aliases, environment, settings)})
     ]
     answer = settings.tracking_uri if is_up(settings) else f"does not answer at {settings.tracking_uri}"
     return Status(answer, {name: _service(name, entries, settings) for name in SERVICES}, tuple(rows))
@@ -68,10 +68,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{name:<11} {state:<11} {settings.service_url(name)}")
     for row in found.rows:
         note = f"  alias names version {row.alias}" if row.alias not in {"", row.version} else ""
-        print(
-            f"{row.environment:<11} {row.model:<11} version {row.version} ({row.digest[:12]}) "
-            f"since {row.since}{note}"
-        )
+        runs = f"version {row.version} ({row.digest[:12]}) since {row.since}" if row.version else "never ran"
+        print(f"{row.environment:<11} {row.model:<11} {runs}{note}")
     return OK
 
 
@@ -100,6 +98,12 @@ def _row(
         alias=aliases.get(model, {}).get(settings.environment(environment).alias, ""),
         since=f"{changed[-1]:%Y-%m-%d %H:%M:%S}Z" if changed else "",
     )
+
+
+def _named(aliases: dict[str, dict[str, str]], environment: str, settings: Settings) -> Iterable[str]:
+    """The models whose alias of `environment` names a version, whether or not it ever ran."""
+    alias = settings.environment(environment).alias
+    return (model for model, versions in aliases.items() if alias in versions)
 
 
 def _aliases(settings: Settings) -> dict[str, dict[str, str]]:

@@ -4,7 +4,6 @@ Idempotent by the bundle's digest: tracking a bundle again completes its run rat
 whose gates failed are tracked too, since what did not work is worth knowing.
 """
 
-import argparse
 import hashlib
 import json
 import math
@@ -16,15 +15,17 @@ from typing import Any
 
 from contract.bundle import Bundle, open_bundle
 from contract.errors import BundleError, FlightlineError
-from contract.strict import decode_json
+from contract.strict import decode_json, near_miss
 from pipelines.building.config import read_yaml
-from pipelines.cli import OK, command, quiet
-from pipelines.delivery.evidence import read_evidence
+from pipelines.cli import OK, artifacts_option, command, json_option, parser, quiet
+from pipelines.delivery.evidence import read_evidence, without_front_matter
+from pipelines.delivery.evidence import tags as gate_tags
 from pipelines.delivery.registry import BUNDLE, DIGEST, Registry, connect
 from pipelines.delivery.tracking_server import experiment_link
 from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
+from training.model import names
 
 COMPLETE = "tracked"  # tag: set last, so that a run without it is known to be unfinished
 PICTURES = {".png", ".svg", ".html", ".json", ".md"}
@@ -86,7 +87,9 @@ def require_bundle(model: str, artifacts: Path) -> Bundle:
     path = artifacts / model / BUNDLE
     if not path.is_dir():
         raise FlightlineError(
-            f"{path} does not exist", f"the bundle of a built model '{model}'", "Run `dvc repro` first"
+            f"{path} does not exist{near_miss(model, [name for name in names() if name != model])}",
+            f"the bundle of a built model '{model}'",
+            "Run `dvc repro` first",
         )
     try:
         bundle = open_bundle(path)
@@ -114,15 +117,11 @@ def lineage(checkout: Path) -> Lineage:
 
 def main(argv: list[str] | None = None) -> int:
     """Track one model's run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: python -m pipelines.track flights",
-    )
-    parser.add_argument("model")
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="holds MODEL/bundle")
-    parser.add_argument("--json", action="store_true", help="for a program to read")
-    options = parser.parse_args(argv)
+    given = parser("track", __doc__, "track flights")
+    given.add_argument("model")
+    artifacts_option(given)
+    json_option(given)
+    options = given.parse_args(argv)
     settings = Settings.from_environment()
     tracked = track(options.model, settings, options.artifacts, quiet if options.json else print)
     if options.json:
@@ -149,6 +148,7 @@ def _write(registry: Registry, run: Any, folder: Path, bundle: Bundle, source: L
     began = run.info.start_time  # one timestamp: the same point written twice is one point
     metrics = [
         *(Metric(name, value, began, 0) for name, value in _numbers(folder / "metrics.json")),
+        *(Metric(name, value, began, 0) for name, value in _gains(folder / "ablation.json")),
         *(Metric(name, value, began, step) for name, step, value in _curve(folder / "curve.json")),
     ]
     for start in range(0, len(metrics), BATCH):
@@ -168,12 +168,14 @@ def _write(registry: Registry, run: Any, folder: Path, bundle: Bundle, source: L
         "as_of": environment.as_of,
         "contract": bundle.contract.fingerprint,
         "gates": "fail" if any(item.verdict == "fail" for item in verdicts) else "pass",
-        **{f"gate.{item.code}": item.verdict for item in verdicts},
-        "mlflow.note.content": (bundle.path / "model_card.md").read_text(encoding="utf-8"),
+        **gate_tags(verdicts),
+        "mlflow.note.content": without_front_matter(
+            (bundle.path / "model_card.md").read_text(encoding="utf-8")
+        ),
     }
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
     registry.upload(run_id, bundle.path, BUNDLE)
-    for path in sorted(folder.iterdir()):
+    for path in sorted([*folder.iterdir(), *(folder / "report").glob("*")]):
         if path.is_file() and path.suffix in PICTURES:
             client.log_artifact(run_id, str(path), "report")
     for path in (folder.absolute().parents[1] / name for name in LINEAGE):
@@ -187,6 +189,16 @@ def _numbers(path: Path) -> Iterator[tuple[str, float]]:
     for name, value in _json(path, dict[str, float | None]).items():
         if value is not None and math.isfinite(value):  # MLflow shows infinity as 1.8e308
             yield name, value
+
+
+def _gains(path: Path) -> Iterator[tuple[str, float]]:
+    """What each group of features adds, with its bounds; a run that was built without it has none."""
+    if not path.is_file():
+        return
+    for group, found in _json(path, dict[str, Any]).get("groups", {}).items():
+        for name, value in found.items():
+            if value is not None and math.isfinite(value):
+                yield f"ablation.{group}.{name}", value
 
 
 def _curve(path: Path) -> Iterator[tuple[str, int, float]]:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from serving import bodies
+from serving import bodies, openapi
 from serving.answers import Answerer, Call
 from serving.bodies import RefusedError
 from serving.metrics import Metrics
@@ -139,9 +139,7 @@ class _Api:
         status, headers = (
             (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
         )
-        known = sorted(
-            {"/predict", "/predict_batch", "/models", "/status", "/docs", *self._versions.current.routes}
-        )
+        known = sorted({*openapi.document(self._versions.current)["paths"], "/docs", "/openapi.json"})
         sentence = {
             404: f"there is no {request.url.path[:200]}; known are {', '.join(known)}",
             405: f"{request.method} is not a method of {request.url.path[:200]}",

@@ -7,6 +7,7 @@ from contract.schema import Contract, Feature
 from serving.bodies import BATCH_ROWS
 from serving.versions import Served, Snapshot
 
+VERSION = "1"  # of this interface: another one where a caller would have to change
 # BentoML's own page loads a tag manager from another host.
 DOCS = """<!DOCTYPE html>
 <html lang="en">
@@ -32,7 +33,11 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
     rows = {name: _example(served) for name, served in models.items()}
     return {
         "openapi": "3.0.3",
-        "info": {"title": "Flightline", "version": str(snapshot.generation)},
+        "info": {
+            "title": "Flightline",
+            "version": VERSION,
+            "description": f"Generation {snapshot.generation} of the desired state.",
+        },
         "paths": {
             "/predict": _post(
                 "Predict one row",

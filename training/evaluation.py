@@ -1,8 +1,10 @@
 """How good a model's answers are, from labels and scores alone."""
 
 import numpy as np
+import polars as pl
 
 from contract.schema import Contract
+from training.model import AT, ID
 
 CALIBRATION_BINS = 10
 _TINY = 1e-7  # scores are float32: closer to 0 or 1 than this is rounding
@@ -33,6 +35,19 @@ def losses(label: np.ndarray, scores: np.ndarray, contract: Contract) -> np.ndar
         picked = scores[np.arange(len(label)), label].astype(np.float64)
         return np.asarray(-np.log(np.clip(picked, _TINY, 1.0)))
     return np.asarray(np.argmax(scores, axis=1) != label, dtype=np.float64)
+
+
+def loss_name(contract: Contract) -> str:
+    """What `losses` averages to."""
+    return "log_loss" if contract.scores == "probability" else "error_rate"
+
+
+def blocks(rows: pl.DataFrame, *, by_day: bool) -> np.ndarray:
+    """The block of each row for a bootstrap: its UTC day where rows have a time of their own, else itself.
+
+    In New York a UTC day ends at seven or eight in the evening.
+    """
+    return (rows[AT].dt.date() if by_day else rows[ID]).to_numpy()
 
 
 def calibration_error(hit: np.ndarray, probability: np.ndarray) -> float:

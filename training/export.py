@@ -76,20 +76,25 @@ def run(graph: bytes, contract: Contract, frame: pl.DataFrame) -> tuple[np.ndarr
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # the same sums in the same order on every machine
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    values = columns(frame, contract)
-    width = len(contract.numbers)
-    feed: dict[str, Any] = {"numbers": np.ascontiguousarray(values[:, :width].to_numpy().astype(np.float32))}
-    if contract.categories:
-        feed["categories"] = values[:, width:].to_numpy().astype(object)
     try:
-        label, scores = session.run(["label", "scores"], feed)
+        label, scores = session.run(["label", "scores"], feed_of(contract, frame))
     except InvalidArgument as error:
         raise FlightlineError(
             f"the graph refuses the inputs of '{contract.model}' ({' '.join(str(error).split())[:200]})",
-            f"a graph of {width} numbers and {len(contract.categories)} categories",
+            f"a graph of {len(contract.numbers)} numbers and {len(contract.categories)} categories",
             "Train it again with this contract",
         ) from None
     return label, scores
+
+
+def feed_of(contract: Contract, frame: pl.DataFrame) -> dict[str, np.ndarray]:
+    """The graph's inputs: `numbers` float32 (rows, numbers), `categories` strings (rows, categories)."""
+    values = columns(frame, contract)
+    width = len(contract.numbers)
+    feed = {"numbers": np.ascontiguousarray(values[:, :width].to_numpy().astype(np.float32))}
+    if contract.categories:
+        feed["categories"] = values[:, width:].to_numpy().astype(object)
+    return feed
 
 
 def _floor32(values: np.ndarray) -> np.ndarray:

@@ -85,7 +85,9 @@ def logistic(contract: Contract, train: pl.DataFrame, use: tuple[str, ...], seed
     return Fitted(pipeline, Curve("log_loss"))
 
 
-def support_vectors(contract: Contract, train: pl.DataFrame, penalty: float, gamma: str, seed: int) -> Fitted:
+def support_vectors(
+    contract: Contract, train: pl.DataFrame, penalty: float, gamma: float | str, seed: int
+) -> Fitted:
     """A support vector classifier on unscaled numbers; a convex problem, so there is no curve."""
     from sklearn.pipeline import Pipeline
     from sklearn.svm import SVC
@@ -102,6 +104,26 @@ def one_split(contract: Contract, train: pl.DataFrame, seed: int) -> Fitted:
     tree = DecisionTreeClassifier(max_depth=1, random_state=seed)
     tree.fit(columns(train, contract).to_numpy(), target(train))
     return Fitted(tree, Curve(""))
+
+
+def answers(
+    pipeline: Any, contract: Contract, rows: pl.DataFrame
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.floating[Any]]]:
+    """A fitted pipeline's labels (rows,) and scores (rows, classes) of `rows`."""
+    return pipeline.predict(given(pipeline, contract, rows)), scores_of(pipeline, contract, rows)
+
+
+def scores_of(pipeline: Any, contract: Contract, rows: pl.DataFrame) -> npt.NDArray[np.floating[Any]]:
+    """A fitted pipeline's scores of `rows`, float (rows, classes): probabilities, or decision values."""
+    probabilities = contract.scores == "probability" or not hasattr(pipeline, "decision_function")
+    score = pipeline.predict_proba if probabilities else pipeline.decision_function
+    return np.asarray(score(given(pipeline, contract, rows)))
+
+
+def given(pipeline: Any, contract: Contract, rows: pl.DataFrame) -> Any:
+    """`rows` in the form that `pipeline` was fitted on: an array for numbers alone, else a table."""
+    frame = columns(rows, contract)
+    return frame if hasattr(pipeline, "feature_names_in_") else frame.to_numpy()
 
 
 def target(frame: pl.DataFrame) -> Labels:

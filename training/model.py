@@ -11,7 +11,7 @@ import msgspec
 import polars as pl
 
 from contract.errors import ConfigError
-from contract.schema import Contract
+from contract.schema import Contract, Feature
 from contract.strict import near_miss
 from training.validation import Rule
 
@@ -49,12 +49,37 @@ class Slice:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a sound model does when inputs change: an invariance or a direction."""
+    """What a sound model does when inputs change: an invariance or a direction.
+
+    `expected` is of the last class's score after the change: `identical` but for rounding on every row,
+    `similar`, `not lower` or `not higher` on most of them, as policy.yaml says.
+    """
 
     name: str
     reason: str
     change: tuple[pl.Expr, ...]  # applied to an example's features with `with_columns`
-    expected: Literal["same", "not lower", "not higher"]  # the last class's score after the change
+    expected: Literal["identical", "similar", "not lower", "not higher"]
+    instead_of: tuple[pl.Expr, ...] = ()  # another change to compare with; none: the rows as they are
+    rows: pl.Expr = field(default_factory=lambda: pl.lit(value=True))  # those that can be changed so
+
+
+@dataclass(frozen=True)
+class Card:
+    """What only the author can say of a model; the rest of its card is written from facts.
+
+    `license` is the model's, an identifier of https://hf.co/docs/hub/repositories-licenses; `dataset` names
+    the data, and `dataset_license` says in words what may be done with them. The texts are Markdown.
+    """
+
+    summary: str
+    intended_use: str
+    out_of_scope: str
+    training_data: str
+    limitations: str
+    dataset: str
+    dataset_license: str
+    license: str = "apache-2.0"
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,19 +95,23 @@ class Model:
             keys that aggregates are taken by. `label` indexes the contract's classes, null while unknown.
         events: sound raw tables -> the streams of events that the contract's aggregates name.
         params: the type of the model's `train` section in params.yaml.
-        fit: training rows, validation rows, parameters, seed -> the fitted pipeline.
+        fit: contract, training rows, validation rows, parameters, seed -> the fitted pipeline. The contract
+            is the model's own or has fewer features: what a group adds is measured by leaving it out.
         simple: the same for the simple model that the gates compare with.
         slices: important parts of the held-out rows, judged one by one.
         fair_by: category features whose values name the groups that must be treated alike.
         behaviours: invariances and directions that a sound model shows.
         feature_groups: group -> its features; what each group adds is measured by training without it.
+        requests: raw tables of which a caller sends the example's own row, so that this row is known at the
+            moment of prediction whatever `known_at` says of it.
+        card: what only the author can say of the model.
     """
 
     contract: Contract
     arrange: Callable[[Tables], dict[str, pl.DataFrame]]
     rows: Callable[[Tables], pl.DataFrame]
     params: type[msgspec.Struct]
-    fit: Callable[[pl.DataFrame, pl.DataFrame, Any, int], Fitted]
+    fit: Callable[[Contract, pl.DataFrame, pl.DataFrame, Any, int], Fitted]
     simple: Callable[[pl.DataFrame, int], Fitted]
     events: Callable[[Tables], dict[str, pl.DataFrame]] = lambda _: {}
     known_at: Mapping[str, str] = field(default_factory=dict)
@@ -91,6 +120,8 @@ class Model:
     fair_by: tuple[str, ...] = ()
     behaviours: tuple[Behaviour, ...] = ()
     feature_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    requests: tuple[str, ...] = ()
+    card: Card | None = None
 
     def known(self, tables: Tables, as_of: datetime) -> dict[str, pl.DataFrame]:
         """Only the rows that were known at the moment `as_of`: what a run at that moment could have read."""
@@ -98,6 +129,15 @@ class Model:
             name: table.filter(pl.col(self.known_at[name]) <= as_of) if name in self.known_at else table
             for name, table in tables.items()
         }
+
+
+def grouped(contract: Contract, group: Callable[[Feature], str]) -> dict[str, tuple[str, ...]]:
+    """The features of `contract` by the group that `group` puts each in, in the order of declaration."""
+    found: dict[str, tuple[str, ...]] = {}
+    for feature in contract.features:
+        name = group(feature)
+        found[name] = (*found.get(name, ()), feature.name)
+    return found
 
 
 def names() -> list[str]:

@@ -1,15 +1,12 @@
-"""What goes into a bundle beside the graph: golden rows, the monitoring reference, the model card."""
-
-from collections.abc import Mapping
+"""What goes into a bundle beside the graph and its card: golden rows and the monitoring reference."""
 
 import numpy as np
 import polars as pl
 
-from contract.bundle import Environment, Golden, GoldenRow
+from contract.bundle import Golden, GoldenRow
 from contract.predictions import FEATURE_PREFIX, SCORE_PREFIX
 from contract.schema import Contract
 from training.export import run
-from training.gates.verdict import Evidence
 from training.model import AT, ID
 
 GOLDEN_ROWS = 20
@@ -52,72 +49,3 @@ def reference(graph: bytes, contract: Contract, train: pl.DataFrame, seed: int) 
             for index, name in enumerate(contract.classes)
         ),
     )
-
-
-def card(
-    contract: Contract,
-    environment: Environment,
-    metrics: Mapping[str, float],
-    rivals: Mapping[str, Mapping[str, float]],
-    evidence: Evidence,
-) -> str:
-    """The model card in Hugging Face's shape: YAML front matter, then Markdown; all of it from the facts."""
-    front = "\n".join(
-        [
-            "---",
-            "library_name: onnx",
-            "pipeline_tag: tabular-classification",
-            f"model_name: {contract.model}",
-            "---",
-        ]
-    )
-    table = [
-        "| metric | model | simple model | baseline |",
-        "| --- | --- | --- | --- |",
-        *(
-            _row(name, *(_cell(found, name) for found in (metrics, rivals["simple"], rivals["baseline"])))
-            for name in sorted(metrics)
-        ),
-    ]
-    inputs = [
-        "| feature | source | meaning | unit |",
-        "| --- | --- | --- | --- |",
-        *(_row(item.name, item.source, item.description, item.unit) for item in contract.features),
-    ]
-    return (
-        "\n\n".join(
-            [
-                front,
-                f"# {contract.model}",
-                f"Answers: {contract.target} ({', '.join(contract.classes)}).",
-                f"As of {environment.as_of}, fitted until {environment.fit_until}, seed {environment.seed}.",
-                "## Evaluation\n\nOn held-out rows, by the graph that ships.\n\n" + "\n".join(table),
-                "## Gates\n\n" + gate_table(evidence),
-                "## Inputs\n\n" + "\n".join(inputs),
-            ]
-        )
-        + "\n"
-    )
-
-
-def gate_table(evidence: Evidence) -> str:
-    """The verdicts as a Markdown table."""
-    return "\n".join(
-        [
-            "| gate | verdict | found | threshold | because |",
-            "| --- | --- | --- | --- | --- |",
-            *(
-                _row(f"{item.code} {item.title}", item.verdict, item.value, item.threshold, item.reason)
-                for item in evidence.verdicts
-            ),
-        ]
-    )
-
-
-def _row(*cells: str) -> str:
-    plain = (" ".join(cell.split()).replace("|", "\\|") for cell in cells)
-    return f"| {' | '.join(plain)} |"
-
-
-def _cell(metrics: Mapping[str, float], name: str) -> str:
-    return f"{metrics[name]:.4f}" if name in metrics else "-"

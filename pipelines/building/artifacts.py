@@ -36,7 +36,11 @@ class Artifacts:
     metrics = property(lambda self: self.root / "metrics.json")
     rivals = property(lambda self: self.root / "rivals.json")
     predictions = property(lambda self: self.root / "predictions.parquet")
+    near = property(lambda self: self.root / "near.parquet")
+    probes = property(lambda self: self.root / "probes")
     evidence = property(lambda self: self.root / "evidence.json")
+    ablation = property(lambda self: self.root / "ablation.json")
+    report = property(lambda self: self.root / "report")
     bundle = property(lambda self: self.root / "bundle")
 
 

@@ -13,8 +13,8 @@ from pipelines.machine.files import replace
 from pipelines.machine.locks import exclusive
 from pipelines.machine.settings import Settings
 
-# `promoted` here: accepted and registered, and so the candidate for promotion. Whether staging takes it and
-# a person promotes it is decided later and elsewhere; the ledger says so.
+# `promoted` here: accepted and registered, and so the candidate for promotion. Where staging refuses it, this
+# is corrected; whether a person promotes it is decided later and elsewhere, and the ledger says so.
 OUTCOMES: dict[str, Outcome] = {"accepted": "promoted", "kept": "kept", "failed": "failed"}
 
 
@@ -24,6 +24,7 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     started: datetime
     candidate: str
     outcome: Outcome
+    digest: str = ""  # of the bundle it made; a later line about the same one corrects this one
 
 
 class Reset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,18 +45,36 @@ def state(model: str, settings: Settings) -> State:
     )
 
 
-def add(model: str, attempt: Attempt, settings: Settings) -> None:
-    """Record an ended retraining durably, once. A last line that a crash left torn is dropped first."""
+def add(model: str, attempt: Attempt, settings: Settings, digest: str = "") -> None:
+    """Record an ended retraining durably, once, with the `digest` of the bundle that it made, if any."""
     path = _path(model, settings)
-    line = Line(attempt.started, attempt.candidate, attempt.outcome)
     with exclusive(path.with_suffix(".lock"), "record of a retraining"):
-        if attempt in _read(path):
-            return
-        with path.open("ab") as file:
-            file.truncate(len(_whole(path)))
-            file.write(msgspec.json.encode(line) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        if attempt not in _read(path):
+            _append(path, Line(attempt.started, attempt.candidate, attempt.outcome, digest))
+
+
+def staged(model: str, digest: str, settings: Settings, *, passed: bool) -> None:
+    """Correct the outcome of the retraining that made the bundle `digest`, if one did, by what staging said.
+
+    A challenger that staging refuses replaces no champion, whatever the gates thought of it.
+    """
+    path = _path(model, settings)
+    if not path.exists() or not digest:
+        return
+    outcome: Outcome = "promoted" if passed else "failed"
+    with exclusive(path.with_suffix(".lock"), "record of a retraining"):
+        made = next((line for line in reversed(_lines(path)) if line.digest == digest), None)
+        if made is not None and made.outcome != outcome:
+            _append(path, msgspec.structs.replace(made, outcome=outcome))
+
+
+def _append(path: Path, line: Line) -> None:
+    """Add a line durably. A last one that a crash left torn is dropped first; the caller holds the lock."""
+    with path.open("ab") as file:
+        file.truncate(len(_whole(path)))
+        file.write(msgspec.json.encode(line) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def reset(model: str, settings: Settings) -> int:
@@ -72,8 +91,17 @@ def reset(model: str, settings: Settings) -> int:
 
 
 def _read(path: Path) -> tuple[Attempt, ...]:
-    lines = [decode_json(line, Line, path.name) for line in _whole(path).splitlines()]
-    return tuple(Attempt(item.started, item.candidate, item.outcome) for item in lines)
+    return tuple(Attempt(item.started, item.candidate, item.outcome) for item in _lines(path))
+
+
+def _lines(path: Path) -> list[Line]:
+    """The attempts in order, each as last corrected."""
+    found: dict[tuple[datetime, str, str, int], Line] = {}
+    for number, text in enumerate(_whole(path).splitlines()):
+        line = decode_json(text, Line, path.name)
+        # Without a digest nothing can be corrected later: every such line is an attempt of its own.
+        found[line.started, line.candidate, line.digest, -1 if line.digest else number] = line
+    return list(found.values())
 
 
 def _whole(path: Path) -> bytes:

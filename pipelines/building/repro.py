@@ -16,10 +16,13 @@ from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Say
 
 BUILD_S = 1800.0  # a build that takes longer hangs
+ANEW = ("--force", "--no-run-cache", "--no-commit")
 
 
-def repro(model: str | None, root: Path, say: Say = print) -> None:
+def repro(model: str | None, root: Path, say: Say = print, *, anew: bool = False) -> None:
     """`dvc repro` of one model, or of all, in the checkout `root`; each stage's own line goes to `say`.
+
+    `anew` runs every stage, whatever was built before, and takes nothing from DVC's cache.
 
     A second one in the same checkout waits for the first, where DVC would give up at once.
 
@@ -27,14 +30,14 @@ def repro(model: str | None, root: Path, say: Say = print) -> None:
         FlightlineError: a stage failed; the last line it printed is part of the sentence.
     """
     with exclusive(root / ".dvc" / "tmp" / "repro.lock", "dvc repro", wait_s=BUILD_S):
-        _repro(model, root, say)
+        _repro(model, root, say, ANEW if anew else ())
 
 
-def _repro(model: str | None, root: Path, say: Say) -> None:
+def _repro(model: str | None, root: Path, say: Say, how: tuple[str, ...]) -> None:
     tools = Path(sys.executable).parent
     # The stages import the code of `root`: the interpreter puts its working folder first on its path.
     environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
-    command = [str(tools / "dvc"), "repro", *([f"package@{model}"] if model else [])]
+    command = [str(tools / "dvc"), "repro", *how, *([f"package@{model}"] if model else [])]
     process = subprocess.Popen(
         command,
         cwd=root,

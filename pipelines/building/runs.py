@@ -50,7 +50,7 @@ def candidate(
     Raises:
         FlightlineError: there is no commit, or it has no section for the model.
     """
-    committed = yaml.safe_load(_git(settings, "show", f"HEAD:{PARAMS}"))
+    committed = yaml.safe_load(git(settings, "show", f"HEAD:{PARAMS}"))
     if not isinstance(committed, dict) or not isinstance(committed.get(model), dict):
         raise FlightlineError(
             f"the last commit has no section '{model}' in {PARAMS}",
@@ -60,7 +60,7 @@ def candidate(
     facts = {
         "data": f"{as_of.astimezone(UTC):%Y-%m-%d}",
         "params": {**_changed(committed[model], as_of, changes), "as_of": ""},
-        "code": _git(settings, "rev-parse", "HEAD").strip(),
+        "code": git(settings, "rev-parse", "HEAD").strip(),
     }
     return hashlib.sha256(encode_json(facts)).hexdigest()
 
@@ -114,7 +114,7 @@ def build(
     name = f"{model}-{as_of.astimezone(UTC):%Y%m%d}-{candidate(model, as_of, settings, changes)[:8]}"
     root = settings.runs / name
     with exclusive(settings.runs / ".lock", "building of a run"):
-        _worktree(root, settings)
+        worktree(root, settings)
         everything = read_yaml(root / PARAMS)
         everything[model] = _changed(everything[model], as_of, changes)
         (root / PARAMS).write_text(yaml.safe_dump(everything, sort_keys=False), "utf-8")
@@ -124,22 +124,31 @@ def build(
     return Run(name, root)
 
 
-def _worktree(root: Path, settings: Settings) -> None:
-    """A checkout of the last commit in `root`; one that was interrupted while it was made is made anew."""
+def worktree(root: Path, settings: Settings, commit: str = "HEAD") -> None:
+    """A checkout of `commit` in `root`; one that was interrupted while it was made is made anew.
+
+    Raises:
+        FlightlineError: there is no such commit, or the checkout is no repository.
+    """
     whole = root.with_name(f".{root.name}.whole")  # written last
     if whole.exists() and (root / ".git").exists():
         return
     whole.unlink(missing_ok=True)
     if root.exists():
         shutil.rmtree(root)
-    _git(settings, "worktree", "prune")
+    git(settings, "worktree", "prune")
     root.parent.mkdir(parents=True, exist_ok=True)
     # Twice --force: git keeps a worktree locked while it makes it, and one that was killed stays so.
-    _git(settings, "worktree", "add", "--force", "--force", "--detach", str(root), "HEAD")
+    git(settings, "worktree", "add", "--force", "--force", "--detach", str(root), commit)
     whole.touch()
 
 
-def _git(settings: Settings, *words: str) -> str:
+def git(settings: Settings, *words: str) -> str:
+    """What git prints when it runs in the main checkout.
+
+    Raises:
+        FlightlineError: it fails.
+    """
     done = subprocess.run(
         ["git", "-C", str(settings.checkout), *words],
         capture_output=True,

@@ -1,12 +1,23 @@
 """What a bundle's gates found, as a person reads it in MLflow."""
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 from contract.errors import BundleError, FlightlineError
+from contract.verdict import Verdict
 from pipelines.building.artifacts import read_json
+from training.card import gate_table
 from training.gates.verdict import Evidence
 
 DESCRIPTION_LIMIT = 5000  # characters; the width of MLflow's column
+FIRST = "Evaluation"  # after the gates, what a person who promotes a version looks for
+# Characters of a cell: seventeen rows leave room for the card.
+CUT, CELL = ("value", "threshold", "reason"), 56
+CARD_GATES = re.compile(r"\n## Gates\n.*?(?=\n## |\Z)", re.DOTALL)
+GRAVEST = ("fail", "not applicable", "pass")
 
 
 def read_evidence(bundle: Path) -> Evidence:
@@ -21,11 +32,41 @@ def read_evidence(bundle: Path) -> Evidence:
         raise BundleError(error.found, error.expected, "Run `dvc repro` again") from None
 
 
-def description(model_card: str, digest: str) -> str:
-    """A version's description in Markdown: the model card, gate table included, without its front matter."""
-    body = model_card.removeprefix("---\n").partition("\n---\n")[2] or model_card
-    text = f"**Bundle** `{digest[:12]}`\n\n{body.strip()}\n"
+def without_front_matter(model_card: str) -> str:
+    """The Markdown of a model card without the YAML above it, which MLflow would show as text."""
+    return (model_card.removeprefix("---\n").partition("\n---\n")[2] or model_card).lstrip()
+
+
+def tags(verdicts: Iterable[Verdict]) -> dict[str, str]:
+    """`gate.Gxx` to verdict, for MLflow; of a gate that run and world both judge, the graver one."""
+    found: dict[str, str] = {}
+    for item in verdicts:
+        known = found.get(f"gate.{item.code}", item.verdict)
+        found[f"gate.{item.code}"] = min(known, item.verdict, key=GRAVEST.index)
+    return found
+
+
+def description(model_card: str, digest: str, verdicts: Iterable[Verdict]) -> str:
+    """A version's description in Markdown: all gates, then the model card without its front matter and gates.
+
+    The gates stand first, and their cells are cut, because MLflow's column has an end and the card is long.
+    """
+    body = CARD_GATES.sub("\n", without_front_matter(model_card)).strip()
+    first, *parts = body.split("\n## ")
+    # Stable: the evaluation moves to the front, the rest stays as the card has it.
+    parts.sort(key=lambda part: not part.startswith(f"{FIRST}\n"))
+    body = "\n## ".join([first, *parts])
+    short = [
+        msgspec.structs.replace(item, **{name: _cut(getattr(item, name)) for name in CUT})
+        for item in sorted(verdicts, key=lambda item: item.code)
+    ]
+    table = gate_table(Evidence(tuple(short)))
+    text = f"**Bundle** `{digest[:12]}`\n\n## Gates\n\n{table}\n\n{body}\n"
     if len(text) <= DESCRIPTION_LIMIT:
         return text
     more = "\n\n… the whole card is `bundle/model_card.md` among the run's artifacts.\n"
     return text[: DESCRIPTION_LIMIT - len(more)] + more
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= CELL else f"{text[: CELL - 1]}…"

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contract.errors import FlightlineError
+from contract.strict import near_miss
 from pipelines.delivery.tracking_server import NoAnswerError, require_up
 from pipelines.machine.settings import Settings
+from training.model import names
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -90,8 +92,9 @@ class Registry:
         """
         known = [item.version for item in self.versions(model)]
         if version not in known:
+            others = [] if known else sorted({*self.models(), *names()} - {model})
             raise FlightlineError(
-                f"{model} has no version {version}",
+                f"{model} has no version {version}{near_miss(model, others)}",
                 f"one of {', '.join(known)}" if known else "a registered version",
                 "Name one of them" if known else f"Run `python -m pipelines.register {model}` first",
             )
@@ -114,8 +117,12 @@ class Registry:
         """
         version = self.aliases(model).get(alias)
         if version is None:
+            known = self.models()
+            hint = "" if model in known else near_miss(model, sorted({*known, *names()}))
             raise FlightlineError(
-                f"no version of {model} has the alias '{alias}'", "one that has", _how_to_get(alias, model)
+                f"no version of {model} has the alias '{alias}'{hint}",
+                "one that has",
+                _how_to_get(alias, model),
             )
         return self.by_number(model, version)
 
@@ -141,6 +148,18 @@ class Registry:
         """Write a tag on a version, where a person sees it."""
         with self.explained(f"writing tag {key} of {version.model} version {version.version}"):
             self.client.set_model_version_tag(version.model, version.version, key, value)
+
+    def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Write tags on a run, all in one request."""
+        from mlflow.entities import RunTag
+
+        with self.explained(f"writing tags of run {run_id}"):
+            self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def describe(self, version: Version, description: str) -> None:
+        """Replace what a person reads about a version."""
+        with self.explained(f"describing {version.model} version {version.version}"):
+            self.client.update_model_version(version.model, version.version, description)
 
     def untag(self, version: Version, key: str) -> None:
         """Take a tag away, if it is there."""

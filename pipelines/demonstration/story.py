@@ -8,9 +8,10 @@ from pathlib import Path
 import httpx
 
 from contract.errors import FlightlineError
-from pipelines.building.config import params
+from pipelines.building.config import params, read_yaml
 from pipelines.building.repro import repro
 from pipelines.demonstration.checks import Probe, live_release, tampered
+from pipelines.demonstration.declared import DECLARED, Declared
 from pipelines.demonstration.services import Services
 from pipelines.deploy import deploy_staging
 from pipelines.machine.settings import Settings
@@ -25,11 +26,10 @@ from pipelines.rollback import rollback
 MODEL, SMALL = "flights", "iris"
 ACTOR = "demo"  # the demonstration decides in a person's place, and the ledger says so
 ARTIFACTS = Path("artifacts")
+DVC = Path("dvc.yaml")
 NOTES_REQUEST = {"data": [[2.1, 4.5, 3.7, 5.2]]}
 # Months to live through until a challenger has earned its promotion.
 MONTHS = [datetime(2013, month, 1, tzinfo=UTC) for month in (4, 5, 6, 7)]
-# A model that cannot pass: one tree is no model.
-BROKEN = {"train.max_iter": 1}
 
 
 @dataclass
@@ -38,6 +38,7 @@ class Demo:
 
     settings: Settings
     services: Services
+    declared: Declared  # what is tried, beside what the months bring
     live: str = ""  # the version in production
     reports: list[str] = field(default_factory=list)
     challenger: Retrained | None = None
@@ -52,7 +53,8 @@ class Demo:
 
         repro(None, Path(), say)
         reused = sum("unchanged" in line or "from the cache" in line for line in lines)
-        return f"{MODEL} as of {params(MODEL).as_of:%Y-%m-%d} and {SMALL}; {reused} of 14 stages reused"
+        stages = len(read_yaml(DVC)["stages"]) * len((MODEL, SMALL))
+        return f"{MODEL} as of {params(MODEL).as_of:%Y-%m-%d} and {SMALL}; {reused} of {stages} stages reused"
 
     def start(self) -> str:
         """MLflow, staging and production: started beside the build, awaited here."""
@@ -95,26 +97,39 @@ class Demo:
             return f"{told}: {found.action}; the next month is taken"
         self.challenger = retrain(MODEL, end, self.settings)
         if self.challenger.qualified.outcome == "kept":
-            return f"{told}: retrained, champion kept (G05 {self.challenger.qualified.against_champion})"
+            return f"{told}: retrained, champion kept ({'; '.join(self.challenger.qualified.reasons)})"
         _must(bool(self.challenger.version), f"the challenger {self.challenger.qualified.outcome}")
         return f"{told}: retrained, version {self.challenger.version} earned its place"
 
     def promote_challenger(self) -> str:
-        """The challenger that was accepted goes the same way as the first version."""
-        _must(bool(self.challenger and self.challenger.version), "no retraining of these months was accepted")
-        deploy_staging(MODEL, self.settings, who=ACTOR)
-        before, self.live = self.live, promote(MODEL, self.settings, actor=ACTOR).version
-        return f"{MODEL} {before} → {self.live}, staging first, then production"
+        """The challenger that a month's retraining earned, if one did, goes the way of the first version."""
+        if not self.earned:
+            return f"no month's challenger earned it: the champion, {MODEL} {self.live}, is kept"
+        return self._promote("")
+
+    def promote_candidate(self) -> str:
+        """A declared candidate passes every gate, G05 against the champion included, and is promoted."""
+        trial = self.declared.candidate
+        print(f"  declared in {DECLARED}: {trial}")
+        found = retrain(MODEL, self._trained_as_of(), self.settings, trial.changes)
+        judged = found.qualified
+        word = "does not earn the champion's place" if judged.outcome == "kept" else judged.outcome
+        _must(bool(found.version), f"the candidate {trial} {word} ({'; '.join(judged.reasons)})")
+        _must(found.version != self.live, f"the candidate {trial} is the champion itself")
+        moved = self._promote(f"declared candidate: {trial}", found.version)
+        against = next(item.value for item in judged.verdicts if item.code == "G05")
+        return f"{trial}: G05 {against}; {moved}"
 
     def fail_a_gate(self) -> str:
         """A model that fails its gates is tracked, and goes no further."""
         probe = Probe(self.settings, MODEL)
-        as_of = datetime.fromisoformat(live_release(self.settings, MODEL).environment.as_of)
-        broken = retrain(MODEL, as_of, self.settings, BROKEN)
-        _must(broken.qualified.outcome == "failed" and not broken.version, "a one-tree model was registered")
+        trial = self.declared.broken
+        print(f"  declared in {DECLARED}: {trial}")
+        broken = retrain(MODEL, self._trained_as_of(), self.settings, trial.changes)
+        _must(broken.qualified.outcome == "failed" and not broken.version, f"{trial} was not stopped")
         probe.must_be_unchanged()
         codes = ", ".join(reason.split()[0] for reason in broken.qualified.reasons)
-        return f"a one-tree model fails {codes}; nothing registered, production untouched"
+        return f"{trial} fails {codes}; nothing registered, production untouched"
 
     def tamper(self) -> str:
         """One flipped bit in a bundle, and the deployer refuses it."""
@@ -137,6 +152,20 @@ class Demo:
         _must(back.version != self.live, f"the rollback left version {back.version} in place")
         _must(forward.version == self.live, f"going forward again led to version {forward.version}")
         return f"{self.live} → {back.version} in {seconds:.1f} s, then → {forward.version}"
+
+    @property
+    def earned(self) -> bool:
+        """Whether a month's challenger was accepted, and so waits for its promotion."""
+        return self.challenger is not None and bool(self.challenger.version)
+
+    def _promote(self, why: str, version: str | None = None) -> str:
+        """Staging first, then production, as a person would."""
+        deploy_staging(MODEL, self.settings, version, who=ACTOR, why=why)
+        before, self.live = self.live, promote(MODEL, self.settings, version, actor=ACTOR, why=why).version
+        return f"{MODEL} {before} → {self.live}, staging first, then production"
+
+    def _trained_as_of(self) -> datetime:
+        return datetime.fromisoformat(live_release(self.settings, MODEL).environment.as_of)
 
 
 def _must(condition: bool, otherwise: str) -> None:

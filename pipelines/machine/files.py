@@ -8,13 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def replace(path: Path, data: bytes) -> None:
-    """Put `data` into `path` at once and durably: a reader sees the old bytes or the new ones."""
+def replace(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Put `data` into `path` at once and durably: a reader sees the old bytes or the new ones.
+
+    Only its owner may read it, unless `mode` says otherwise.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

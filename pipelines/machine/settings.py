@@ -108,6 +108,10 @@ class Settings:
         """The outcome of qualifying the bundle `digest`."""
         return self.var / "qualifications" / f"{digest}.json"
 
+    def held_out(self, model: str) -> Path:
+        """Which bundles were judged on which held-out rows of a model."""
+        return self.var / "held_out" / f"{model}.jsonl"
+
     def state(self, environment: str) -> Path:
         """What a service should run, and what it made of it."""
         return self.var / "environments" / environment / "state"

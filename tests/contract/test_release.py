@@ -16,7 +16,13 @@ pytestmark = pytest.mark.unit
 def accepted(release):
     """A qualification of the release."""
     return Qualification(
-        model="toy", digest=release.digest, outcome="accepted", champion="", held_out="", reasons=()
+        model="toy",
+        digest=release.digest,
+        outcome="accepted",
+        champion="",
+        held_out="",
+        reasons=(),
+        verdicts=(),
     )
 
 

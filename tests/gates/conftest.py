@@ -10,6 +10,7 @@ import pytest
 from contract.bundle import Bundle
 from pipelines.ingest import ingest
 from pipelines.machine.settings import Settings
+from pipelines.probe import probe
 from pipelines.train import train
 from tests.gates.workshop import SAMPLE, Workshop, write_settings
 from training.models import flights
@@ -22,7 +23,9 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the real stages on ten weeks of flights."""
     folder = tmp_path_factory.mktemp("sample")
     write_settings(folder, SAMPLE)
-    Workshop(folder, Settings.from_environment({"FLIGHTLINE_VAR": str(folder / "var")})).rebuild(ingest)
+    Workshop(folder, Settings.from_environment({"FLIGHTLINE_VAR": str(folder / "var")})).rebuild(
+        ingest, probes=(probe,)
+    )
     return folder
 
 
@@ -67,3 +70,9 @@ def patch_model(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(flights, "MODEL", dataclasses.replace(flights.MODEL, **changes))
 
     return patch
+
+
+@pytest.fixture
+def uncrowned_settings(tmp_path: Path) -> Settings:
+    """Settings whose effects go to a folder of the test, in which nothing ever happened."""
+    return Settings.from_environment({"FLIGHTLINE_VAR": str(tmp_path / "var")})

@@ -127,7 +127,7 @@ def test_a_model_that_learnt_its_rows_by_heart_is_stopped(workshop):
 def test_a_learner_without_a_curve_is_stopped_where_the_policy_wants_one(workshop, patch_model):
     """Flights must show its convergence: a model that cannot does not pass by silence."""
     use = tuple(feature.name for feature in CONTRACT.features)
-    patch_model(fit=lambda rows, _, __, seed: logistic(CONTRACT, rows, use, seed))
+    patch_model(fit=lambda contract, rows, _, __, seed: logistic(contract, rows, use, seed))
     workshop.rebuild(train)
     assert "which policy.yaml does not allow" in workshop.verdicts()["G01"].reason
     workshop.must_stop("G01")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.qualify import compare
+from pipelines.delivery.comparing import compare
 from pipelines.train import train
 from tests.gates.conftest import EVERY
 from training.gates.champion import not_worse

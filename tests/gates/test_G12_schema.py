@@ -81,7 +81,7 @@ def declare(patch_model, *added: Feature) -> None:
     contract = with_feature(CONTRACT, *added)
     patch_model(
         contract=contract,
-        fit=lambda rows, validation, params, seed: boosted_trees(contract, rows, validation, params, seed),
+        fit=boosted_trees,
     )
 
 

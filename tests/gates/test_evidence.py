@@ -5,8 +5,8 @@ import pytest
 
 from contract.bundle import seal
 from pipelines.building.artifacts import read_json, write_json
+from pipelines.delivery.judging import IN_BOTH, JUDGES, OF_THE_RUN, OF_THE_WORLD
 from pipelines.gate import gate
-from pipelines.qualify import AGAINST_CHAMPION, OF_THE_RUN
 from training.gates.policy import CODES
 from training.gates.verdict import TITLES, Evidence, audited, judge, not_applicable
 from training.models.flights import CONTRACT
@@ -25,9 +25,11 @@ def rewrite(workshop, change) -> None:
 
 
 @pytest.mark.unit
-def test_every_gate_but_the_one_against_the_champion_belongs_to_the_run():
-    """Nothing is judged twice and nothing by nobody."""
-    assert (*OF_THE_RUN, AGAINST_CHAMPION) == (*(c for c in CODES if c != "G05"), "G05")
+def test_every_gate_belongs_to_the_run_or_to_the_world():
+    """Nothing is judged by nobody, and only the fresh period, whose counter is no part of a run, by both."""
+    assert {*OF_THE_RUN, *OF_THE_WORLD} == set(CODES)
+    assert set(OF_THE_RUN) & set(OF_THE_WORLD) <= set(IN_BOTH)
+    assert set(JUDGES) == set(OF_THE_WORLD)
     assert set(CODES) == set(TITLES)
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from contract.bundle import open_bundle
-from pipelines.building.artifacts import Artifacts, read_json, read_table
+from pipelines.building.artifacts import Artifacts, read_json
 from pipelines.building.config import policy
 from pipelines.building.repro import repro
-from pipelines.qualify import AGAINST_CHAMPION, compare
-from pipelines.split import Facts
+from pipelines.delivery.judging import AGAINST_CHAMPION, JUDGES, OF_THE_RUN, OF_THE_WORLD, Case
+from pipelines.machine.settings import Settings
 from training import model as models
 from training.gates.policy import GatePolicy
 from training.gates.verdict import TITLES, Evidence, Verdict
@@ -29,25 +29,29 @@ def limits(model: str) -> GatePolicy:
     return policy(model, "gates", GatePolicy, ROOT / "policy.yaml")
 
 
-def found(model: str, code: str, built: Path) -> list[Verdict]:
-    """The verdicts on the real bundle; against a champion both without one and with the bundle itself."""
+def found(model: str, code: str, built: Path, var: Path) -> list[Verdict]:
+    """The verdicts on the real bundle; of the world also with itself as champion."""
     folder = Artifacts.of(model, built)
-    if code == AGAINST_CHAMPION:
-        bundle = open_bundle(folder.bundle)
-        rows = read_table(folder.split / "test.parquet")
-        by_day = read_json(folder.facts, Facts).kind == "time"
-        return [compare(bundle, champion, rows, limits(model), by_day=by_day) for champion in (None, bundle)]
-    evidence = read_json(folder.bundle / "evidence.json", Evidence)
-    return [verdict for verdict in evidence.verdicts if verdict.code == code]
+    bundle = open_bundle(folder.bundle)
+    verdicts: list[Verdict] = []
+    if code in OF_THE_RUN:
+        evidence = read_json(folder.bundle / "evidence.json", Evidence)
+        verdicts += [verdict for verdict in evidence.verdicts if verdict.code == code]
+    if code in OF_THE_WORLD:
+        settings = Settings.from_environment({"FLIGHTLINE_VAR": str(var)})
+        champions = (None, bundle) if code in AGAINST_CHAMPION else (None,)
+        cases = (Case(bundle, champion, folder, limits(model), settings) for champion in champions)
+        verdicts += [JUDGES[code](case) for case in cases]
+    return verdicts
 
 
 @pytest.mark.parametrize(
     ("model", "code"),
     [pytest.param(model, code, id=f"{model}-{code}") for model in models.names() for code in TITLES],
 )
-def test_gate(model, code, built):
+def test_gate(model, code, built, tmp_path):
     """The gate passes, or does not apply where policy.yaml allows that."""
-    verdicts = found(model, code, built)
+    verdicts = found(model, code, built, tmp_path)
     assert verdicts, f"the evidence of {model} has no verdict of {code}"
     for verdict in verdicts:
         allowed = {"pass"} | ({"not applicable"} if code in limits(model).may_not_apply else set())
@@ -58,9 +62,9 @@ def test_gate(model, code, built):
 
 
 @pytest.mark.parametrize("model", models.names())
-def test_a_bundle_is_not_worse_than_itself(model, built):
+def test_a_bundle_is_not_worse_than_itself(model, built, tmp_path):
     """G05 with the model as its own champion finds a difference of nothing and passes."""
-    _, itself = found(model, AGAINST_CHAMPION, built)
+    _, itself = found(model, "G05", built, tmp_path)
     assert (itself.verdict, itself.value) == ("pass", "+0.0000 [+0.0000, +0.0000]")
 
 

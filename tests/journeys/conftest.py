@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,9 +81,9 @@ def free_ports() -> dict[str, str]:
             one.close()
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """A world whose every process is gone after the test."""
+@contextmanager
+def world_in(folder: Path) -> Iterator[World]:
+    """A world in `folder` whose every process is gone after the block."""
     variables = {
         **{
             name: value
@@ -91,13 +91,20 @@ def world(tmp_path: Path) -> Iterator[World]:
             if not name.startswith(("FLIGHTLINE_", "MLFLOW_"))
         },
         **free_ports(),
-        "FLIGHTLINE_VAR": str(tmp_path / "var"),
-        "FLIGHTLINE_JOURNEY": str(tmp_path),
+        "FLIGHTLINE_VAR": str(folder / "var"),
+        "FLIGHTLINE_JOURNEY": str(folder),
         "OMP_WAIT_POLICY": "PASSIVE",
         "DVC_NO_ANALYTICS": "1",
     }
-    made = World(tmp_path / "var", variables)
-    yield made
+    made = World(folder / "var", variables)
+    try:
+        yield made
+    finally:
+        end(made)
+
+
+def end(made: World) -> None:
+    """Kill whatever lives in a world."""
     for process in made.started:
         if process.poll() is None:
             with suppress(ProcessLookupError):
@@ -105,6 +112,13 @@ def world(tmp_path: Path) -> Iterator[World]:
             process.communicate()
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.environ().get("FLIGHTLINE_JOURNEY") == str(tmp_path):
+            if process.environ().get("FLIGHTLINE_JOURNEY") == made.variables["FLIGHTLINE_JOURNEY"]:
                 process.kill()
     subprocess.run(["git", "-C", str(ROOT), "worktree", "prune"], check=True, capture_output=True)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A world whose every process is gone after the test."""
+    with world_in(tmp_path) as made:
+        yield made

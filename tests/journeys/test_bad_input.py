@@ -8,7 +8,7 @@ import pytest
 
 from tests.journeys.conftest import ROOT, World
 
-STEPS = ("ingest", "validate", "split", "train", "evaluate", "gate", "package")
+STEPS = ("ingest", "validate", "split", "train", "evaluate", "probe", "gate", "package")
 
 
 def ask(world: World, *words: str, cwd: Path = ROOT) -> tuple[int, str]:

@@ -18,6 +18,7 @@ STEPS = (
     "promote to production",
     "May: traffic, drift check, retraining",
     "promote the challenger",
+    "try a declared candidate",
     "break a model on purpose",
     "tamper with a bundle",
     "roll back and forward",
@@ -33,7 +34,9 @@ def test_the_short_demonstration_does_what_it_should_and_leaves_nothing_running(
     assert "FAILED" not in printed
     assert "/predict/label answers virginica" in printed
     assert "earned its place" in printed
-    assert "a one-tree model fails" in printed
+    assert "one tree is no model) fails G0" in printed
+    assert "train.l2_regularization 2.0 (twice the regularization" in table
+    assert "3 → 2 in" in table
     assert "every step did what it should" in table
     assert world.left() == []
 
@@ -80,16 +83,16 @@ def test_interrupted_anywhere_it_stops_everything_and_says_one_sentence(world: W
 def test_a_fresh_clone_needs_one_command_and_the_second_run_reuses_the_cache(
     world: World, tmp_path: Path
 ) -> None:
-    """`make demo` installs, builds and ends well; again, it reuses all fourteen stages."""
+    """`make demo` installs, builds and ends well; again, it reuses all sixteen stages."""
     clone = tmp_path / "clone"
     code, printed = world.run("git", "clone", "--quiet", str(ROOT), str(clone))
     assert code == 0, printed
     code, first = world.run("make", "demo", cwd=clone, seconds=1500)
     assert code == 0, first
-    assert "0 of 14 stages reused" in first
+    assert "0 of 20 stages reused" in first
     code, second = world.run("make", "demo", cwd=clone, seconds=600)
     assert code == 0, second
-    assert "14 of 14 stages reused" in second
+    assert "20 of 20 stages reused" in second
     code, changed = world.run("git", "status", "--porcelain", cwd=clone)
     assert (code, changed) == (0, ""), "the demonstration dirtied the checkout"
     assert world.left() == []

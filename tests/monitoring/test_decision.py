@@ -32,6 +32,13 @@ def evidence(**changes) -> Evidence:
     return dataclasses.replace(QUIET, **changes)
 
 
+def test_one_window_is_not_called_a_row():
+    """Singular where the policy is content with one."""
+    content = msgspec.structs.replace(RETRAIN, drift_windows=1)
+    found = decide(State(), evidence(drift="alarm", drift_windows=1, drift_reason="much"), content)
+    assert found == Decision("retrain", "drift in this window: much")
+
+
 def ago(days: float, outcome: str = "promoted", candidate: str = "data-0") -> Attempt:
     """A retraining that started some days ago."""
     return Attempt(NOW - timedelta(days=days), candidate, outcome)

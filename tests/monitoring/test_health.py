@@ -35,7 +35,7 @@ def test_an_ordinary_window_is_healthy():
         (0.2, "feature.route", "never seen", "unknown"),
         (0.2, "feature.temp", 999.0, "range"),
         (0.2, "feature.wind", float("inf"), "range"),
-        (0.2, "request_id", "the same", "duplicates"),
+        (0.2, "entity_id", "the same", "duplicates"),
         (0.004, "model", "another", "model"),
         (0.004, "score.late", float("nan"), "scores"),
         (0.004, "score.late", 1.5, "scores"),
@@ -46,6 +46,21 @@ def test_each_kind_of_bad_data_is_found_and_named(share, column, value, code):
     health = data_health(REFERENCE, spoilt(share, column, value), CONTRACT, HEALTH)
     assert [(problem.code, problem.column) for problem in health.problems] == [(code, column)]
     assert not health.healthy
+
+
+def test_what_was_asked_again_under_another_request_is_a_duplicate():
+    """A client that repeats itself has another request_id each time."""
+    again = pl.concat([LOG, LOG.head(LOG.height // 4).with_columns(pl.col("request_id") + "-again")])
+    (problem,) = data_health(REFERENCE, again, CONTRACT, HEALTH).problems
+    assert (problem.code, problem.column, round(problem.found, 6)) == ("duplicates", "entity_id", 0.2)
+
+
+def test_rows_about_nobody_are_told_apart_by_their_requests():
+    """A caller need not say what it asks about."""
+    anonymous = LOG.with_columns(entity_id=pl.lit(None, dtype=pl.String()))
+    assert data_health(REFERENCE, anonymous, CONTRACT, HEALTH).healthy
+    same = anonymous.with_columns(request_id=pl.lit("the same"))
+    assert [item.code for item in data_health(REFERENCE, same, CONTRACT, HEALTH).problems] == ["duplicates"]
 
 
 @pytest.mark.parametrize("column", ["feature.temp", "feature.carrier"])

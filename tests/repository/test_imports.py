@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "serving": {"contract", "serving"},
     "monitoring": {"contract", "monitoring"},
     "pipelines": {"contract", "training", "serving", "monitoring", "pipelines"},
+    "benchmarks": {"contract", "training", "serving", "monitoring", "pipelines", "benchmarks"},
 }
 # A library that only one module may know, so that replacing it is one file's work.
 ONLY_IN = {"evidently": {"monitoring/drift.py"}}
@@ -114,6 +115,7 @@ def test_imports_follow_the_map():
         ("monitoring/extra.py", "import pipelines.cli as cli", "pipelines"),
         ("monitoring/extra.py", "from evidently import Report", "evidently"),
         ("pipelines/extra.py", "import evidently", "evidently"),
+        ("pipelines/extra.py", "from benchmarks import calibration", "benchmarks"),
         ("pipelines/extra.py", "from tests.plugins import require", "tests"),
     ],
 )

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 # Recipes that take a value which a workflow may have got from outside.
 WITH_VALUES = (
     *("train", "register", "retrain", "challenger", "staging", "digest", "approved", "production", "monitor"),
-    *("summary", "dispatch"),
+    *("summary", "dispatch", "tune", "reproduce", "explain"),
 )
 
 
@@ -44,10 +44,18 @@ def make(tmp_path):
 def test_a_value_from_outside_is_an_argument_and_never_code(make, tmp_path, target):
     """Quotes, substitutions and make's own functions arrive unread at the program."""
     evil = "x\";touch pwned;'$(touch pwned)`touch pwned`$(shell touch pwned)"
-    result = make(target, MODEL=evil, AS_OF=evil, ACTOR=evil, DIGEST=evil)
+    result = make(target, MODEL=evil, AS_OF=evil, ACTOR=evil, DIGEST=evil, ROW=evil, VERSION=evil)
     assert result.returncode == 0, result.stderr
     assert "touch pwned" in result.stdout
     assert not list(tmp_path.rglob("pwned"))
+
+
+def test_a_row_and_a_version_have_defaults(make):
+    """Some held-out row, and the champion."""
+    assert make("explain").stdout.strip() == "python|-m|pipelines.explain|flights|--random|1|"
+    assert make("explain", ROW="a/b c").stdout.strip() == "python|-m|pipelines.explain|flights|a/b c|"
+    assert make("reproduce", MODEL="iris").stdout.strip() == "python|-m|pipelines.reproduce|iris@champion|"
+    assert make("reproduce", VERSION="iris@2").stdout.strip() == "python|-m|pipelines.reproduce|iris@2|"
 
 
 @pytest.mark.parametrize("target", ["retrain", "monitor"])
@@ -84,6 +92,27 @@ def test_the_unit_tests_run_before_the_rest(make):
 def test_builds_go_through_one_command(make, target, last):
     """It checks the settings first and puts this environment's `python` in front of the machine's."""
     assert make(target, MODEL="iris").stdout.strip().endswith(last)
+
+
+def test_a_backtest_is_of_every_model_unless_one_is_named(make):
+    """The default of MODEL is for commands that need one; a value from outside arrives as an argument."""
+    assert make("backtest", ARGS="--write").stdout.strip() == "python|-m|pipelines.backtest|--write|"
+    assert make("backtest", "MODEL=a b").stdout.strip() == "python|-m|pipelines.backtest|--model|a b|"
+    assert make("backtest", MODEL="$(shell ls)").stdout.strip().endswith("|--model|$(shell ls)|")
+    assert make("bench", ARGS="--only builds").stdout.strip() == "python|-m|benchmarks|--only|builds|"
+
+
+def test_a_failed_gate_fails_the_target_after_all_were_shown(make, tmp_path):
+    """The table comes first, and its exit code is neither swallowed nor in the way of the run by name."""
+    built, table, by_name = make("gates").stdout.splitlines()
+    assert built.endswith("|pipelines.build|")
+    assert table.endswith("|pipelines.gates|")
+    assert "|tests/gates/test_real_run.py|" in by_name
+    python = tmp_path / ".venv/bin/python"
+    python.write_text('#!/bin/bash\necho "$@"\n[[ "$*" != *pipelines.gates* ]]\n')
+    result = make("gates")
+    assert result.returncode != 0
+    assert "tests/gates/test_real_run.py" in result.stdout
 
 
 @pytest.mark.parametrize("code", ["", "G1", "G001", "loss", "G01 or G02", '$(touch x)";ls'])

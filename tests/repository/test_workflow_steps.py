@@ -91,7 +91,7 @@ def judged(monkeypatch):
     state = SimpleNamespace(outcome="accepted", done=[], as_of=None)
 
     def found() -> Qualified:
-        return Qualified("flights", TESTED, state.outcome, OTHER, ("G05 champion: not as good",), "")
+        return Qualified("flights", TESTED, state.outcome, OTHER, ("G05 champion: not as good",), ())
 
     def retrain(model, as_of, settings):  # noqa: ARG001
         state.done.append("retrain")

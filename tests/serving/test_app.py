@@ -132,6 +132,18 @@ def test_every_example_of_the_document_works(make_host, make_bundle) -> None:
     assert sent == 5
 
 
+def test_the_version_of_the_interface_does_not_move_with_a_deployment(host, make_bundle) -> None:
+    """It is the interface's; which generation is described is said beside it."""
+    before = host.client.get("/openapi.json").json()["info"]
+    host.serve(make_bundle(model="other", seed=5))
+    after = host.client.get("/openapi.json").json()["info"]
+    assert before["version"] == after["version"] == "1"
+    assert (before["description"], after["description"]) == (
+        "Generation 1 of the desired state.",
+        "Generation 2 of the desired state.",
+    )
+
+
 def test_the_document_says_what_the_contract_says(host) -> None:
     """Types, ranges and what is required come from the contract."""
     row = host.client.get("/openapi.json").json()["components"]["schemas"]["toyRow"]

@@ -110,6 +110,13 @@ CASES = {
     "large body": (raw(b" " * (SINGLE_BYTES + 1)), 413),
     "large batch": (raw(b" " * (BATCH_BYTES + 1), url="/predict_batch"), 413),
     "large by its header": (raw(b"{}", {"content-length": str(10**30)}), 413),
+    "feature twice": (raw(b'{"row": {"width": 1, "letter": "A", "width": 2}}'), 422),
+    "row twice": (raw(b'{"row": {"width": 1}, "row" : {"width": 1}}'), 422),
+    "feature twice, once escaped": (raw(b'{"row": {"width": 1, "wi\\u0064th": 2}}'), 422),
+    "batch with a feature twice": (
+        raw(b'{"rows": [{"width": 1}, {"width": 1, "width": 1}]}', url="/predict_batch"),
+        422,
+    ),
     "get predict": (raw(b"", method="GET"), 405),
     "put predict": (raw(b"{}", method="PUT"), 405),
     "delete models": (raw(b"", url="/models", method="DELETE"), 405),
@@ -145,11 +152,25 @@ def test_it_is_refused_with_an_object(host, name) -> None:
         ("at under wall clock", "clock is wall time"),
         ("number above its range", "at most 10.0"),
         ("batch with a bad row", "rows[1].width"),
+        ("feature twice", "'width' is given more than once; expected once"),
+        ("feature twice", '"field":"width","found":"several values","expected":"one"'),
+        ("row twice", "'row' is given more than once"),
+        ("unknown path", "/docs, /metrics"),
+        ("unknown path", "/openapi.json, /predict, /predict_batch, /readyz, /status"),
     ],
 )
 def test_the_reason_helps(host, name, words) -> None:
     """The near miss, the range, the row: what a caller needs to correct the request."""
     assert words in host.client.request(**CASES[name][0]).text.replace('\\"', '"')
+
+
+def test_a_text_that_looks_like_a_key_is_none(host) -> None:
+    """What stands inside a value is a value, however it is written."""
+    letter = '": 1, "width'
+    answer = host.client.post("/predict", {"row": ROW | {"letter": letter}})
+    twice = host.client.post("/predict", {"row": ROW, "id": '"id": "id":'})
+    assert "given more than once" not in answer.text
+    assert twice.status_code == 200, twice.text
 
 
 def test_a_wrong_method_says_which_is_right(host) -> None:

@@ -40,7 +40,7 @@ def parts(wanted):
 @pytest.fixture(scope="module")
 def graph(parts, wanted):
     """The graph of the fitted model."""
-    fitted = MODEL.fit(parts.train, parts.validation, wanted.train, wanted.seed)
+    fitted = MODEL.fit(CONTRACT, parts.train, parts.validation, wanted.train, wanted.seed)
     return to_onnx(fitted.pipeline, CONTRACT)
 
 
@@ -66,7 +66,7 @@ def test_the_flowers_are_the_published_ones(parts):
 
 def test_the_graph_answers_as_the_classifier_does(graph, parts, wanted):
     """Every held-out flower gets the same species, and decision values that agree."""
-    fitted = MODEL.fit(parts.train, parts.validation, wanted.train, wanted.seed).pipeline
+    fitted = MODEL.fit(CONTRACT, parts.train, parts.validation, wanted.train, wanted.seed).pipeline
     label, scores = run(graph, CONTRACT, parts.test)
     given = columns(parts.test, CONTRACT).to_numpy()
     assert np.array_equal(label, fitted.predict(given))

@@ -4,27 +4,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from contract.bundle import Environment
 from contract.predictions import log_schema
 from contract.strict import decode_json, encode_json
 from tests.training.conftest import TOY
 from training.export import run
-from training.gates.verdict import TITLES, Evidence, judge, not_applicable
-from training.package import GOLDEN_ROWS, TOLERANCE, card, gate_table, golden, reference
+from training.package import GOLDEN_ROWS, TOLERANCE, golden, reference
 
 pytestmark = pytest.mark.unit
-
-ENVIRONMENT = Environment(
-    python="3.11",
-    libraries={},
-    trained_with={},
-    seed=7,
-    as_of="2013-04-01T00:00:00+00:00",
-    fit_until="2013-03-18T00:00:00+00:00",
-    params="",
-    data="",
-    held_out="",
-)
 
 
 def thirds(table):
@@ -92,33 +78,3 @@ def test_the_reference_is_the_same_sample_again(toy, monkeypatch):
     assert one.height == 100
     assert one.equals(two)
     assert not one.equals(other)
-
-
-def test_the_card_mentions_every_gate_feature_and_metric():
-    """Nothing that was judged or used is left out."""
-    evidence = Evidence(
-        (
-            judge("G03", "0.7", ">= 0.6", [], "good enough"),
-            judge("G04", "0.1", ">= 0.2", ["too close"], ""),
-            not_applicable("G05", "no champion"),
-        )
-    )
-    metrics = {"accuracy": 0.75, "log_loss": 0.5}
-    text = card(TOY, ENVIRONMENT, metrics, {"simple": {"accuracy": 0.7}, "baseline": {}}, evidence)
-    for code in ("G03", "G04", "G05"):
-        assert f"| {code} {TITLES[code]} |" in text
-    for feature in TOY.features:
-        assert f"| {feature.name} |" in text
-    assert "| accuracy | 0.7500 | 0.7000 | - |" in text
-    assert "| log_loss | 0.5000 | - | - |" in text
-    assert all(word in text for word in ("too close", "not applicable", ENVIRONMENT.as_of, "seed 7"))
-
-
-def test_a_bar_in_a_text_does_not_break_the_cards_tables():
-    """Every row of a Markdown table has as many cells as its head."""
-    reason = judge("G03", "a | b", ">= 1", ["either | or\nneither"], "")
-    for line in gate_table(Evidence((reason,))).splitlines():
-        assert line.replace("\\|", "").count("|") == 6
-    text = card(TOY, ENVIRONMENT, {}, {"simple": {}, "baseline": {}}, Evidence(()))
-    (line,) = [line for line in text.splitlines() if line.startswith("| letter |")]
-    assert line == "| letter | request | a category \\| of three |  |"

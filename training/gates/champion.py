@@ -4,6 +4,7 @@ import numpy as np
 
 from training.gates.policy import NotWorse
 from training.gates.verdict import Verdict, judge, number
+from training.intervals import paired_bootstrap
 
 
 def not_worse(challenger: np.ndarray, champion: np.ndarray, blocks: np.ndarray, limits: NotWorse) -> Verdict:
@@ -19,23 +20,18 @@ def not_worse(challenger: np.ndarray, champion: np.ndarray, blocks: np.ndarray, 
         pass where the upper confidence bound of (challenger - champion) is below the margin; inconclusive is
         a failure, because the champion is the safe choice.
     """
-    difference = challenger - champion
-    _, block = np.unique(blocks, return_inverse=True)
-    sums, sizes = np.bincount(block, difference), np.bincount(block)
-    if len(sizes) < limits.min_blocks:
+    days = len(np.unique(blocks))
+    if days < limits.min_blocks:
         # A single block has no spread: its interval would be a point, and any point may be below the margin.
-        few = f"{len(sizes)} blocks are too few to compare on, policy.yaml asks for {limits.min_blocks}"
-        return judge("G05", f"{len(sizes)} blocks", f">= {limits.min_blocks} blocks", [few], "")
-    draws = np.random.default_rng(limits.seed).integers(0, len(sizes), (limits.resamples, len(sizes)))
-    means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
-    upper = float(np.quantile(means, limits.confidence))
-    lower = float(np.quantile(means, 1 - limits.confidence))
-    mean = float(difference.mean())
+        few = f"{days} blocks are too few to compare on, policy.yaml asks for {limits.min_blocks}"
+        return judge("G05", f"{days} blocks", f">= {limits.min_blocks} blocks", [few], "")
+    found = paired_bootstrap(challenger - champion, blocks, limits.confidence, limits.resamples, limits.seed)
+    mean, lower, upper = found.mean, found.lower, found.upper
     value = f"{mean:+.4f} [{lower:+.4f}, {upper:+.4f}]"
     threshold = f"upper bound < {limits.margin} at {limits.confidence:.0%}"
     problems = []
     if not upper < limits.margin:
         word = "worse" if lower > limits.margin else "not shown to be as good"
         problems.append(f"{word}: the loss may be {number(upper)} above the champion's, over {limits.margin}")
-    fine = f"the loss is at most {number(upper)} above the champion's over {len(sizes)} blocks"
+    fine = f"the loss is at most {number(upper)} above the champion's over {days} blocks"
     return judge("G05", value, threshold, problems, fine)

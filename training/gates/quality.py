@@ -46,7 +46,8 @@ def beats_rivals(
     }
     wanted = {"baseline": limits.over_baseline, "simple model": limits.over_simple}
     problems = [
-        f"{name} is better than the {rival}'s by {number(gain)}, under {wanted[rival]}"
+        f"{name} is {'worse' if gain < 0 else 'better'} than the {rival}'s by {number(abs(gain))}"
+        f"{'' if gain < 0 else f', under {wanted[rival]}'}"
         for rival, gain in gains.items()
         if not gain >= wanted[rival]
     ]

@@ -2,31 +2,41 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import msgspec
 
-Outcome = Literal["pass", "fail", "not applicable"]
+from contract.verdict import Outcome, Verdict
+
+__all__ = [
+    "TITLES",
+    "Evidence",
+    "Outcome",
+    "Verdict",
+    "audited",
+    "judge",
+    "not_applicable",
+    "number",
+    "settle",
+]
 
 TITLES = {
     "G01": "loss converges",
+    "G02": "the learner can overfit a handful of rows",
     "G03": "quality over absolute thresholds",
     "G04": "beats a trivial baseline and a simple model",
     "G05": "not worse than the champion on the same rows",
+    "G06": "no important slice worse than the champion's",
+    "G07": "calibrated: probabilities are met by frequencies",
+    "G08": "no leakage",
     "G09": "ONNX parity with scikit-learn",
+    "G10": "fast enough beside a reference graph",
+    "G11": "small enough to ship and to hold in memory",
     "G12": "schema: the graph is what the contract says",
+    "G13": "behaves: changed inputs are answered with sense",
+    "G14": "the same training gives the same model",
+    "G15": "the held-out period is fresh",
+    "G16": "fair across the declared groups",
 }
-
-
-class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One gate's finding: what was measured, against what, and why that is the outcome."""
-
-    code: str
-    title: str
-    verdict: Outcome
-    value: str
-    threshold: str
-    reason: str
 
 
 class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ import pytest
 from contract.bundle import Bundle, open_bundle, seal
 from contract.statements import Qualification
 from contract.strict import encode_json
+from contract.verdict import Verdict
 from pipelines import ledger
 from pipelines.delivery.evidence import read_evidence
 from pipelines.delivery.registry import CHAMPION, Registry, connect
@@ -22,7 +23,7 @@ from pipelines.promote import promote
 from pipelines.reconcile import reconcile
 from pipelines.register import Registered, register
 from tests.conftest import make_release
-from training.package import gate_table
+from training.card import gate_table
 
 
 def free_ports(count: int) -> list[int]:
@@ -73,6 +74,11 @@ def trained(artifacts: Path, *, model: str = "toy", seed: int = 0, verdict: str 
     (folder / "metrics.json").write_text(json.dumps({"roc_auc": 0.71 + seed / 100, "log_loss": 0.4}))
     curve = {"metric": "log_loss", "train": [0.6, 0.5, 0.4], "validation": [0.61, 0.52, 0.45]}
     (folder / "curve.json").write_text(json.dumps(curve))
+    gain = {"gain": 0.02, "lower": 0.01, "upper": 0.03}
+    (folder / "ablation.json").write_text(json.dumps({"metric": "log_loss", "groups": {"sizes": gain}}))
+    (folder / "report").mkdir(exist_ok=True)
+    (folder / "report" / "roc.png").write_bytes(b"a picture")
+    (folder / "report" / "roc.json").write_text("[]")
     return open_bundle(made.bundle)
 
 
@@ -87,6 +93,10 @@ def qualify(bundle: Bundle, settings: Settings, *, outcome: str = "accepted", ch
         champion=champion,
         held_out="0" * 64,
         reasons=(f"it was {outcome}",),
+        verdicts=(
+            Verdict("G05", "champion", "pass" if champion else "not applicable", "", "", "compared"),
+            Verdict("G10", "speed", "fail" if outcome == "failed" else "pass", "1.2", "<= 3", "timed"),
+        ),
     )
     path.write_bytes(encode_json(statement))
 

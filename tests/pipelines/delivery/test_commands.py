@@ -6,14 +6,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from contract.errors import ConfigError, FlightlineError
-from pipelines import deploy, ledger, local, promote, reconcile, register, rollback, status, track
+from pipelines import deploy, dispatch, ledger, local, promote, reconcile, register, rollback, status, track
 from pipelines.machine.settings import ROOT
-from tests.pipelines.delivery.conftest import World, free_ports, qualify, settings_in, trained
+from tests.pipelines.delivery.conftest import World, free_ports, qualify, quiet, settings_in, trained
 
 COMMANDS = {
     "deploy": deploy,
@@ -120,6 +121,59 @@ def test_rolling_back_without_a_past_is_refused() -> None:
     """There is nothing to go back to."""
     with pytest.raises(Exception, match="no version of toy ran in production before"):
         rollback.main(["toy"])
+
+
+@pytest.mark.unit
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("main", "arguments"),
+    [
+        (ledger.main, ["--model", "flihgts"]),
+        (rollback.main, ["flihgts"]),
+        (track.main, ["flihgts"]),
+        (dispatch.main, ["flihgts"]),
+    ],
+    ids=["ledger", "rollback", "track", "dispatch"],
+)
+def test_a_misspelt_model_is_named_with_the_near_miss(
+    main: Callable[[list[str]], int], arguments: list[str]
+) -> None:
+    """Also by a command that knows models only by what happened to them."""
+    with pytest.raises(FlightlineError, match=r"flihgts.*, did you mean 'flights'\?"):
+        main(arguments)
+
+
+def test_the_registry_names_the_near_miss_of_a_model(world: World) -> None:
+    """Staging, production and promotion ask it for a version."""
+    world.register("nearly")
+    for ask in (
+        lambda: deploy.deploy_staging("naerly", world.settings, say=quiet),
+        lambda: deploy.deploy_staging("naerly", world.settings, "1", say=quiet),
+        lambda: promote.promote("naerly", world.settings, say=quiet),
+    ):
+        with pytest.raises(FlightlineError, match=r"naerly.*, did you mean 'nearly'\?"):
+            ask()
+    with pytest.raises(FlightlineError) as refused:
+        deploy.deploy_production("nearly", world.settings, say=quiet)
+    assert "did you mean" not in str(refused.value)
+
+
+@pytest.mark.unit
+@pytest.mark.usefixtures("here")
+def test_a_misspelt_environment_of_the_ledger_is_refused() -> None:
+    """It would look like one in which nothing ever ran."""
+    with pytest.raises(ConfigError, match="environment 'prodution' is unknown, did you mean 'production'"):
+        ledger.main(["--environment", "prodution"])
+
+
+def test_status_shows_an_alias_whose_version_never_ran(world: World) -> None:
+    """A click in MLflow that nobody carried out yet."""
+    registered = world.register("clicked")
+    world.registry.set_alias("clicked", "champion", registered.version)
+    rows = {(row.environment, row.model): row for row in status.status(world.settings).rows}
+    row = rows["production", "clicked"]
+    assert (row.version, row.alias, row.since) == ("", registered.version, "")
+    assert ("staging", "clicked") not in rows
 
 
 @pytest.mark.usefixtures("here")

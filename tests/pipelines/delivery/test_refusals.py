@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -9,7 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from contract.attestation import sign
 from contract.errors import BundleError, FlightlineError
 from contract.statements import StagingEvidence
+from monitoring.decision import Attempt
 from pipelines import ledger
+from pipelines.building import attempts
 from pipelines.delivery.registry import (
     CHAMPION,
     REFUSED,
@@ -178,6 +181,38 @@ def test_a_version_that_fails_staging_again_loses_its_evidence(
     assert STAGING_EVIDENCE not in world.registry.by_number("fickle", staged.version).tags
     with pytest.raises(BundleError, match="did not pass staging"):
         promote("fickle", world.settings, say=quiet)
+
+
+def test_a_retraining_that_staging_refuses_was_rejected_until_staging_passes_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The decision about the next retraining counts it; what the machine could not do is no refusal."""
+    registered = world.register("rejected")
+    attempt = Attempt(datetime(2013, 5, 1, tzinfo=UTC), "candidate", "promoted")
+    attempts.add("rejected", attempt, world.settings, registered.digest)
+
+    def outcome() -> str:
+        (found,) = attempts.state("rejected", world.settings).attempts
+        return found.outcome
+
+    def failing(*_: object) -> tuple[Check, ...]:
+        return (Check("latency", passed=False, seen="too slow"),)
+
+    def broken(*_: object, **__: object) -> None:
+        raise FlightlineError("a port is taken", "a free one", "Free it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.delivery.placement.ensure_service", broken)
+        with pytest.raises(FlightlineError, match="a port is taken"):
+            deploy_staging("rejected", world.settings, say=quiet)
+    assert outcome() == "promoted"
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.delivery.placement.run_smoke", failing)
+        with pytest.raises(FlightlineError, match="too slow"):
+            deploy_staging("rejected", world.settings, say=quiet)
+    assert outcome() == "failed"
+    deploy_staging("rejected", world.settings, say=quiet)
+    assert outcome() == "promoted"
 
 
 def test_another_teams_model_is_never_touched(world: World) -> None:

@@ -2,10 +2,13 @@
 
 import shutil
 
+import msgspec
 import pytest
 
 from contract.bundle import open_bundle
 from contract.errors import FlightlineError
+from contract.statements import Qualification
+from contract.strict import decode_json, encode_json
 from pipelines.delivery.registry import (
     CHALLENGER,
     Registry,
@@ -28,6 +31,14 @@ def test_registering_twice_makes_one_version(world: World) -> None:
     assert (found.version, found.digest) == (first.version, bundle.digest)
     stored = world.registry.client.get_model_version("once", first.version)
     assert "| G03 quality | pass |" in stored.description
+    assert "| G10 speed | pass | 1.2 | <= 3 | timed |" in stored.description
+    assert stored.description.count("## Gates") == 1
+    run = world.registry.client.get_run(first.run_id)
+    assert {name: run.data.tags.get(f"gate.{name}") for name in ("G03", "G05", "G10")} == {
+        "G03": "pass",
+        "G05": "not applicable",
+        "G10": "pass",
+    }
     assert stored.source.startswith("mlflow-artifacts:/")
 
 
@@ -46,6 +57,18 @@ def test_a_run_is_tracked_with_curve_metrics_and_gates(world: World) -> None:
     assert run.data.tags["digest"] == bundle.digest
     assert run.data.metrics["roc_auc"] == pytest.approx(0.71)
     assert run.info.status == "FINISHED"
+
+
+def test_a_run_shows_its_report_and_what_each_group_adds(world: World) -> None:
+    """Pictures and data beside the metrics, the gains with both bounds, the card without its YAML (C11)."""
+    artifacts, _ = world.build("shown")
+    client = world.registry.client
+    run = client.get_run(track("shown", world.settings, artifacts, quiet).run_id)
+    names = {item.path for item in client.list_artifacts(run.info.run_id, "report")}
+    assert {"report/roc.png", "report/roc.json", "report/metrics.json", "report/ablation.json"} <= names
+    found = {name: value for name, value in run.data.metrics.items() if name.startswith("ablation.")}
+    assert found == {"ablation.sizes.gain": 0.02, "ablation.sizes.lower": 0.01, "ablation.sizes.upper": 0.03}
+    assert run.data.tags["mlflow.note.content"].startswith("# shown")
 
 
 def test_a_rejected_run_is_tracked_but_not_registered(world: World) -> None:
@@ -68,6 +91,18 @@ def test_a_rejected_run_is_tracked_but_not_registered(world: World) -> None:
     with pytest.raises(FlightlineError, match="qualifies rejected"):
         register("rejected", world.settings, artifacts, quiet)
     assert "rejected" not in world.registry.models()
+
+
+def test_an_acceptance_with_a_failed_gate_is_refused(world: World) -> None:
+    """A qualification that contradicts itself opens nothing."""
+    artifacts, bundle = world.build("contradiction")
+    path = world.settings.qualification(bundle.digest)
+    said = decode_json(path.read_bytes(), Qualification, path.name)
+    slow = (said.verdicts[0], msgspec.structs.replace(said.verdicts[1], verdict="fail"))
+    path.write_bytes(encode_json(msgspec.structs.replace(said, verdicts=slow)))
+    with pytest.raises(FlightlineError, match="although G10 failed"):
+        register("contradiction", world.settings, artifacts, quiet)
+    assert "contradiction" not in world.registry.models()
 
 
 def test_an_interrupted_registration_is_continued(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,3 +137,9 @@ def test_a_version_whose_run_was_deleted_is_attested_where_it_looks(world: World
     release = world.settings.releases / digest
     found = open_release(release, "orphan", digest, world.settings, registered.run_id)
     assert found.qualification.champion == "f" * 64
+    assert {item.code: item.verdict for item in found.qualification.verdicts} == {
+        "G05": "pass",
+        "G10": "pass",
+    }
+    stored = world.registry.client.get_model_version("orphan", registered.version)
+    assert "| G05 champion | pass |" in stored.description  # it was `not applicable` when first registered

@@ -10,6 +10,7 @@ from contract.attestation import read_trust, sign
 from contract.bundle import Bundle
 from contract.errors import BundleError
 from contract.statements import ManifestStatement, Provenance, Qualification, StagingEvidence
+from contract.verdict import Verdict
 from pipelines.delivery.evidence import DESCRIPTION_LIMIT, description
 from pipelines.delivery.keys import ensure_keys, private_key
 from pipelines.delivery.registry import STAGING_EVIDENCE, Version
@@ -18,6 +19,8 @@ from pipelines.machine.settings import Settings
 from tests.pipelines.delivery.conftest import settings_in, trained
 
 pytestmark = pytest.mark.unit
+
+GATE = Verdict("G03", "quality", "pass", "0.71", "0.7", "fine")
 
 
 class Place:
@@ -33,7 +36,9 @@ class Place:
         same = {"model": "toy", "digest": self.bundle.digest}
         self.honest: dict[str, msgspec.Struct] = {
             "manifest": ManifestStatement(**same),
-            "qualification": Qualification(**same, outcome="accepted", champion="", held_out="", reasons=()),
+            "qualification": Qualification(
+                **same, outcome="accepted", champion="", held_out="", reasons=(), verdicts=()
+            ),
             "provenance": Provenance(
                 **same, commit="", dirty=False, dvc_lock="", run_id="r1", registered_at="", registered_by=""
             ),
@@ -128,13 +133,27 @@ def test_staging_evidence_about_something_else_is_refused(
 
 def test_a_description_is_the_card_without_front_matter_and_fits() -> None:
     """A long model card is cut where MLflow's column ends, and says where the whole one is."""
-    text = description("---\nlibrary_name: onnx\n---\n\n# toy\n" + "card " * 5000, "d" * 64)
+    text = description("---\nlibrary_name: onnx\n---\n\n# toy\n" + "card " * 5000, "d" * 64, [GATE])
     assert len(text) == DESCRIPTION_LIMIT
-    assert text.startswith(f"**Bundle** `{'d' * 12}`\n\n# toy\n")
+    assert text.startswith(f"**Bundle** `{'d' * 12}`\n\n## Gates\n")
+    assert "| G03 quality | pass | 0.71 | 0.7 | fine |\n\n# toy\ncard" in text
     assert "library_name" not in text
     assert text.endswith("among the run's artifacts.\n")
 
 
 def test_a_short_card_is_kept_whole() -> None:
     """Nothing is cut that fits, with or without front matter."""
-    assert description("# toy\n\ntext\n", "d" * 64) == f"**Bundle** `{'d' * 12}`\n\n# toy\n\ntext\n"
+    text = description("# toy\n\ntext\n", "d" * 64, [GATE])
+    assert text.startswith(f"**Bundle** `{'d' * 12}`\n\n## Gates\n")
+    assert text.endswith("| G03 quality | pass | 0.71 | 0.7 | fine |\n\n# toy\n\ntext\n")
+
+
+def test_the_gates_of_a_long_card_come_first() -> None:
+    """Who promotes a version sees its verdicts and figures, however long the author's words are."""
+    card = (
+        "# toy\n\n## Model details\n\n" + "word " * 2000 + "\n\n## Evaluation\n\n0.7\n\n## Gates\n\n| G99 |\n"
+    )
+    text = description(card, "d" * 64, [GATE])
+    assert "# toy" in text
+    assert "G99" not in text
+    assert text.index("## Gates") < text.index("## Evaluation") < text.index("## Model details")

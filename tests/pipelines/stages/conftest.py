@@ -12,7 +12,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-STAGES = ("ingest", "validate", "split", "train", "evaluate", "gate", "package")
+STAGES = (
+    "ingest",
+    "validate",
+    "split",
+    "train",
+    "evaluate",
+    "ablate",
+    "probe",
+    "gate",
+    "report",
+    "package",
+)
 
 
 def settings_into(folder: Path) -> Path:
@@ -39,7 +50,7 @@ def place(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Path:
-    """A folder in which all seven stages have run. Read only."""
+    """A folder in which every stage has run. Read only."""
     folder = settings_into(tmp_path_factory.mktemp("finished"))
     run_stages(folder, *STAGES)
     return folder

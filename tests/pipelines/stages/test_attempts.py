@@ -83,6 +83,38 @@ def test_a_reset_without_rejections_changes_nothing(settings):
     assert not (settings.var / "monitoring" / "iris" / "reset.json").exists()
 
 
+def test_a_challenger_that_staging_refused_counts_as_a_rejection(settings):
+    """What the gates accepted and staging refuses replaced no champion; passed after all, it may."""
+    attempts.add("iris", attempt(1, "failed"), settings)
+    attempts.add("iris", attempt(2, "promoted"), settings, "digest-2")
+    attempts.staged("iris", "digest-2", settings, passed=True)
+    assert rejections(attempts.state("iris", settings)) == 0
+    for _ in range(2):
+        attempts.staged("iris", "digest-2", settings, passed=False)
+    assert attempts.state("iris", settings).attempts == (attempt(1, "failed"), attempt(2, "failed"))
+    assert rejections(attempts.state("iris", settings)) == 2
+    attempts.staged("iris", "digest-2", settings, passed=True)
+    assert attempts.state("iris", settings).attempts == (attempt(1, "failed"), attempt(2, "promoted"))
+
+
+def test_staging_says_nothing_about_what_no_retraining_made(settings):
+    """A first version, or another bundle: no attempt is invented or changed."""
+    attempts.staged("iris", "digest-1", settings, passed=False)
+    assert not file(settings).exists()
+    attempts.add("iris", attempt(1, "failed"), settings)
+    attempts.add("iris", attempt(2, "promoted"), settings, "digest-2")
+    attempts.staged("iris", "digest-1", settings, passed=False)
+    attempts.staged("iris", "", settings, passed=True)
+    assert attempts.state("iris", settings).attempts == (attempt(1, "failed"), attempt(2, "promoted"))
+
+
+def test_the_same_attempt_made_again_after_a_failure_is_two(settings):
+    """Both took their part of the budget."""
+    attempts.add("iris", attempt(1, "failed"), settings)
+    attempts.add("iris", attempt(1, "promoted"), settings, "digest-1")
+    assert len(attempts.state("iris", settings).attempts) == 2
+
+
 def test_the_command_resets_and_trains_nothing(settings, monkeypatch, capsys):
     """`retrain MODEL --reset`, as the runbook says."""
     attempts.add("iris", attempt(1), settings)
@@ -127,6 +159,7 @@ def test_the_outcome_is_recorded_once_it_is_carried_out(settings, monkeypatch, o
         """Whatever has an outcome, a version and artifacts."""
 
         outcome: str = ""
+        digest: str = "digest-1"
         version: str = "2"
         artifacts: str = ""
 

@@ -74,6 +74,13 @@ def test_the_shipped_gates_are_typed(model):
         ("    kind: random", "    kind: rnadom", "split.kind: Invalid value 'rnadom'"),
         ('"2013-01-01T00:00:00Z"', '"2013-01-01T00:00:00"', "has no time zone"),
         ('"2013-01-01T00:00:00Z"', "soon", "as_of: Invalid RFC3339"),
+        (
+            '"2013-01-01T00:00:00Z"',
+            "2013-01-01",
+            'is a day without a time; expected a moment in UTC. Write it as "2013-01-01T00:00:00Z"',
+        ),
+        ("    C: 1.0", "    C: 1.0\n    C: 2.0", "params.yaml: the key 'C' at line"),
+        ("\niris:", "\nflights: {}\niris:", "the key 'flights'"),
         ("\niris:", "\nirsi:", "unknown model 'irsi', did you mean 'iris'?"),
         ("\niris:", "\niris: 3\nflowers:", "unknown model 'flowers'"),
         ("\niris:", "\n1: 2\niris:", "has the key 1, a int"),
@@ -121,8 +128,9 @@ def test_a_missing_file_says_from_where_to_run(tmp_path):
         ("iris:\n  gates:", "iris:\n  gaets:", "unknown key 'gaets', did you mean 'gates'?"),
         ("      min_fall: 0.5", "      min_fal: 0.5", "unknown key 'min_fal', did you mean 'min_fall'?"),
         ("    G09:\n", "    G9:\n", "did you mean 'G09'?"),
+        ("    G09:\n", "    G09: {}\n    G09:\n", "policy.yaml: the key 'G09' at line"),
         ("      - metric: accuracy", "      - metrik: accuracy", "did you mean 'metric'?"),
-        ("    may_not_apply: [G01, G05]", "    may_not_apply: G01", "Expected `array`, got `str`"),
+        ("    may_not_apply: [G01, ", "    may_not_apply: [1, ", "Expected `str`, got `int`"),
         ("      over_simple: 0.1", "      over_simple: no", "Expected `float`, got `bool`"),
         ("iris:\n  gates:", "iris:\n  monitoring:", "key 'gates' is missing"),
         # Values that would switch a gate off.
@@ -138,7 +146,8 @@ def test_a_missing_file_says_from_where_to_run(tmp_path):
         ("      margin: 0.05", "      margin: -0.05", "G05.margin: Expected `float` >= 0.0"),
         ("      margin: 0.05", "      margin: 50", "G05.margin: Expected `float` <= 1.0"),
         ("min_blocks: 30", "min_blocks: 1", "G05.min_blocks: Expected `int` >= 2"),
-        ("[G01, G05] # a support", "[G1] # a support", "the unknown gate 'G1', did you mean 'G"),
+        ("      warn_after: 12", "      warn_after: 61", "warn_after 61 is above max_uses 60"),
+        ("may_not_apply: [G01, ", "may_not_apply: [G1, ", "the unknown gate 'G1', did you mean 'G"),
     ],
 )
 def test_a_wrong_policy_is_named(edited, old, new, said):
@@ -155,8 +164,20 @@ def test_a_wrong_policy_is_named(edited, old, new, said):
         ("G05", "confidence", 1.0, "Expected `float` < 1.0"),
         ("G05", "resamples", 1, "Expected `int` >= 100"),
         ("G05", "seed", -1, "Expected `int` >= 0"),
+        ("G07", "max_calibration_error", 0.5, "Expected `float` < 0.5"),
+        ("G07", "min_slope", 0.0, "Expected `float` > 0.0"),
+        ("G07", "max_slope", float("inf"), "inf is not finite"),
         ("G09", "max_difference", float("nan"), "nan is not finite"),
         ("G09", "max_difference", 1.0, "Expected `float` <= 0.01"),
+        ("G13", "min_share", 0.5, "Expected `float` > 0.5"),
+        ("G13", "tolerance", 1.0, "Expected `float` <= 0.1"),
+        ("G13", "rounding", 1.0, "Expected `float` <= 0.01"),
+        ("G13", "min_rows", 0, "Expected `int` >= 1"),
+        ("G15", "max_twins", 1.0, "Expected `float` < 1.0"),
+        ("G15", "max_uses", 0, "Expected `int` >= 1"),
+        ("G16", "margin", 1.0, "Expected `float` < 1.0"),
+        ("G16", "confidence", 0.5, "Expected `float` > 0.5"),
+        ("G16", "min_blocks", 1, "Expected `int` >= 2"),
         ("G12", "forbidden", [""], "Expected `str` of length >= 1"),
     ],
 )
@@ -199,8 +220,10 @@ def test_an_unknown_model_is_refused_before_any_file_is_read(tmp_path):
 
 
 def test_a_section_is_what_the_file_says():
-    """Hashing and showing want the plain values."""
-    assert section("iris", PARAMS) == yaml.safe_load(PARAMS.read_text("utf-8"))["iris"]
+    """Hashing and showing want the plain values; where a study looks decides nothing that is built."""
+    plain = yaml.safe_load(PARAMS.read_text("utf-8"))["iris"]
+    assert "tune" in plain
+    assert section("iris", PARAMS) == {key: value for key, value in plain.items() if key != "tune"}
 
 
 def test_the_time_of_a_moment_in_another_zone_is_turned_into_utc(edited):

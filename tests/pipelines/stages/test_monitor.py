@@ -1,13 +1,16 @@
 """A check reads what was delivered, remembers the checks before it, and ends with a code of its own."""
 
 import json
+import stat
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
 import polars as pl
 import pytest
 
+from contract.predictions import log_schema
 from contract.strict import encode_json
 from monitoring.drift import DriftResult
 from monitoring.health import Health
@@ -16,6 +19,7 @@ from monitoring.policy import MonitoringPolicy
 from pipelines import monitor
 from pipelines.building.config import policy
 from pipelines.machine.settings import Settings
+from tests.conftest import toy_contract as make_contract
 from tests.pipelines.stages.conftest import ROOT
 from training.gates.verdict import Evidence
 
@@ -102,6 +106,38 @@ def test_a_check_is_filed_under_its_day_in_utc(alarming):
     found = monitor.monitor("flights", alarming, berlin, say=lambda _: None)
     assert found.as_of == "2013-04-30T22:30:00+00:00"
     assert (alarming.var / "monitoring" / "flights" / "2013-04-30" / "check.json").is_file()
+
+
+def test_the_page_may_be_read_by_others(alarming, monkeypatch):
+    """A report is for people; what else a check writes stays its owner's."""
+    alarmed = DriftResult("alarm", "much drifted", html="<p>")
+    monkeypatch.setattr(monitor, "drift_report", lambda *_: alarmed)
+    found = monitor.monitor("flights", alarming, MAY, say=lambda _: None)
+    assert stat.S_IMODE(Path(found.report).stat().st_mode) == 0o644
+
+
+def test_a_period_that_was_replayed_again_is_in_the_window_once(settings):
+    """As last answered; another moment of the same entity, and what names none, is another prediction."""
+    made = make_contract("toy")
+    schema = log_schema(made)
+    folder = settings.predictions("production") / "toy"
+    folder.mkdir(parents=True)
+
+    def logged(name, *facts):
+        """A segment of rows (request, entity, day of April, hour of arrival)."""
+        rows = [
+            dict.fromkeys(schema)
+            | {"request_id": request, "entity_id": entity, "digest": DIGEST}
+            | {"event_time": MAY - timedelta(days=30 - day), "received_at": MAY + timedelta(hours=hour)}
+            for request, entity, day, hour in facts
+        ]
+        pl.DataFrame(rows, schema=schema).write_parquet(folder / name)
+
+    logged("1.parquet", ("r/0", "a", 1, 0), ("r/1", "b", 1, 0), ("r/2", None, 1, 0), ("r/3", None, 1, 0))
+    logged("2.parquet", ("s/0", "a", 1, 1), ("s/1", "b", 2, 1))
+    bundle = SimpleNamespace(contract=made, digest=DIGEST)
+    window = monitor.read_log("toy", bundle, settings, "production", MAY)
+    assert sorted(window["request_id"]) == ["r/1", "r/2", "r/3", "s/0", "s/1"]
 
 
 def labels(*facts):

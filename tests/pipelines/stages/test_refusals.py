@@ -22,8 +22,35 @@ NEEDS = {
         "split/test.parquet",
         "split/train.parquet",
     ],
-    "gate": ["curve.json", "metrics.json", "rivals.json", "predictions.parquet", "model/model.onnx"],
-    "package": ["split.json", "evidence.json", "model/model.onnx", "split/test.parquet", "metrics.json"],
+    "probe": [
+        "checked",
+        "model/model.onnx",
+        "split/train.parquet",
+        "split/validation.parquet",
+        "split/test.parquet",
+    ],
+    "gate": [
+        "curve.json",
+        "metrics.json",
+        "rivals.json",
+        "predictions.parquet",
+        "near.parquet",
+        "probes/handful.json",
+        "probes/leakage.json",
+        "probes/again.json",
+        "model/model.onnx",
+    ],
+    "ablate": ["split.json", "split/train.parquet", "split/validation.parquet", "split/test.parquet"],
+    "report": ["ablation.json", "curve.json", "evidence.json", "predictions.parquet", "rivals.json"],
+    "package": [
+        "ablation.json",
+        "report/slices.json",
+        "split.json",
+        "evidence.json",
+        "model/model.onnx",
+        "split/test.parquet",
+        "metrics.json",
+    ],
 }
 
 

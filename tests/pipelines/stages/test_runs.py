@@ -93,9 +93,9 @@ def test_without_a_commit_or_a_section_there_is_no_candidate(settings):
 def test_a_worktree_is_made_once(settings):
     """What a build left in it stays for the next one."""
     root = settings.runs / "run"
-    runs._worktree(root, settings)
+    runs.worktree(root, settings)
     (root / "artifacts").mkdir()
-    runs._worktree(root, settings)
+    runs.worktree(root, settings)
     assert (root / "artifacts").is_dir()
     assert (root / "params.yaml").read_text() == (settings.checkout / "params.yaml").read_text()
 
@@ -104,12 +104,12 @@ def test_a_worktree_is_made_once(settings):
 def test_a_worktree_that_was_interrupted_is_made_anew(settings, locked):
     """Killed while git wrote: the link is there, files are not, and git may still hold it locked."""
     root = settings.runs / "run"
-    runs._worktree(root, settings)
+    runs.worktree(root, settings)
     root.with_name(".run.whole").unlink()
     (root / "params.yaml").unlink()
     if locked:
         git(settings.checkout, "worktree", "lock", "--reason", "initializing", str(root))
-    runs._worktree(root, settings)
+    runs.worktree(root, settings)
     assert (root / "params.yaml").is_file()
     assert git(root, "status", "--porcelain") == ""
 
@@ -117,9 +117,9 @@ def test_a_worktree_that_was_interrupted_is_made_anew(settings, locked):
 def test_a_worktree_that_was_removed_by_hand_is_made_anew(settings):
     """The note that it was whole is not believed where it is gone."""
     root = settings.runs / "run"
-    runs._worktree(root, settings)
+    runs.worktree(root, settings)
     shutil.rmtree(root)
-    runs._worktree(root, settings)
+    runs.worktree(root, settings)
     assert (root / "params.yaml").is_file()
 
 

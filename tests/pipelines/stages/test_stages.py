@@ -1,4 +1,4 @@
-"""Seven stages, each leaving what it declares, the same on every run."""
+"""The stages, each leaving what it declares, the same on every run."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def files(folder):
     }
 
 
-def test_dvc_knows_these_seven_stages():
+def test_dvc_knows_these_stages():
     """The list that the other tests run is the pipeline."""
     assert tuple(yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]) == STAGES
 
@@ -71,7 +71,7 @@ def test_a_second_run_elsewhere_gives_equal_bytes(finished, tmp_path):
 def test_running_a_stage_again_replaces_what_it_left(finished_copy):
     """A file from an earlier run does not mix with this one's."""
     before = files(finished_copy)
-    for folder in ("raw", "checked", "rejected", "split", "model", "bundle"):
+    for folder in ("raw", "checked", "rejected", "split", "model", "probes", "report", "bundle"):
         (finished_copy / "artifacts" / MODEL / folder / "stale.parquet").write_bytes(b"stale")
     run_stages(finished_copy, *STAGES)
     assert files(finished_copy) == before
@@ -133,9 +133,10 @@ def test_the_bundle_says_what_trained_it_and_not_what_packed_it(finished_copy):
 
 
 def test_another_locked_version_trains_again():
-    """The lock file is a dependency of training, and of no stage that prepares its data."""
+    """The lock file is a dependency of training and drawing, and of no stage that prepares the data."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
-    assert [name for name in stages if "uv.lock" in stages[name]["do"]["deps"]] == ["train"]
+    locked = [name for name in stages if "uv.lock" in stages[name]["do"]["deps"]]
+    assert locked == ["train", "ablate", "probe", "report"]
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan")])

@@ -8,16 +8,19 @@ from datetime import timedelta
 
 import polars as pl
 
+from contract.schema import Contract
 from training.learning import BoostedTrees, boosted_trees, logistic
-from training.model import AT, ID, LABEL, LABEL_AT, Fitted, Model, Tables
+from training.model import AT, ID, LABEL, LABEL_AT, Fitted, Model, Tables, grouped
+from training.models.flights.behaviours import BEHAVIOURS
+from training.models.flights.card import CARD
 from training.models.flights.contract import CONTRACT, LEAD
 from training.models.flights.rules import RULES
+from training.models.flights.slices import SLICES, group
 from training.models.flights.sources import arrange
 
 LATE_AFTER = 15  # minutes; the definition of a late arrival of the US DOT
-WAITS = timedelta(
-    hours=3
-)  # a flight that has not left by then is no longer counted: cancelled ones never leave
+# A flight that has not left by then is no longer counted: cancelled ones never leave.
+WAITS = timedelta(hours=3)
 
 LATE = (pl.col("delay") > LATE_AFTER).cast(pl.Int64)
 
@@ -59,9 +62,11 @@ def queue(tables: Tables) -> pl.DataFrame:
     )
 
 
-def fit(train: pl.DataFrame, validation: pl.DataFrame, params: BoostedTrees, seed: int) -> Fitted:
+def fit(
+    contract: Contract, train: pl.DataFrame, validation: pl.DataFrame, params: BoostedTrees, seed: int
+) -> Fitted:
     """Boosted trees, stopped early on the validation days."""
-    return boosted_trees(CONTRACT, train, validation, params, seed)
+    return boosted_trees(contract, train, validation, params, seed)
 
 
 def simple(train: pl.DataFrame, seed: int) -> Fitted:
@@ -79,4 +84,10 @@ MODEL = Model(
     simple=simple,
     known_at={"schedule": "scheduled_at", "departures": AT, "landings": AT, "weather": AT},
     rules=RULES,
+    slices=SLICES,
+    fair_by=("carrier", "origin"),
+    behaviours=BEHAVIOURS,
+    requests=("schedule",),
+    feature_groups=grouped(CONTRACT, group),
+    card=CARD,
 )

@@ -1,0 +1,1 @@
+"""How long things take. Timings are reported and never judged: no test reads one."""
