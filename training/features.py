@@ -30,9 +30,9 @@ def examples(
 ) -> pl.DataFrame:
     """One row an example: `KEYS` and the contract's features, sorted by moment and id.
 
-    Only examples with a moment in [since, until), where these are given; the rows are then those that the call
-    without them gives, and what lies further back than the longest window before `since` is not gone through
-    again. Totals without an end carry over the balance at `since`, one sum over their own stream.
+    Only examples with a moment in [since, until), where these are given; the rows are then those that the
+    call without them gives, and what lies further back than the longest window before `since` is not gone
+    through again. Totals without an end carry over the balance at `since`, one sum over their own stream.
     """
     rows = model.rows(tables)
     if since is not None:
@@ -60,8 +60,8 @@ def aggregates(
         since: no row lies before it, so that events which no window of theirs reaches are left out.
 
     Returns:
-        `id` and one column an aggregate feature, in the contract's order, sorted by `id`. A mean without values
-        and a latest value without events are null; a count or sum is 0.
+        `id` and one column an aggregate feature, in the contract's order, sorted by `id`. A mean without
+        values and a latest value without events are null; a count or sum is 0.
 
     Raises:
         ConfigError: a value that is summed is no integer.
