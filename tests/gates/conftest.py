@@ -15,7 +15,7 @@ from pipelines.train import train
 from tests.gates.workshop import SAMPLE, Workshop, write_settings
 from training.models import flights
 
-EVERY = 8  # the weak model learns from one row in so many: worse, but not bad enough for another gate
+EVERY = 5  # the weak model learns from one row in so many: worse, but not bad enough for another gate
 
 
 @pytest.fixture(scope="session")

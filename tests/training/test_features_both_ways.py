@@ -1,11 +1,13 @@
 """A thousand random flights: their features offline, and event by event as a server meets them."""
 
+from datetime import UTC, datetime
+
 import msgspec
 import polars as pl
 import pytest
 
 from pipelines.building.walk import walk
-from training.features import aggregates
+from training.features import examples
 from training.models.flights import MODEL
 from training.validation import check_all
 
@@ -25,10 +27,16 @@ def rows(sound):
 
 
 @pytest.fixture(scope="module")
-def offline(sound, rows):
-    """Their features, out of one pass over the whole year."""
-    year = aggregates(MODEL.rows(sound), MODEL.events(sound), MODEL.contract)
-    return year.filter(pl.col("id").is_in(rows["id"].implode())).sort("id")
+def year(sound):
+    """The whole year's examples, out of one pass."""
+    return examples(MODEL, sound)
+
+
+@pytest.fixture(scope="module")
+def offline(year, rows):
+    """The features of the thousand flights, out of the year's."""
+    names = [item.name for item in MODEL.contract.features if item.aggregate is not None]
+    return year.filter(pl.col("id").is_in(rows["id"].implode())).select("id", *names).sort("id")
 
 
 def walked(sound, rows, contract=MODEL.contract):
@@ -62,6 +70,26 @@ def test_the_sample_has_something_to_compare(rows, offline):
     assert offline.null_count().drop("id").sum_horizontal()[0] < 0.05 * FLIGHTS * offline.width
     constant = [name for name in offline.columns if offline[name].n_unique() < 3]
     assert constant == []
+
+
+def test_a_month_computed_alone_is_the_same_month_of_the_year(sound, year):
+    """September, from its own events and those that its windows reach; the waiting flights included."""
+    since, until = (datetime(2013, month, 1, tzinfo=UTC) for month in (9, 10))
+    month = examples(MODEL, sound, since, until)
+    assert month.height > 27_000
+    assert month.equals(year.filter(pl.col("at") >= since, pl.col("at") < until))
+
+
+def test_a_month_without_the_weeks_before_it_is_another(sound, year):
+    """The comparison bites: from September's tables alone the monthly rates come out differently."""
+    since, until = (datetime(2013, month, 1, tzinfo=UTC) for month in (9, 10))
+    cut = {
+        name: table.filter(pl.col(MODEL.known_at[name]) >= since) if name in MODEL.known_at else table
+        for name, table in sound.items()
+    }
+    month = examples(MODEL, cut, since, until)
+    whole = year.filter(pl.col("id").is_in(month["id"].implode()))
+    assert {"carrier_late_rate_28d", "hour_late_rate_7d"} <= differing(month, whole)
 
 
 @pytest.mark.parametrize(("minutes", "equal"), [(120, True), (119, False)])

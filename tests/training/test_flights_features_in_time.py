@@ -92,6 +92,18 @@ def test_features_of_the_sample_are_mostly_there(february):
             id="departures at their schedule",
         ),
         pytest.param(
+            "landings",
+            lambda table: table.with_columns(pl.col("at") - timedelta(hours=1)),
+            {"carrier_late_rate_28d", "origin_late_rate_7d", "origin_arrival_delay_3h"},
+            id="landings seen an hour into the future",
+        ),
+        pytest.param(
+            "departures",
+            lambda table: table.with_columns(pl.col("at") - timedelta(hours=1)),
+            {"origin_departed_2h", "origin_delayed_2h", "carrier_origin_delay_3h"},
+            id="departures seen an hour into the future",
+        ),
+        pytest.param(
             "queue",
             lambda table: table.with_columns(
                 pl.when(pl.col("change") < 0)
