@@ -35,7 +35,7 @@ def test_the_short_demonstration_does_what_it_should_and_leaves_nothing_running(
     assert "/predict/label answers virginica" in printed
     assert "earned its place" in printed
     assert "one tree is no model) fails G0" in printed
-    assert "train.l2_regularization 2.0 (twice the regularization" in table
+    assert "train.l2_regularization 25.8 (twice the regularization" in table
     assert "3 → 2 in" in table
     assert "every step did what it should" in table
     assert world.left() == []
