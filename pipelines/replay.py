@@ -27,8 +27,7 @@ from training.validation import check_all
 
 BATCH = 500  # rows a request
 TIMEOUT_S = 30.0
-# How far features look back, and how long after its prediction the last label may come.
-LOOK_BACK, LABELS_WITHIN = timedelta(days=29), timedelta(days=3)
+LABELS_WITHIN = timedelta(days=3)  # how long after its prediction the last label may come
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,8 @@ def moments(model: str, start: datetime, end: datetime) -> pl.DataFrame:
     """The examples of a period, each with its features as they were known at its own moment."""
     definition = models.load(model)
     tables = definition.known(definition.arrange(read_sources(params(model).ingest)), end + LABELS_WITHIN)
-    recent = {
-        name: table.filter(pl.col(definition.known_at[name]) >= start - LOOK_BACK)
-        if name in definition.known_at
-        else table
-        for name, table in tables.items()
-    }
-    sound = {name: checked.sound for name, checked in check_all(recent, definition.rules).items()}
-    return examples(definition, sound).filter((pl.col(AT) >= start) & (pl.col(AT) < end))
+    sound = {name: checked.sound for name, checked in check_all(tables, definition.rules).items()}
+    return examples(definition, sound, start, end)
 
 
 def bodies(rows: pl.DataFrame, contract: Contract) -> Iterator[dict[str, object]]:

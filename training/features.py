@@ -25,15 +25,20 @@ _Group = tuple[str, tuple[str, ...]]  # stream, keys
 _Past = tuple[Feature, Aggregate]
 
 
-def examples(model: Model, tables: Tables, since: datetime | None = None) -> pl.DataFrame:
+def examples(
+    model: Model, tables: Tables, since: datetime | None = None, until: datetime | None = None
+) -> pl.DataFrame:
     """One row an example: `KEYS` and the contract's features, sorted by moment and id.
 
-    With `since`, only examples from that moment on; what lies further back than the longest window before it
-    is not computed again. The rows are those that the same call without `since` gives.
+    Only examples with a moment in [since, until), where these are given; the rows are then those that the
+    call without them gives, and what lies further back than the longest window before `since` is not gone
+    through again. Totals without an end carry over the balance at `since`, one sum over their own stream.
     """
     rows = model.rows(tables)
     if since is not None:
         rows = rows.filter(pl.col(AT) >= since)
+    if until is not None:
+        rows = rows.filter(pl.col(AT) < until)
     past = aggregates(rows, model.events(tables), model.contract, since)
     names = [feature.name for feature in model.contract.features]
     return rows.join(past, on=ID, how="left").select(*KEYS, *names).sort(AT, ID)
@@ -55,8 +60,8 @@ def aggregates(
         since: no row lies before it, so that events which no window of theirs reaches are left out.
 
     Returns:
-        `id` and one column an aggregate feature, in the contract's order, sorted by `id`. A mean without values
-        and a latest value without events are null; a count or sum is 0.
+        `id` and one column an aggregate feature, in the contract's order, sorted by `id`. A mean without
+        values and a latest value without events are null; a count or sum is 0.
 
     Raises:
         ConfigError: a value that is summed is no integer.
@@ -94,9 +99,13 @@ def _reached(events: pl.DataFrame, specs: Sequence[Aggregate], since: datetime |
                 "an integer, whose totals are exact in every order",
                 "Count it in a smaller unit, or take its latest value",
             )
-    if since is not None and not any(spec.endless for spec in specs):
-        longest = timedelta(minutes=max(spec.window_minutes for spec in specs))
-        events = events.filter(pl.col(AT) > since - longest)
+    if since is not None:
+        reach = since - timedelta(minutes=max(spec.window_minutes for spec in specs))
+        if not any(spec.endless for spec in specs):
+            events = events.filter(pl.col(AT) > reach)
+        elif all(spec.statistic != "latest" for spec in specs):
+            # A total does not ask when the past was: all of it becomes one moment, the balance carried over.
+            events = events.with_columns(pl.max_horizontal(AT, pl.lit(reach)))
     values = {spec.value for spec in specs if spec.statistic != "count"}
     return events.select(*specs[0].by, *sorted(values), _microseconds())
 

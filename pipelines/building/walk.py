@@ -1,17 +1,20 @@
 """Features as a server meets them: events and moments of prediction in the order of time, one by one."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from heapq import merge
-from typing import Any
 
 import polars as pl
 
 from contract.schema import Contract
+from serving.features.facts import Fact
 from serving.features.online import OnlineFeatures
 from training.model import AT, ID
 
 FORGET_EVERY = timedelta(days=1)
+
+Event = tuple[datetime, str, dict[str, Fact]]  # when it became known, its stream, its keys and values
 
 
 def walk(
@@ -24,32 +27,31 @@ def walk(
     """
     online = OnlineFeatures(contract)
     keys = sorted({key for item in contract.features if item.aggregate for key in item.aggregate.by})
-    read = {
-        name: {
-            word
-            for feature in contract.features
-            if (spec := feature.aggregate) is not None and spec.events == name
-            for word in (*spec.by, *([spec.value] if spec.statistic != "count" else []))
-        }
-        for name in online.streams
-    }
-    happened = merge(
-        *(_in_order(name, events[name].select(AT, *sorted(words))) for name, words in read.items()),
-        key=lambda event: event[0],
-    )
+    happened = in_order(events, contract)
     waiting = next(happened, None)
     forgotten = None
     for row in rows.sort(AT, ID).select(ID, AT, *keys).iter_rows(named=True):
-        at = row[AT]
-        while waiting is not None and waiting[0] <= at:
-            online.observe(waiting[1], waiting[0], waiting[2])
+        now = row[AT]
+        while waiting is not None and waiting[0] <= now:
+            at, stream, facts = waiting
+            online.observe(stream, at, facts)
             waiting = next(happened, None)
-        if forgotten is None or at - forgotten >= FORGET_EVERY:
-            online.forget(at)
-            forgotten = at
-        yield row[ID], online.values(row, at)
+        if forgotten is None or now - forgotten >= FORGET_EVERY:
+            online.forget(now)
+            forgotten = now
+        yield row[ID], online.values(row, now)
 
 
-def _in_order(name: str, events: pl.DataFrame) -> Iterator[tuple[Any, str, dict[str, Any]]]:
+def in_order(events: Mapping[str, pl.DataFrame], contract: Contract) -> Iterator[Event]:
+    """The events of every stream that `contract` reads, by time, with the keys and values that it reads."""
+    read: dict[str, set[str]] = defaultdict(set)
+    for feature in contract.features:
+        if (spec := feature.aggregate) is not None:
+            read[spec.events] |= {*spec.by, *([] if spec.statistic == "count" else [spec.value])}
+    streams = [_stream(name, events[name].select(AT, *sorted(words))) for name, words in read.items()]
+    return merge(*streams, key=lambda event: event[0])
+
+
+def _stream(name: str, events: pl.DataFrame) -> Iterator[Event]:
     for event in events.sort(AT).iter_rows(named=True):
         yield event[AT], name, event
