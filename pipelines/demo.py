@@ -47,8 +47,8 @@ class Step:
     until_earned: bool = False
 
 
-def steps(demo: Demo, first: int = 0) -> tuple[Step, ...]:
-    """Every step in order; `first` is the index of the first of `MONTHS` to live through."""
+def steps(demo: Demo, *, short: bool = False) -> tuple[Step, ...]:
+    """Every step in order; the `short` demonstration tries no declared candidate."""
     return (
         Step("build both models (dvc repro)", demo.build),
         Step("start MLflow, staging, production", demo.start),
@@ -58,19 +58,18 @@ def steps(demo: Demo, first: int = 0) -> tuple[Step, ...]:
         *(
             Step(f"{month:%B}: traffic, drift check, retraining", partial(demo.month, number), True)
             for number, month in enumerate(MONTHS[:-1])
-            if number >= first
         ),
         Step("promote the challenger", demo.promote_challenger),
-        Step("try a declared candidate", demo.promote_candidate),
+        *(() if short else (Step("try a declared candidate", demo.promote_candidate),)),
         Step("break a model on purpose", demo.fail_a_gate),
         Step("tamper with a bundle", demo.tamper),
         Step("roll back and forward", demo.roll),
     )
 
 
-def run(demo: Demo, rows: list[Row], first: int = 0) -> bool:
+def run(demo: Demo, rows: list[Row], *, short: bool = False) -> bool:
     """The steps until one fails; `rows` collects what happened. True when all did what they should."""
-    for step in steps(demo, first):
+    for step in steps(demo, short=short):
         if step.until_earned and demo.earned:
             continue
         print(f"\n── {step.name}", flush=True)
@@ -95,19 +94,17 @@ def main(argv: list[str] | None = None) -> int:
         epilog="example: make demo, or python -m pipelines.demo --keep",
     )
     parser.add_argument("--keep", action="store_true", help="leave MLflow, staging and production running")
-    parser.add_argument(
-        "--short", action="store_true", help="leave out the month whose challenger is not accepted"
-    )
+    parser.add_argument("--short", action="store_true", help="leave out the declared candidate")
     options = parser.parse_args(argv)
     settings = demo_settings()
     with exclusive(settings.var.parent / "demo.lock", "demonstration", wait_s=0):
-        passed = tell(settings, keep=options.keep, first=1 if options.short else 0)
+        passed = tell(settings, keep=options.keep, short=options.short)
     if options.keep and passed:
         print("everything is still running; to stop it: FLIGHTLINE_VAR=var/demo make down")
     return OK if passed else FAILED
 
 
-def tell(settings: Settings, *, keep: bool, first: int) -> bool:
+def tell(settings: Settings, *, keep: bool, short: bool) -> bool:
     """Run the demonstration in an emptied world and show the table; stop everything unless told to `keep`."""
     declared = read_declared(MODEL)  # before anything is emptied or started
     fresh_world(settings)
@@ -118,7 +115,7 @@ def tell(settings: Settings, *, keep: bool, first: int) -> bool:
     try:
         demo = Demo(settings, services, declared)
         services.start()
-        passed = run(demo, rows, first)
+        passed = run(demo, rows, short=short)
         show(rows, time.monotonic() - began, demo)
     finally:
         if not (keep and passed):

@@ -19,7 +19,7 @@ class Smoke(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How much latency a deployed version may have."""
 
     requests: Annotated[int, msgspec.Meta(ge=1)]  # one row each, one after another
-    p99_ms: Annotated[float, msgspec.Meta(gt=0)]
+    p90_ms: Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -89,7 +89,7 @@ class OnlineFeatures:
         else:
             self.late[stream] += 1
             self.expired[stream] += self._horizon is not None and all(
-                group.longest is not None and moment <= self._horizon - group.longest for group in groups
+                not group.endless and moment <= self._horizon - group.longest for group in groups
             )
 
     def values(self, keys: Mapping[str, Fact], at: datetime) -> dict[str, float | None]:
@@ -132,7 +132,8 @@ class _Group:
         self.stream, self.by = stream, by
         self.pasts: dict[Key, Past] = {}
         windows = [spec.window_minutes * MINUTE for spec in specs.values()]
-        self.longest = None if 0 in windows else max(windows)  # microseconds
+        self.endless = 0 in windows  # a window of 0 begins with the first event
+        self.longest = max(windows)  # microseconds, of the windows that end
         # Totals: all events, then for each summed value how many had it and their sum.
         self._summed = sorted({spec.value for spec in specs.values() if spec.statistic in ("mean", "sum")})
         self._latest = sorted({spec.value for spec in specs.values() if spec.statistic == "latest"})
@@ -184,11 +185,8 @@ class _Group:
 
     def forget(self, horizon: int) -> None:
         """Let go of what no window that ends at `horizon` or later reaches."""
-        if self.longest is None:
-            for past in self.pasts.values():
-                past.trim(horizon)
-            return
         for key, past in list(self.pasts.items()):
             past.trim(horizon - self.longest)
-            if past.ended(horizon - self.longest):
+            # What an endless window counts stays, however long ago it was.
+            if not self.endless and past.ended(horizon - self.longest):
                 del self.pasts[key]

@@ -72,15 +72,15 @@ def play(tmp_path, monkeypatch):
         monkeypatch.setattr(told, "_trained_as_of", lambda: story.MONTHS[0])
         steps = demo.steps
 
-        def last_part(given: story.Demo, first: int) -> tuple[demo.Step, ...]:
-            whole = steps(given, first)
+        def last_part(given: story.Demo, *, short: bool) -> tuple[demo.Step, ...]:
+            whole = steps(given, short=short)
             begin = next(at for at, step in enumerate(whole) if step.until_earned)
             end = next(at for at, step in enumerate(whole) if "break a model" in step.name)
             return whole[begin:end]
 
         monkeypatch.setattr(demo, "steps", last_part)
         rows: list[demo.Row] = []
-        return demo.run(told, rows, 0), rows, world
+        return demo.run(told, rows), rows, world
 
     return run
 
@@ -160,4 +160,4 @@ def test_a_misspelt_trial_ends_the_demonstration_before_its_world_is_emptied(tmp
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(demo, "fresh_world", lambda _: pytest.fail("the world was emptied"))
     with pytest.raises(ConfigError, match="cannot be read"):
-        demo.tell(settings, keep=False, first=0)
+        demo.tell(settings, keep=False, short=False)

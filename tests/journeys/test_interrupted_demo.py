@@ -30,24 +30,24 @@ from tests.journeys.conftest import PORTS, ROOT, World, until, world_in
 
 pytestmark = pytest.mark.slow
 
-COMMAND = (sys.executable, "-m", "pipelines.demo", "--short")
+COMMAND = (sys.executable, "-m", "pipelines.demo")
 SENTENCE = "interrupted; run the same command again to continue."
 SIGN_S = 1.0  # a step that says nothing for so long is in the middle of something
 LAST_WORDS_S = 90
 
 
 def names() -> list[str]:
-    """The steps of the short demonstration as the code has them; it lives through its first month only."""
+    """The steps of the demonstration as the code has them; it lives through its first month only."""
     settings = Settings.from_environment({})
     declared = read_declared(MODEL, ROOT / DECLARED, ROOT / "params.yaml")
-    steps = demo.steps(Demo(settings, Services(settings), declared), first=1)
+    steps = demo.steps(Demo(settings, Services(settings), declared))
     months = [step.name for step in steps if step.until_earned]
     return [step.name for step in steps if step.name not in months[1:]]
 
 
 # Deep inside the two steps whose first sign of work is only the beginning of it.
 DEEPER = [
-    ("May: traffic, drift check, retraining", "retraining flights"),
+    ("April: traffic, drift check, retraining", "retraining flights"),
     ("try a declared candidate", "  split"),
     ("try a declared candidate", "staging: ok   ready"),
 ]

@@ -53,6 +53,13 @@ def test_without_an_end_the_first_event_still_counts():
     assert found.moments == 1
 
 
+def test_forgetting_beside_an_endless_window_leaves_the_other_whole():
+    """What happened an hour and a half ago counts in the endless one alone."""
+    found = online(past("sum", 0), past("sum", 60), facts=[(minute(-90), 3), (minute(-30), 4)])
+    found.forget(minute(0))
+    assert answer(found) == (7.0, 4.0)
+
+
 def test_a_late_event_is_put_where_it_belongs_and_counted():
     """It comes last and is not the latest."""
     found = online(*map(past, STATISTICS), facts=[(minute(-5), 20), (minute(-30), 60)])

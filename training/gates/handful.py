@@ -19,7 +19,7 @@ from training.learning import target
 from training.model import LABEL, Model
 
 ROWS = 64  # different ones, over all classes
-REPEATS = 64  # more than any sensible least number of rows a leaf
+REPEATS = 512  # more than any sensible least number of rows a leaf
 
 
 class Memorised(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

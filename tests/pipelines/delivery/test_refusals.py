@@ -114,7 +114,7 @@ def test_a_version_that_fails_smoke_tests_in_production_leaves_it_untouched(worl
                 port=production.port,
                 clock=production.clock,
                 alias=production.alias,
-                smoke=type(production.smoke)(requests=5, p99_ms=0.001),
+                smoke=type(production.smoke)(requests=5, p90_ms=0.001),
             ),
         },
     )

@@ -15,7 +15,7 @@ from tests.pipelines.delivery.conftest import trained
 
 pytestmark = pytest.mark.unit
 
-LIMITS = Smoke(requests=5, p99_ms=1000)
+LIMITS = Smoke(requests=5, p90_ms=1000)
 
 
 class Service:
@@ -113,8 +113,8 @@ def test_a_broken_service_fails_the_check_that_is_meant_for_it(
 
 
 def test_a_slow_service_fails(tmp_path: Path) -> None:
-    """The limit is on p99."""
-    assert failed(look(trained(tmp_path), "", Smoke(requests=5, p99_ms=0.0001))) == ["latency"]
+    """The limit is on p90."""
+    assert failed(look(trained(tmp_path), "", Smoke(requests=5, p90_ms=0.0001))) == ["latency"]
 
 
 def test_a_service_that_is_gone_fails_without_a_traceback(tmp_path: Path) -> None:

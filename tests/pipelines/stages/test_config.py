@@ -194,8 +194,8 @@ def test_a_value_that_would_disarm_a_gate_is_refused(tmp_path, gate, key, value,
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("p99_ms: 250", "p99_ms: .inf", "p99_ms: inf is not finite"),
-        ("p99_ms: 250", "p99_ms: 0", "p99_ms: Expected `float` > 0.0"),
+        ("p90_ms: 250", "p90_ms: .inf", "p90_ms: inf is not finite"),
+        ("p90_ms: 250", "p90_ms: 0", "p90_ms: Expected `float` > 0.0"),
         ("requests: 50", "requests: 0", "requests: Expected `int` >= 1"),
     ],
 )
