@@ -90,7 +90,7 @@ def clone(tmp_path_factory):
     for name in (".pre-commit-config.yaml", "pyproject.toml", "uv.lock"):
         shutil.copy(ROOT / name, root)
     shutil.copytree(ROOT / ".github", root / ".github")
-    for name in ("contract", "training", "serving", "monitoring", "pipelines"):
+    for name in ("contract", "training", "serving", "monitoring", "pipelines", "benchmarks"):
         (root / name).mkdir()
         (root / name / "__init__.py").write_text('"""A package."""\n')
     git(root, "init", "--quiet")
