@@ -60,12 +60,11 @@ def fresh(uses: int, pinned: str, found: str, limits: Fresh) -> Verdict:
     problems = [] if found == pinned else [f"the bundle was held against {pinned[:12]}, here is {found[:12]}"]
     if not uses <= limits.max_uses:
         problems.append(f"worn out: {uses} models were chosen between on these rows, over {limits.max_uses}")
-    fine = f"model {uses} that is judged on these rows"
+    value, fine = f"{uses} uses", f"model {uses} that is judged on these rows"
     if uses > limits.warn_after:
-        fine = f"warning: worn out after {uses} models, the best of which looks better than it is"
-    return judge(
-        "G15", f"{uses} uses", f"<= {limits.max_uses} uses, warn after {limits.warn_after}", problems, fine
-    )
+        warning = f"warning: worn out after {uses} models"
+        value, fine = f"{value}, {warning}", f"{warning}, the best of which looks better than it is"
+    return judge("G15", value, f"<= {limits.max_uses} uses, warn after {limits.warn_after}", problems, fine)
 
 
 def _twins(test: pl.DataFrame, other: pl.DataFrame) -> int:
