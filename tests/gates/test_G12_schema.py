@@ -108,8 +108,9 @@ def test_a_feature_that_is_known_only_later_is_stopped(workshop, patch_model):
     for part in ("train", "validation", "test"):
         workshop.replace_part(part, workshop.part(part).join(delay, on=ID, how="left"))
     workshop.rebuild(train)
-    # G03's upper bound says the same from the other side: too good to be true.
-    assert workshop.failed() == {"G03", "G12"}
+    # G03's upper bound says the same from the other side: too good to be true. Whoever knows the delay need
+    # not learn what the weather does, so G13 may object as well.
+    assert {"G03", "G12"} <= workshop.failed() <= {"G03", "G12", "G13"}
     assert workshop.verdicts()["G12"].reason == "forbidden features: dep_delay"
     workshop.must_stop("G12")
 
