@@ -82,8 +82,8 @@ def test_a_threshold_rebuilds_the_verdicts_only(world: World, copy: Path) -> Non
 
 
 def test_a_rule_of_one_model_rebuilds_only_that_model(world: World, copy: Path) -> None:
-    """The model's file is a dependency of its own stages alone."""
-    path = copy / "training" / "models" / "iris.py"
+    """The model's folder is a dependency of its own stages alone."""
+    path = copy / "training" / "models" / "iris" / "__init__.py"
     path.write_text(path.read_text().replace("One question about one length.", "A single question."))
     run, _ = ran(world, copy)
     assert run

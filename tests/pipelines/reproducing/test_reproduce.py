@@ -133,7 +133,7 @@ def test_another_lock_than_the_signed_one_is_said(say, forge, registered, tmp_pa
 @pytest.mark.usefixtures("registered")
 def test_code_that_was_never_committed_cannot_be_built_again(say, forge):
     """A version from a dirty tree: the rebuild takes the commit, differs, and says that first (and why)."""
-    source = forge.checkout / "training" / "models" / "iris.py"
+    source = forge.checkout / "training" / "models" / "iris" / "__init__.py"
     text = source.read_text()
     try:
         source.write_text(text.replace("4.3, 7.9", "4.2, 7.9"))
@@ -147,7 +147,7 @@ def test_code_that_was_never_committed_cannot_be_built_again(say, forge):
     assert any("changes that were not committed" in line for line in lines)
     assert not say.found.same
     assert "not committed" in say.found.reasons[0]
-    assert any("read another training/models/iris.py" in reason for reason in say.found.reasons)
+    assert any("read another training/models/iris" in reason for reason in say.found.reasons)
 
 
 @pytest.mark.usefixtures("registered")
