@@ -168,12 +168,12 @@ def test_a_misspelt_environment_of_the_ledger_is_refused() -> None:
 
 def test_status_shows_an_alias_whose_version_never_ran(world: World) -> None:
     """A click in MLflow that nobody carried out yet."""
-    registered = world.register("clicked")
-    world.registry.set_alias("clicked", "champion", registered.version)
+    registered = world.register("pointed")
+    world.registry.set_alias("pointed", "champion", registered.version)
     rows = {(row.environment, row.model): row for row in status.status(world.settings).rows}
-    row = rows["production", "clicked"]
+    row = rows["production", "pointed"]
     assert (row.version, row.alias, row.since) == ("", registered.version, "")
-    assert ("staging", "clicked") not in rows
+    assert ("staging", "pointed") not in rows
 
 
 @pytest.mark.usefixtures("here")

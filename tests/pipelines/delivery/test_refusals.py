@@ -187,12 +187,12 @@ def test_a_retraining_that_staging_refuses_was_rejected_until_staging_passes_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The decision about the next retraining counts it; what the machine could not do is no refusal."""
-    registered = world.register("rejected")
+    registered = world.register("turneddown")
     attempt = Attempt(datetime(2013, 5, 1, tzinfo=UTC), "candidate", "promoted")
-    attempts.add("rejected", attempt, world.settings, registered.digest)
+    attempts.add("turneddown", attempt, world.settings, registered.digest)
 
     def outcome() -> str:
-        (found,) = attempts.state("rejected", world.settings).attempts
+        (found,) = attempts.state("turneddown", world.settings).attempts
         return found.outcome
 
     def failing(*_: object) -> tuple[Check, ...]:
@@ -204,7 +204,7 @@ def test_a_retraining_that_staging_refuses_was_rejected_until_staging_passes_it(
     with monkeypatch.context() as patch:
         patch.setattr("pipelines.delivery.placement.ensure_service", broken)
         with pytest.raises(FlightlineError, match="a port is taken"):
-            deploy_staging("rejected", world.settings, say=quiet)
+            deploy_staging("turneddown", world.settings, say=quiet)
     assert outcome() == "promoted"
     with monkeypatch.context() as patch:
         patch.setattr("pipelines.delivery.placement.run_smoke", failing)

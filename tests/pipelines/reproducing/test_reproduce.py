@@ -18,6 +18,8 @@ from pipelines.reproducing import origin
 from tests.pipelines.delivery.conftest import quiet, settings_in
 from tests.pipelines.reproducing.conftest import MODEL, Forge, git
 
+pytestmark = pytest.mark.slow  # each builds a version again in a repository of its own
+
 
 @pytest.fixture(scope="session")
 def registered(forge: Forge) -> Registered:
@@ -65,7 +67,6 @@ def test_a_version_is_built_again_byte_for_byte(command, forge, registered):
     assert not list((forge.settings.var / "reproductions").glob(f"{MODEL}-*"))
 
 
-@pytest.mark.slow
 def test_an_alias_names_a_version_and_a_program_can_read_the_answer(command, registered):
     """`iris@challenger --json` prints one JSON document and nothing else."""
     code, said = command(f"{MODEL}@{CHALLENGER}", "--json")
@@ -76,7 +77,6 @@ def test_an_alias_names_a_version_and_a_program_can_read_the_answer(command, reg
     assert answer["digest"] == [registered.digest, registered.digest]
 
 
-@pytest.mark.slow
 def test_nothing_comes_from_the_cache_of_dvc(say, forge, registered):
     """Every cached output is gone, and the version is built all the same."""
     shutil.rmtree(forge.checkout / ".dvc" / "cache")
@@ -116,7 +116,6 @@ def test_a_lineage_that_was_damaged_is_a_sentence(forge, registered, tmp_path):
         forge.replace_lineage(registered.run_id, "params.yaml", text, tmp_path)
 
 
-@pytest.mark.slow
 def test_another_lock_than_the_signed_one_is_said(say, forge, registered, tmp_path):
     """dvc.lock decides nothing in a rebuild, so it is a warning, and the version is the same."""
     text = (forge.checkout / "dvc.lock").read_text()
@@ -129,7 +128,6 @@ def test_another_lock_than_the_signed_one_is_said(say, forge, registered, tmp_pa
     assert say.found.same
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("registered")
 def test_code_that_was_never_committed_cannot_be_built_again(say, forge):
     """A version from a dirty tree: the rebuild takes the commit, differs, and says that first (and why)."""
