@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipelines.demonstration.services import CLOCKS
 from tests.journeys.conftest import ROOT, World, until, world_in
@@ -18,7 +19,7 @@ from tests.journeys.conftest import ROOT, World, until, world_in
 pytestmark = pytest.mark.slow
 
 SENTENCE = "interrupted; run the same command again to continue."
-STAGES = ("ingest", "validate", "split", "train", "evaluate", "gate", "package")
+STAGES = tuple(yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"])
 # `kind`: write (a file was written) or child (a process was started); `number` counts them from one.
 LAUNCHER = """
 import os, runpy, signal, subprocess, sys

@@ -60,11 +60,12 @@ def test_a_version_is_built_again_byte_for_byte(command, forge, registered):
     assert f"{MODEL} version {registered.version}" in said
     for line in ("ONNX bytes           same", "metrics              same", "bundle digest        same"):
         assert line in said
-    for stage in ("ingest", "validate", "split", "train", "evaluate", "gate", "package"):
+    for stage in yaml.safe_load((forge.checkout / "dvc.yaml").read_text("utf-8"))["stages"]:
         assert f"  {stage} {MODEL}: " in said
     assert "reused" not in said
-    assert git(forge.checkout, "worktree", "list").count("\n") == 0
-    assert not list((forge.settings.var / "reproductions").glob(f"{MODEL}-*"))
+    # One that differs stays to be looked at: another test may have left it.
+    assert f"{MODEL}-{registered.version}" not in git(forge.checkout, "worktree", "list")
+    assert not (forge.settings.var / "reproductions" / f"{MODEL}-{registered.version}").exists()
 
 
 def test_an_alias_names_a_version_and_a_program_can_read_the_answer(command, registered):
