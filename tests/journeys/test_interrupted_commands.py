@@ -134,7 +134,7 @@ def test_a_stage_that_was_cut_off_makes_the_same_again(
     [
         (("build", "iris"), ("child", 1)),
         (("qualify", "iris"), ("write", 1)),
-        # Registration writes nothing where it was done before; tests/pipelines/delivery/test_kill_points.py has it.
+        # Registration writes nothing where it was done before: test_kill_points.py has it.
         (("deploy", "staging", "iris"), ("write", 2)),
         (("promote", "iris"), ("write", 2)),
         (("retrain", "iris", "--as-of", "2013-02-01"), ("write", 1)),

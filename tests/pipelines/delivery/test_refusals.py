@@ -209,9 +209,9 @@ def test_a_retraining_that_staging_refuses_was_rejected_until_staging_passes_it(
     with monkeypatch.context() as patch:
         patch.setattr("pipelines.delivery.placement.run_smoke", failing)
         with pytest.raises(FlightlineError, match="too slow"):
-            deploy_staging("rejected", world.settings, say=quiet)
+            deploy_staging("turneddown", world.settings, say=quiet)
     assert outcome() == "failed"
-    deploy_staging("rejected", world.settings, say=quiet)
+    deploy_staging("turneddown", world.settings, say=quiet)
     assert outcome() == "promoted"
 
 
