@@ -13,7 +13,7 @@ from pathlib import Path
 
 from contract.attestation import read_trust
 from contract.errors import FlightlineError
-from serving.predictor import Predictor
+from serving.models.predictor import Predictor
 
 
 def resident() -> int:

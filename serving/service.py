@@ -50,10 +50,10 @@ class Flightline:
     def __init__(self) -> None:
         """Start following the desired state; the first models load behind a `/readyz` that says 503."""
         # Not before: prometheus_client must find the folder that BentoML names when a worker starts.
-        from serving.app import build_app
-        from serving.metrics import Metrics
-        from serving.prediction_log import PredictionLog
-        from serving.versions import Versions
+        from serving.http.app import build_app
+        from serving.models.versions import Versions
+        from serving.recording.metrics import Metrics
+        from serving.recording.prediction_log import PredictionLog
 
         settings = Settings.from_environment()
         self.versions = Versions(settings, on_ready=_settle)
@@ -74,7 +74,7 @@ class Flightline:
 
     def __metrics__(self, gathered: str) -> str:
         """Add to BentoML's /metrics what is read when asked for."""
-        from serving.metrics import process_and_models
+        from serving.recording.metrics import process_and_models
 
         return gathered + process_and_models(self.versions.current, self.log.summary())
 

@@ -13,7 +13,7 @@ from pipelines.ledger import Action, Entry, Placed, append, live, read
 from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
-from serving.desired import DesiredModel, read_desired
+from serving.models.desired import DesiredModel, read_desired
 
 
 class VersionRefusedError(FlightlineError):

@@ -12,7 +12,7 @@ from pipelines.ledger import Entry, live, models
 from pipelines.machine.environments import port_variable
 from pipelines.machine.processes import Program, Running, Say, family, find, start_all, stop
 from pipelines.machine.settings import Settings
-from serving.desired import Ack, Desired, DesiredModel, read_acks, read_desired, write_desired
+from serving.models.desired import Ack, Desired, DesiredModel, read_acks, read_desired, write_desired
 
 ACK_S = 60.0
 READY = 200

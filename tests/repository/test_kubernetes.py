@@ -10,8 +10,8 @@ import yaml
 
 from contract.attestation import Trust
 from contract.strict import decode_json
-from serving import desired
 from serving.__main__ import GRACE_SECONDS
+from serving.models import desired
 
 pytestmark = pytest.mark.unit
 

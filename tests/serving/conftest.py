@@ -10,12 +10,12 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from serving.app import build_app
-from serving.desired import Desired, DesiredModel, write_desired
-from serving.metrics import Metrics
-from serving.prediction_log import PredictionLog
+from serving.http.app import build_app
+from serving.models.desired import Desired, DesiredModel, write_desired
+from serving.models.versions import Versions
+from serving.recording.metrics import Metrics
+from serving.recording.prediction_log import PredictionLog
 from serving.settings import Settings
-from serving.versions import Versions
 
 
 class Client:

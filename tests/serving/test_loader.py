@@ -7,7 +7,7 @@ from contract.attestation import Trust, trusted_key
 from contract.errors import FlightlineError
 from serving import loader
 from serving.loader import fetch, main
-from serving.predictor import Predictor
+from serving.models.predictor import Predictor
 
 pytestmark = pytest.mark.unit
 

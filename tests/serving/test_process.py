@@ -14,7 +14,7 @@ import httpx
 import polars as pl
 import pytest
 
-from serving.desired import Desired, DesiredModel, read_acks, write_desired
+from serving.models.desired import Desired, DesiredModel, read_acks, write_desired
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-serving" / "bin" / "python"

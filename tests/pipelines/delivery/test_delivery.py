@@ -20,7 +20,7 @@ from pipelines.reconcile import reconcile
 from pipelines.rollback import rollback
 from pipelines.status import status
 from pipelines.track import track
-from serving.desired import DesiredModel
+from serving.models.desired import DesiredModel
 from tests.pipelines.delivery.conftest import World, quiet
 
 

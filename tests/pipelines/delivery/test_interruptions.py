@@ -14,7 +14,7 @@ from pipelines.machine.settings import Settings
 from pipelines.promote import promote
 from pipelines.register import Registered
 from pipelines.rollback import rollback
-from serving.desired import Ack, write_ack
+from serving.models.desired import Ack, write_ack
 from tests.pipelines.delivery.conftest import World, quiet
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from contract.errors import FlightlineError
 from pipelines.delivery import services
-from serving.desired import Ack, DesiredModel
+from serving.models.desired import Ack, DesiredModel
 from tests.pipelines.delivery.conftest import settings_in
 
 pytestmark = pytest.mark.unit

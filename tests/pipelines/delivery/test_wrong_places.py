@@ -12,7 +12,7 @@ from pipelines.delivery.services import prepare, program, what_is_lacking
 from pipelines.machine.processes import start_all
 from pipelines.machine.settings import Settings
 from pipelines.track import lineage, require_bundle
-from serving.desired import Desired, DesiredModel, write_desired
+from serving.models.desired import Desired, DesiredModel, write_desired
 from tests.pipelines.delivery.conftest import settings_in, trained
 
 pytestmark = pytest.mark.unit

@@ -12,16 +12,16 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from serving import bodies, openapi
-from serving.answers import Answerer, Call
-from serving.bodies import RefusedError
-from serving.metrics import Metrics
-from serving.pages import Pages, static_content
-from serving.prediction_log import PredictionLog
-from serving.replies import known_parameters, model_headers, named, reply
+from serving.http import bodies, openapi
+from serving.http.answers import Answerer, Call
+from serving.http.bodies import RefusedError
+from serving.http.pages import Pages, static_content
+from serving.http.replies import known_parameters, model_headers, named, reply
+from serving.models.versions import Served, Versions
+from serving.recording.metrics import Metrics
+from serving.recording.prediction_log import PredictionLog
 from serving.rows import Problem, RowsRefusedError, decode_rows
 from serving.settings import Settings
-from serving.versions import Served, Versions
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 

@@ -10,7 +10,7 @@ from serving.rows import Rows
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-    from serving.versions import Snapshot
+    from serving.models.versions import Snapshot
 
 # Seconds. One row takes well under a millisecond, a batch of a thousand some tens.
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)

@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from serving.bodies import BATCH_BYTES, BATCH_ROWS, SINGLE_BYTES
-from serving.predictor import Predictor
+from serving.http.bodies import BATCH_BYTES, BATCH_ROWS, SINGLE_BYTES
+from serving.models.predictor import Predictor
 
 pytestmark = pytest.mark.unit
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from contract.attestation import Trust, read_trust
 from contract.errors import FlightlineError
-from serving.desired import (
+from serving.models.desired import (
     DESIRED,
     Ack,
     Desired,
@@ -21,7 +21,7 @@ from serving.desired import (
     remove_stale_acks,
     write_ack,
 )
-from serving.predictor import Predictor
+from serving.models.predictor import Predictor
 from serving.settings import Settings
 
 logger = logging.getLogger(__name__)

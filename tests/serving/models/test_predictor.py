@@ -12,7 +12,7 @@ from contract.attestation import Trust, sign, trusted_key
 from contract.bundle import Golden, GoldenRow
 from contract.errors import BundleError
 from contract.statements import ManifestStatement
-from serving.predictor import Predictor
+from serving.models.predictor import Predictor
 from serving.rows import decode_rows
 
 pytestmark = pytest.mark.unit
@@ -291,5 +291,5 @@ def test_a_graph_that_is_exchanged_after_it_was_verified_is_not_loaded(make_bund
         (release.bundle / "model.onnx").write_bytes((other.bundle / "model.onnx").read_bytes())
         return {}
 
-    monkeypatch.setattr("serving.predictor._compare_libraries", exchange)
+    monkeypatch.setattr("serving.models.predictor._compare_libraries", exchange)
     refused(release, r"has a changed model\.onnx")

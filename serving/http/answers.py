@@ -7,10 +7,10 @@ from datetime import datetime
 import numpy as np
 from starlette.concurrency import run_in_threadpool
 
-from serving.bodies import RefusedError
-from serving.metrics import Metrics
-from serving.prediction_log import Entry, PredictionLog
-from serving.predictor import Predictor
+from serving.http.bodies import RefusedError
+from serving.models.predictor import Predictor
+from serving.recording.metrics import Metrics
+from serving.recording.prediction_log import Entry, PredictionLog
 from serving.rows import Rows
 
 # Rows up to which predicting is faster than handing the work to a thread.

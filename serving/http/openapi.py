@@ -4,8 +4,8 @@ from typing import Any
 
 from contract.bundle import GoldenRow
 from contract.schema import Contract, Feature
-from serving.bodies import BATCH_ROWS
-from serving.versions import Served, Snapshot
+from serving.http.bodies import BATCH_ROWS
+from serving.models.versions import Served, Snapshot
 
 VERSION = "1"  # of this interface: another one where a caller would have to change
 # BentoML's own page loads a tag manager from another host.

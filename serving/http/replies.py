@@ -5,9 +5,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contract.strict import near_miss
-from serving.bodies import RefusedError
+from serving.http.bodies import RefusedError
+from serving.models.versions import Served, Snapshot
 from serving.rows import Problem
-from serving.versions import Served, Snapshot
 
 
 def named(snapshot: Snapshot, name: str) -> Served:

@@ -5,8 +5,8 @@ import pytest
 
 from contract.attestation import Trust, TrustedKey
 from contract.strict import encode_json
-from serving.desired import Desired, DesiredModel, read_acks, write_desired
-from serving.predictor import Predictor
+from serving.models.desired import Desired, DesiredModel, read_acks, write_desired
+from serving.models.predictor import Predictor
 
 pytestmark = pytest.mark.unit
 

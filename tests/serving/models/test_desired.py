@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from contract.errors import ConfigError
-from serving.desired import (
+from serving.models.desired import (
     Ack,
     Desired,
     DesiredModel,

@@ -6,11 +6,11 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from serving import openapi
-from serving.prediction_log import PredictionLog
-from serving.replies import model_headers, named, reply
+from serving.http import openapi
+from serving.http.replies import model_headers, named, reply
+from serving.models.versions import Versions
+from serving.recording.prediction_log import PredictionLog
 from serving.settings import Settings
-from serving.versions import Versions
 
 
 class Pages:

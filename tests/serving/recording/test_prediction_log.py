@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from contract.predictions import log_schema
-from serving import prediction_log
-from serving.prediction_log import Entry, PredictionLog
+from serving.recording import prediction_log
+from serving.recording.prediction_log import Entry, PredictionLog
 
 pytestmark = pytest.mark.unit
 

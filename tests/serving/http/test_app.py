@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from contract.predictions import log_schema
-from serving.bodies import BATCH_ROWS
+from serving.http.bodies import BATCH_ROWS
 
 pytestmark = pytest.mark.unit
 

@@ -1,0 +1,1 @@
+"""What is written down of the answers: the prediction log and the metrics."""
