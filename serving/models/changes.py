@@ -1,4 +1,4 @@
-"""What may be done to a desired state: load, unload, make default, split, mirror; each gives another state."""
+"""What may be done to a desired state: load, unload, make default, split, mirror."""
 
 from collections.abc import Mapping
 
@@ -19,8 +19,10 @@ class InUseError(FlightlineError):
     """What is asked for would take something away that is still needed, or exchange it unseen."""
 
 
-def load(before: Desired, model: str, version: str, release: str, digest: str) -> Desired:
-    """Have `version` loaded beside the others; the first of a model is its default, a later one answers nobody.
+def load(
+    before: Desired, model: str, version: str, release: str, digest: str, *, older_contract: bool = False
+) -> Desired:
+    """Have `version` loaded beside the others: the first is the default, a later one answers nobody.
 
     Raises:
         InUseError: another bundle is loaded as that version.
@@ -37,7 +39,8 @@ def load(before: Desired, model: str, version: str, release: str, digest: str) -
             "another name for another bundle",
             "Unload it first, or load the new one under a name of its own",
         )
-    return _with(before, model, _changed(known, versions={**known.versions, version: wanted}))
+    versions = {**known.versions, version: wanted}
+    return _with(before, model, _changed(known, versions=versions, older_contract=older_contract))
 
 
 def unload(before: Desired, model: str, version: str) -> Desired:

@@ -28,6 +28,10 @@ ALL = 100.0  # percent
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # a version is a part of paths and of headers
 
 
+class BusyError(FlightlineError):
+    """Another change of the desired state is under way."""
+
+
 class DesiredVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One version of a model: where its release lies and which bundle it must be."""
 
@@ -158,7 +162,7 @@ def _shares(name: str, what: str, shares: dict[str, float]) -> None:
 
 def write_desired(folder: Path, desired: Desired) -> None:
     """Replace the desired state in `folder` at once and durably: a reader sees the old one or the new one."""
-    _replace(folder / DESIRED, encode_json(desired))
+    replace_file(folder / DESIRED, encode_json(desired))
 
 
 def read_desired(folder: Path) -> Desired | None:
@@ -182,7 +186,7 @@ def change_desired(
     No other writer that comes this way can step in between.
 
     Raises:
-        FlightlineError: another writer holds the lock for longer than `wait_s` seconds.
+        BusyError: another writer holds the lock for longer than `wait_s` seconds.
     """
     with desired_lock(folder, wait_s):
         return apply_change(folder, change)
@@ -202,7 +206,7 @@ def desired_lock(folder: Path, wait_s: float) -> Iterator[None]:
     """Hold the right to write the desired state; the kernel takes it back when its holder ends.
 
     Raises:
-        FlightlineError: another holds it for longer than `wait_s` seconds.
+        BusyError: another holds it for longer than `wait_s` seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + wait_s
@@ -213,7 +217,7 @@ def desired_lock(folder: Path, wait_s: float) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise FlightlineError(
+                    raise BusyError(
                         f"another change of the versions has been under way for over {wait_s:.0f} s",
                         "one at a time",
                         "Wait for it to end and ask again",
@@ -224,7 +228,7 @@ def desired_lock(folder: Path, wait_s: float) -> Iterator[None]:
 
 def write_ack(folder: Path, ack: Ack) -> None:
     """Write what the worker `ack.worker` has come to."""
-    _replace(folder / ACKS / f"{ack.worker}.json", encode_json(ack))
+    replace_file(folder / ACKS / f"{ack.worker}.json", encode_json(ack))
 
 
 def read_acks(folder: Path) -> dict[str, Ack]:
@@ -286,7 +290,8 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes) -> None:
+    """Replace a file at once and durably."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
