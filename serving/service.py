@@ -52,12 +52,13 @@ class Flightline:
         # Not before: prometheus_client must find the folder that BentoML names when a worker starts.
         from serving.http.app import build_app
         from serving.models.versions import Versions
+        from serving.recording.log_settings import LogSettings
         from serving.recording.metrics import Metrics
         from serving.recording.prediction_log import PredictionLog
 
         settings = Settings.from_environment()
         self.versions = Versions(settings, on_ready=_settle)
-        self.log = PredictionLog(settings.predictions, self.versions.worker)
+        self.log = PredictionLog(settings.predictions, self.versions.worker, LogSettings.from_environment())
         self.app = build_app(settings, self.versions, self.log, Metrics())
         self.log.start()
         self.versions.start()
