@@ -9,7 +9,7 @@ of use for a while. A log that is a plain folder, as older versions wrote it, is
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MAGIC = b"PAR1"
@@ -118,8 +118,6 @@ def _linked(folder: Path) -> Path:
     except FileNotFoundError:
         to = newest(folder) or generations(folder) / "0"
         to.mkdir(parents=True, exist_ok=True)
-        try:
+        with suppress(FileExistsError):  # another worker was sooner
             folder.symlink_to(to.relative_to(folder.parent))
-        except FileExistsError:  # another worker was sooner
-            pass
         return to.resolve()

@@ -8,8 +8,6 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import polars as pl
-
 from contract.predictions import segment_name
 from serving.recording.answered import Answered, Sizes, table
 from serving.recording.log_settings import LogSettings
@@ -56,7 +54,7 @@ class PredictionLog:
         self._thread.start()
 
     def append(self, answered: Answered) -> None:
-        """Queue what was answered; never waits for the disk. Without room all of it is dropped and counted."""
+        """Queue what was answered, without waiting for the disk; without room it is dropped and counted."""
         rows, size = len(answered.request_ids), self._sizes.of(answered)
         if not rows:
             return
@@ -85,7 +83,7 @@ class PredictionLog:
             self._thread.join()
 
     def summary(self) -> dict[str, int | str]:
-        """Rows waiting, written, dropped and failed, writes refused, segments found torn, and the disk's word."""
+        """Rows by what became of them, writes refused, segments found torn, and what the disk says."""
         with self._changed:
             waiting = self._held_rows
         counts = self.counts
@@ -123,7 +121,9 @@ class PredictionLog:
         try:
             self.counts.torn = recover(self._folder)
         except OSError as error:
-            logger.warning("the prediction log in %s cannot be searched for torn segments: %s", self._folder, error)
+            logger.warning(
+                "the prediction log in %s cannot be searched for torn segments: %s", self._folder, error
+            )
 
     def _drain(self) -> None:
         """Write the backlog, segment by segment; what the disk refuses stays for the next time."""
@@ -195,7 +195,9 @@ class PredictionLog:
     def _tell(self, refused: str) -> None:
         """Note what the disk says, and log it when that changes."""
         if refused and not self.counts.error:
-            logger.error("the prediction log cannot be written (%s); rows wait in memory, then are dropped", refused)
+            logger.error(
+                "the prediction log cannot be written (%s); rows wait in memory, then are dropped", refused
+            )
         if self.counts.error and not refused:
             logger.warning("the prediction log is written again; %d rows were dropped", self.counts.dropped)
         self.counts.error = refused
