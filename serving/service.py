@@ -53,6 +53,7 @@ class Flightline:
         from serving.admin.server import Admin
         from serving.http.app import build_app
         from serving.models.versions import Versions
+        from serving.recording.log_settings import LogSettings
         from serving.recording.metrics import Metrics
         from serving.recording.prediction_log import PredictionLog
 
@@ -60,7 +61,7 @@ class Flightline:
         self.admin = Admin(settings.state, settings.admin_port)
         self.admin.start()  # first: it is what can fail, and no thread is left behind by it
         self.versions = Versions(settings, on_ready=_settle)
-        self.log = PredictionLog(settings.predictions, self.versions.worker)
+        self.log = PredictionLog(settings.predictions, self.versions.worker, LogSettings.from_environment())
         self.app = build_app(settings, self.versions, self.log, Metrics())
         self.log.start()
         self.versions.start()
