@@ -50,14 +50,18 @@ class Flightline:
     def __init__(self) -> None:
         """Start following the desired state; the first models load behind a `/readyz` that says 503."""
         # Not before: prometheus_client must find the folder that BentoML names when a worker starts.
+        from serving.admin.server import Admin
         from serving.http.app import build_app
         from serving.models.versions import Versions
+        from serving.recording.log_settings import LogSettings
         from serving.recording.metrics import Metrics
         from serving.recording.prediction_log import PredictionLog
 
         settings = Settings.from_environment()
+        self.admin = Admin(settings.state, settings.admin_port)
+        self.admin.start()  # first: it is what can fail, and no thread is left behind by it
         self.versions = Versions(settings, on_ready=_settle)
-        self.log = PredictionLog(settings.predictions, self.versions.worker)
+        self.log = PredictionLog(settings.predictions, self.versions.worker, LogSettings.from_environment())
         self.app = build_app(settings, self.versions, self.log, Metrics())
         self.log.start()
         self.versions.start()
@@ -65,6 +69,7 @@ class Flightline:
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
         """Write the last predictions; requests in flight have been answered by now."""
+        self.admin.close()
         self.versions.close()
         self.log.close()
 
