@@ -139,12 +139,14 @@ class _Api:
         status, headers = (
             (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
         )
-        known = sorted({*openapi.document(self._versions.current)["paths"], "/docs", "/openapi.json"})
-        sentence = {
-            404: f"there is no {request.url.path[:200]}; known are {', '.join(known)}",
-            405: f"{request.method} is not a method of {request.url.path[:200]}",
-        }.get(status, "the request cannot be answered")
-        response = self._refusal(RefusedError(status, sentence))
+        paths = sorted({*openapi.document(self._versions.current)["paths"], "/docs", "/openapi.json"})
+        path, known = request.url.path[:200], f"one of {', '.join(paths)}"
+        allowed = (headers or {}).get("Allow", "another method")
+        sentence, problem = {
+            404: (f"there is no {path}; expected {known}", Problem("path", path, known)),
+            405: (f"{request.method} is not a method of {path}", Problem("method", request.method, allowed)),
+        }.get(status, ("the request cannot be answered", Problem("request", "it as it is", "another one")))
+        response = self._refusal(RefusedError(status, sentence, [problem]))
         response.headers.update({"X-Request-Id": bodies.request_id(request), **(headers or {})})
         return response
 

@@ -70,13 +70,13 @@ async def read_body(request: Request, into: type[T], limit: int) -> T:
             if len(data) > limit:
                 raise _too_large(limit)
     except ClientDisconnect:
-        raise RefusedError(400, "the caller went away before the body was complete") from None
+        raise _not_whole("only a part of it", "the caller went away before the body was complete") from None
     try:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RefusedError(400, f"the body is not JSON ({error})") from None
+        raise _not_whole(f"no JSON: {error}", f"the body is not JSON ({error})") from None
     except RecursionError:
-        raise RefusedError(400, "the body is nested too deeply") from None
+        raise _not_whole("nesting without end", "the body is nested too deeply") from None
     _check_keys(value, into)
     _check_once(data, value)
     try:
@@ -143,13 +143,17 @@ def request_id(request: Request) -> str:
 
 
 def _check_headers(request: Request, limit: int) -> None:
-    kind, _, rest = request.headers.get("content-type", "").partition(";")
+    sent = ", ".join(request.headers.getlist("content-type"))
+    kind, _, rest = sent.partition(";")
     charset = rest.strip().lower().replace('"', "")
     if kind.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"}:
-        sent = request.headers.get("content-type", "")[:80] or "missing"
-        raise RefusedError(415, f"the content type is {sent}; expected application/json in UTF-8")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise RefusedError(415, "the body is encoded; expected it as it is")
+        found, expected = sent[:80] or "missing", "application/json in UTF-8"
+        problem = Problem("content-type", found, expected)
+        raise RefusedError(415, f"the content type is {found}; expected {expected}", [problem])
+    coding = ", ".join(request.headers.getlist("content-encoding")) or "identity"
+    if coding.lower() != "identity":
+        problem = Problem("content-encoding", coding[:80], "identity, or none")
+        raise RefusedError(415, "the body is encoded; expected it as it is", [problem])
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > limit:
         raise _too_large(limit)
@@ -206,7 +210,11 @@ def _count_keys(value: object) -> int | None:
     return count
 
 
+def _not_whole(found: str, sentence: str) -> RefusedError:
+    return RefusedError(400, sentence, [Problem("body", found, "one JSON object in UTF-8")])
+
+
 def _too_large(limit: int) -> RefusedError:
-    return RefusedError(
-        413, f"the body is larger than {limit // 1024} KiB, which is the most this route takes"
-    )
+    most = f"{limit // 1024} KiB"
+    sentence = f"the body is larger than {most}, which is the most this route takes"
+    return RefusedError(413, sentence, [Problem("body", f"more than {most}", f"at most {most}")])

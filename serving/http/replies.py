@@ -20,9 +20,9 @@ def named(snapshot: Snapshot, name: str) -> Served:
     if served is None:
         known = sorted(snapshot.models)
         hint = near_miss(name[:80], known)
-        raise RefusedError(
-            404, f"there is no model '{name[:80]}'{hint}; known are {', '.join(known) or 'none'}"
-        )
+        every = ", ".join(known) or "none"
+        problem = Problem("model", f"'{name[:80]}'{hint}", f"one of {every}")
+        raise RefusedError(404, f"there is no model '{name[:80]}'{hint}; known are {every}", [problem])
     return served
 
 
