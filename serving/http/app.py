@@ -30,7 +30,7 @@ def build_app(settings: Settings, versions: Versions, log: PredictionLog, metric
     """The ASGI application over the models that `versions` keeps."""
     api, pages = _Api(settings, versions, log, metrics), Pages(settings, versions, log)
     every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/predict", api.guarded(api.predict), methods=["POST"]),
             Route("/predict_batch", api.guarded(api.predict_batch), methods=["POST"]),
@@ -45,6 +45,9 @@ def build_app(settings: Settings, versions: Versions, log: PredictionLog, metric
         ],
         exception_handlers={HTTPException: api.http_error, Exception: api.crash},
     )
+    # A redirect would send a body's sender to whatever host the request claims to be for.
+    app.router.redirect_slashes = False
+    return app
 
 
 class _Api:
@@ -59,6 +62,10 @@ class _Api:
 
         async def call(request: Request) -> Response:
             request.state.id = bodies.request_id(request)
+            if not request.scope[
+                "path"
+            ].isprintable():  # a route's pattern matches before a last line feed, too
+                raise HTTPException(404)
             try:
                 response = await endpoint(request)
             except RefusedError as error:
