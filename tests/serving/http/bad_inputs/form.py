@@ -68,7 +68,7 @@ def asked(url: str, status: int, field: str, method: str = "GET", content: bytes
 
 
 def complaints(headers: Mapping[str, str], content: bytes) -> list[str]:
-    """What is wrong with the form of a refusal; nothing if it is `{"error": …, "problems": [{field, found, …}]}`."""
+    """What is wrong with the form of a refusal: `{"error": …, "problems": [{field, found, expected}, …]}`."""
     found = []
     if headers.get("content-type") != "application/json":
         found.append(f"{headers.get('content-type')} instead of application/json")
