@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 # What BentoML answers itself. Everything else goes straight to our application: in front of it stand a
 # tracer and a timer a request, which cost more than a prediction does.
-BENTOML_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/metrics", "/schema.json"})
+METRICS_PATH = "/metrics"
+BENTOML_PATHS = frozenset({"/livez", "/healthz", "/readyz", METRICS_PATH, "/schema.json"})
 
 
 class SeamService(bentoml.Service[Any]):  # type: ignore[misc]
@@ -30,8 +31,14 @@ class SeamService(bentoml.Service[Any]):  # type: ignore[misc]
         own = cast("ASGIApp", super().to_asgi(is_main=is_main))
 
         async def seam(scope: "Scope", receive: "Receive", send: "Send") -> None:
-            ours = scope["type"] == "http" and scope["path"] not in BENTOML_PATHS
-            await (self.instance.app if ours else own)(scope, receive, send)
+            if scope["type"] == "http":
+                send = self.instance.drain.sending(send)
+                if scope["path"] not in BENTOML_PATHS:
+                    await self.instance.app(scope, receive, send)
+                    return
+                if scope["path"] == METRICS_PATH:
+                    self.instance.metrics.flush()  # BentoML reads what is in the files of all workers
+            await own(scope, receive, send)
 
         return seam
 
@@ -50,7 +57,10 @@ class Flightline:
     def __init__(self) -> None:
         """Start following the desired state; the first models load behind a `/readyz` that says 503."""
         # Not before: prometheus_client must find the folder that BentoML names when a worker starts.
+        from serving.drain import Drain
         from serving.http.app import build_app
+        from serving.http.hot import Hot
+        from serving.http.limits import Limits
         from serving.models.versions import Versions
         from serving.recording.metrics import Metrics
         from serving.recording.prediction_log import PredictionLog
@@ -58,7 +68,12 @@ class Flightline:
         settings = Settings.from_environment()
         self.versions = Versions(settings, on_ready=_settle)
         self.log = PredictionLog(settings.predictions, self.versions.worker)
-        self.app = build_app(settings, self.versions, self.log, Metrics())
+        self.metrics, limits = Metrics(), Limits.from_environment()
+        slow = build_app(settings, self.versions, self.log, self.metrics)
+        self.app = Hot(slow, settings, self.versions, self.log, self.metrics, limits=limits)
+        self.drain = Drain(limits.drain_seconds)
+        self.drain.install()
+        self.metrics.start()
         self.log.start()
         self.versions.start()
 
@@ -66,11 +81,13 @@ class Flightline:
     def close(self) -> None:
         """Write the last predictions; requests in flight have been answered by now."""
         self.versions.close()
+        self.app.close()
         self.log.close()
+        self.metrics.close()
 
     def __is_ready__(self) -> bool:
         """BentoML's /readyz asks this; /status says why."""
-        return self.versions.ready
+        return self.versions.ready and not self.drain.draining
 
     def __metrics__(self, gathered: str) -> str:
         """Add to BentoML's /metrics what is read when asked for."""

@@ -75,6 +75,8 @@ class _Api:
                 sentence = f"{count} problem{'s' * (count > 1)} with the input"
                 response = self._refusal(RefusedError(422, sentence, error.problems))
             response.headers["X-Request-Id"] = request.state.id
+            if bodies.valid_trace(parent := request.headers.get("traceparent", "").encode("latin-1")):
+                response.headers["traceparent"] = parent.decode()
             return response
 
         return call

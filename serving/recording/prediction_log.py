@@ -10,6 +10,7 @@ import polars as pl
 
 from contract.predictions import FEATURE_PREFIX, SCORE_PREFIX, log_schema, segment_name
 from contract.schema import Contract
+from serving.recording.answered import Answered
 from serving.rows import Value
 
 FLUSH_SECONDS = 1.0
@@ -80,8 +81,9 @@ class PredictionLog:
         """Start the writing thread."""
         self._thread.start()
 
-    def append(self, entries: list[Entry]) -> None:
-        """Queue `entries`; takes microseconds and never waits for the disk."""
+    def append(self, answered: list[Entry] | Answered) -> None:
+        """Queue what was answered; takes microseconds and never waits for the disk."""
+        entries = _entries(answered) if isinstance(answered, Answered) else answered
         with self._changed:
             room = MOST_ROWS - len(self._waiting)
             self._waiting += entries[:room]
@@ -144,6 +146,28 @@ class PredictionLog:
         finally:
             if temporary.exists():
                 temporary.unlink(missing_ok=True)
+
+
+def _entries(answered: Answered) -> list[Entry]:
+    names, classes = [feature.name for feature in answered.contract.features], answered.contract.classes
+    return [
+        Entry(
+            contract=answered.contract,
+            request_id=answered.request_ids[row],
+            entity_id=answered.entity_ids[row],
+            version=answered.version,
+            digest=answered.digest,
+            received_at=answered.received_at[row],
+            event_time=answered.event_times[row],
+            latency_ms=answered.latency_ms[row],
+            label=classes[label],
+            scores=tuple(scores),
+            values=dict(zip(names, values, strict=True)) if isinstance(values, tuple) else dict(values),
+        )
+        for row, (label, scores, values) in enumerate(
+            zip(answered.labels.tolist(), answered.scores.tolist(), answered.values, strict=True)
+        )
+    ]
 
 
 def _sync(path: Path) -> None:
