@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 # What BentoML answers itself. Everything else goes straight to our application: in front of it stand a
 # tracer and a timer a request, which cost more than a prediction does.
-BENTOML_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/metrics", "/schema.json"})
+METRICS_PATH = "/metrics"
+BENTOML_PATHS = frozenset({"/livez", "/healthz", "/readyz", METRICS_PATH, "/schema.json"})
 
 
 class SeamService(bentoml.Service[Any]):  # type: ignore[misc]
@@ -30,8 +31,14 @@ class SeamService(bentoml.Service[Any]):  # type: ignore[misc]
         own = cast("ASGIApp", super().to_asgi(is_main=is_main))
 
         async def seam(scope: "Scope", receive: "Receive", send: "Send") -> None:
-            ours = scope["type"] == "http" and scope["path"] not in BENTOML_PATHS
-            await (self.instance.app if ours else own)(scope, receive, send)
+            if scope["type"] == "http":
+                send = self.instance.drain.sending(send)
+                if scope["path"] not in BENTOML_PATHS:
+                    await self.instance.app(scope, receive, send)
+                    return
+                if scope["path"] == METRICS_PATH:
+                    self.instance.metrics.flush()  # BentoML reads what is in the files of all workers
+            await own(scope, receive, send)
 
         return seam
 
@@ -51,7 +58,10 @@ class Flightline:
         """Start following the desired state; the first models load behind a `/readyz` that says 503."""
         # Not before: prometheus_client must find the folder that BentoML names when a worker starts.
         from serving.admin.server import Admin
+        from serving.drain import Drain
         from serving.http.app import build_app
+        from serving.http.hot import Hot
+        from serving.http.limits import Limits
         from serving.models.versions import Versions
         from serving.recording.log_settings import LogSettings
         from serving.recording.metrics import Metrics
@@ -62,7 +72,12 @@ class Flightline:
         self.admin.start()  # first: it is what can fail, and no thread is left behind by it
         self.versions = Versions(settings, on_ready=_settle)
         self.log = PredictionLog(settings.predictions, self.versions.worker, LogSettings.from_environment())
-        self.app = build_app(settings, self.versions, self.log, Metrics())
+        self.metrics, limits = Metrics(), Limits.from_environment()
+        slow = build_app(settings, self.versions, self.log, self.metrics)
+        self.app = Hot(slow, settings, self.versions, self.log, self.metrics, limits=limits)
+        self.drain = Drain(limits.drain_seconds)
+        self.drain.install()
+        self.metrics.start()
         self.log.start()
         self.versions.start()
 
@@ -71,11 +86,13 @@ class Flightline:
         """Write the last predictions; requests in flight have been answered by now."""
         self.admin.close()
         self.versions.close()
+        self.app.close()
         self.log.close()
+        self.metrics.close()
 
     def __is_ready__(self) -> bool:
         """BentoML's /readyz asks this; /status says why."""
-        return self.versions.ready
+        return self.versions.ready and not self.drain.draining
 
     def __metrics__(self, gathered: str) -> str:
         """Add to BentoML's /metrics what is read when asked for."""

@@ -30,7 +30,7 @@ def build_app(settings: Settings, versions: Versions, log: PredictionLog, metric
     """The ASGI application over the models that `versions` keeps."""
     api, pages = _Api(settings, versions, log, metrics), Pages(settings, versions, log)
     every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/predict", api.guarded(api.predict), methods=["POST"]),
             Route("/predict_batch", api.guarded(api.predict_batch), methods=["POST"]),
@@ -45,6 +45,9 @@ def build_app(settings: Settings, versions: Versions, log: PredictionLog, metric
         ],
         exception_handlers={HTTPException: api.http_error, Exception: api.crash},
     )
+    # A redirect would send a body's sender to whatever host the request claims to be for.
+    app.router.redirect_slashes = False
+    return app
 
 
 class _Api:
@@ -59,6 +62,10 @@ class _Api:
 
         async def call(request: Request) -> Response:
             request.state.id = bodies.request_id(request)
+            if not request.scope[
+                "path"
+            ].isprintable():  # a route's pattern matches before a last line feed, too
+                raise HTTPException(404)
             try:
                 response = await endpoint(request)
             except RefusedError as error:
@@ -68,6 +75,8 @@ class _Api:
                 sentence = f"{count} problem{'s' * (count > 1)} with the input"
                 response = self._refusal(RefusedError(422, sentence, error.problems))
             response.headers["X-Request-Id"] = request.state.id
+            if bodies.valid_trace(parent := request.headers.get("traceparent", "").encode("latin-1")):
+                response.headers["traceparent"] = parent.decode()
             return response
 
         return call
@@ -139,12 +148,14 @@ class _Api:
         status, headers = (
             (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
         )
-        known = sorted({*openapi.document(self._versions.current)["paths"], "/docs", "/openapi.json"})
-        sentence = {
-            404: f"there is no {request.url.path[:200]}; known are {', '.join(known)}",
-            405: f"{request.method} is not a method of {request.url.path[:200]}",
-        }.get(status, "the request cannot be answered")
-        response = self._refusal(RefusedError(status, sentence))
+        paths = sorted({*openapi.document(self._versions.current)["paths"], "/docs", "/openapi.json"})
+        path, known = request.url.path[:200], f"one of {', '.join(paths)}"
+        allowed = (headers or {}).get("Allow", "another method")
+        sentence, problem = {
+            404: (f"there is no {path}; expected {known}", Problem("path", path, known)),
+            405: (f"{request.method} is not a method of {path}", Problem("method", request.method, allowed)),
+        }.get(status, ("the request cannot be answered", Problem("request", "it as it is", "another one")))
+        response = self._refusal(RefusedError(status, sentence, [problem]))
         response.headers.update({"X-Request-Id": bodies.request_id(request), **(headers or {})})
         return response
 
