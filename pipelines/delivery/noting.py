@@ -3,7 +3,7 @@
 from contract.bundle import Bundle
 from contract.statements import Qualification
 from contract.strict import decode_json
-from pipelines.delivery.evidence import description, read_evidence, tags
+from pipelines.delivery.evidence import read_evidence, tags, whole_card
 from pipelines.delivery.registry import Registry, connect
 from pipelines.delivery.tracking_server import NoAnswerError
 from pipelines.machine.processes import Say
@@ -55,6 +55,6 @@ def write_qualification(registry: Registry, run_id: str, bundle: Bundle, setting
             "gates": "fail" if "fail" in of_gates.values() else "pass",
             OUTCOME: found.outcome,
             AGAINST: found.champion,
-            "mlflow.note.content": description(card, bundle.digest, verdicts),
+            "mlflow.note.content": whole_card(card, verdicts),
         },
     )
