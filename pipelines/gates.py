@@ -1,7 +1,7 @@
 """gates: what every gate says of each model's latest training run, as a table.
 
-The gates of the run come from the bundle in artifacts/, those of the world from its qualification. Where there
-is none yet, they are judged for the table alone: nothing is kept, counted or released by that.
+The gates of the run come from the bundle in artifacts/, those of the world from its qualification. Where
+it has none yet, they are judged for the table alone: nothing is kept, counted or released by that.
 
 Exit code: 1 where a gate failed under the present policy or could not be judged, else 0.
 """

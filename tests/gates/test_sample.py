@@ -66,7 +66,7 @@ def test_not_applicable_stays_itself_where_the_policy_allows_it():
 @pytest.mark.unit
 @pytest.mark.parametrize("code", CODES)
 def test_each_gate_has_a_mutation_that_runs_on_all_flights(code):
-    """A test `at_full_size` which calls `must_stop`, in the file of the gate or in a function that it calls."""
+    """A test `at_full_size` in the file of the gate calls `must_stop`, itself or through a function."""
     (path,) = Path(__file__).parent.glob(f"test_{code}_*.py")
     functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
     stopping = {node.name for node in functions if f"must_stop('{code}'" in ast.unparse(node)}
