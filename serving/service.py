@@ -55,13 +55,18 @@ class Flightline:
         from serving.models.versions import Versions
         from serving.recording.log_settings import LogSettings
         from serving.recording.metrics import Metrics
-        from serving.recording.prediction_log import PredictionLog
+        from serving.recording.mirror import MirroringLog
 
         settings = Settings.from_environment()
         self.admin = Admin(settings.state, settings.admin_port)
         self.admin.start()  # first: it is what can fail, and no thread is left behind by it
         self.versions = Versions(settings, on_ready=_settle)
-        self.log = PredictionLog(settings.predictions, self.versions.worker, LogSettings.from_environment())
+        self.log = MirroringLog(
+            settings.predictions,
+            self.versions.worker,
+            LogSettings.from_environment(),
+            lambda: self.versions.current,
+        )
         self.app = build_app(settings, self.versions, self.log, Metrics())
         self.log.start()
         self.versions.start()
