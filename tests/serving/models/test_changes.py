@@ -115,7 +115,7 @@ STEPS = st.one_of(
 
 @given(st.lists(STEPS, max_size=12))
 def test_whatever_is_done_the_state_can_be_written_read_and_served(tmp_path_factory, steps) -> None:
-    """A refused step changes nothing; after each other the default is loaded and shares are of loaded ones."""
+    """A refused step changes nothing; after any other, default and shares are of loaded versions."""
     folder = tmp_path_factory.mktemp("state")
     state = EMPTY
     for name, argument in steps:
