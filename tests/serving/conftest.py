@@ -14,7 +14,7 @@ from serving.http.app import build_app
 from serving.models.desired import Desired, DesiredModel, write_desired
 from serving.models.versions import Versions
 from serving.recording.metrics import Metrics
-from serving.recording.prediction_log import PredictionLog
+from serving.recording.mirror import MirroringLog
 from serving.settings import Settings
 
 
@@ -50,7 +50,7 @@ class Host:
 
     settings: Settings
     versions: Versions
-    log: PredictionLog
+    log: MirroringLog
     metrics: Metrics
     client: Client
     generation: int = 0
@@ -85,7 +85,7 @@ def make_host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
         )
         settings.state.mkdir(parents=True)
         versions, metrics = Versions(settings), Metrics()
-        log = PredictionLog(settings.predictions, versions.worker)
+        log = MirroringLog(settings.predictions, versions.worker, current=lambda: versions.current)
         log.start()
         app = build_app(settings, versions, log, metrics)
         hosts.append(Host(settings, versions, log, metrics, Client(app)))
