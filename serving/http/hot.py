@@ -21,8 +21,7 @@ from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES, RefusedError
 from serving.http.compiled import Plan, all_once
 from serving.http.limits import Limits
 from serving.http.ticks import INLINE_ROWS, Ticks, Waiting
-from serving.models.snapshot import NotServedError, Served, Snapshot
-from serving.models.versions import Versions
+from serving.models.versions import NotServedError, Served, Snapshot, Versions
 from serving.recording.metrics import Metrics
 from serving.recording.prediction_log import PredictionLog
 from serving.settings import Settings
@@ -31,9 +30,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SINGLE, BATCH, CLAIMED = "/predict", "/predict_batch", "/predict/"
-# A number below ten of them stands for itself: the rest of a request's id, drawn ahead for so many requests.
-_IDS = 256
-_ID_BYTES = 16
+PARAMETERS = frozenset({"model", "version"})
+_IDS, _ID_BYTES = 256, 16  # ids drawn ahead, and the size of each
 _OVERLOADED = "the service has as much to answer as it can; expected another attempt later"
 
 
@@ -69,8 +67,9 @@ class Hot:
         if scope["type"] != "http" or scope["method"] != "POST" or not path.startswith(SINGLE):
             await self._slow(scope, receive, send)
             return
-        fields: list[tuple[bytes, bytes]] = scope["headers"]
-        headers = dict(fields)
+        headers: dict[bytes, bytes] = dict(
+            reversed(scope["headers"])
+        )  # of several the first, as Starlette has it
         sent = headers.get(b"x-request-id")
         request_id = self._new_id() if sent is None else bodies.plain_id(sent) or self._new_id()
         scope["flightline.request_id"] = request_id
@@ -94,9 +93,8 @@ class Hot:
             await self._refuse(request_id, headers, send)
             return
         try:
-            # A header that is given twice means something else to each reader.
-            good = len(headers) == len(fields) and (path in {SINGLE, BATCH})
-            if not good or not await self._answer(scope, headers, data, request_id, send):
+            known = path in {SINGLE, BATCH}
+            if not known or not await self._answer(scope, headers, data, request_id, send):
                 await self._slow(scope, receive, send)
         finally:
             self._admission.leave()
@@ -144,15 +142,19 @@ class Hot:
         if snapshot is not self._snapshot:  # plans of versions that have gone must not keep them in memory
             self._snapshot = snapshot
             current = {
-                id(one.predictor) for model in snapshot.loaded.values() for one in model.versions.values()
+                id(served.predictor)
+                for model in snapshot.loaded.values()
+                for served in model.versions.values()
             }
             self._plans = {key: plan for key, plan in self._plans.items() if key in current}
-        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query else []
-        asked = dict(pairs)
-        if len(asked) != len(pairs) or not asked.keys() <= {"model", "version"}:
-            return None
+        named: dict[str, str] = {}
+        if query:
+            pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+            named = dict(pairs)
+            if len(named) < len(pairs) or not named.keys() <= PARAMETERS:
+                return None
         try:
-            return snapshot.choose(asked.get("model", snapshot.default), asked.get("version"), request_id)
+            return snapshot.choose(named.get("model", snapshot.default), named.get("version"), request_id)
         except NotServedError:
             return None
 
