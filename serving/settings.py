@@ -1,4 +1,4 @@
-"""What a service must be told: four variables of its environment."""
+"""What a service must be told: five variables of its environment."""
 
 import os
 from collections.abc import Mapping
@@ -19,11 +19,12 @@ class Settings:
     state: Path  # holds desired.json and acks/
     trust: Path  # JSON of contract.attestation.Trust
     predictions: Path  # the prediction log, one folder per model
+    scores: Path  # precomputed answers that can be looked up, one file per model
     clock: Clock  # `request`: a caller may say when a prediction happens, as replays must
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
-        """Read FLIGHTLINE_STATE, FLIGHTLINE_TRUST, FLIGHTLINE_PREDICTIONS and FLIGHTLINE_CLOCK.
+        """Read FLIGHTLINE_STATE, _TRUST, _PREDICTIONS, _SCORES and _CLOCK.
 
         Raises:
             ConfigError: the state or the trust list is not named, or the clock is unknown.
@@ -41,5 +42,6 @@ class Settings:
             state=state,
             trust=Path(values["FLIGHTLINE_TRUST"]).absolute(),
             predictions=Path(values.get("FLIGHTLINE_PREDICTIONS") or state / "predictions").absolute(),
+            scores=Path(values.get("FLIGHTLINE_SCORES") or state / "scores").absolute(),
             clock=cast("Clock", clock),
         )
