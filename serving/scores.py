@@ -44,7 +44,7 @@ class StoreError(Exception):
 
 
 class Scores:
-    """The published files of a folder, each opened when it is first asked for and again when it is replaced."""
+    """The published files of a folder, each opened when first asked for, and again when it is replaced."""
 
     def __init__(self, folder: Path) -> None:
         """Read nothing yet."""
@@ -112,12 +112,16 @@ def _open(path: Path, state: tuple[int, int, int]) -> _Store:
     uri = f"file:{quote(str(path))}?mode=ro&immutable=1"
     connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
     try:
-        (found,) = connection.execute("PRAGMA user_version").fetchone()
-        if found != VERSION:
-            raise ValueError(f"layout {found}, expected {VERSION}")
+        _require_layout(connection)
         connection.execute(f"PRAGMA mmap_size = {MEMORY_MAP}")
         row = connection.execute("SELECT classes, version, digest, fresh_hours FROM about").fetchone()
         return _Store(state, connection, tuple(json.loads(row[0])), *row[1:])
     except BaseException:
         connection.close()
         raise
+
+
+def _require_layout(connection: sqlite3.Connection) -> None:
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found != VERSION:
+        raise ValueError(f"layout {found}, expected {VERSION}")

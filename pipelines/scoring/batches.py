@@ -1,7 +1,7 @@
 """Many files scored into one folder, each exactly once, however often the run is cut off and started again.
 
-An output appears under its final name in one step, and that is all that says that its input is done: it carries
-the hash of the input and the digest of the model. There is no second record that could disagree with it.
+An output appears under its final name in one step, and that is all that says that its input is done. It
+carries the hash of the input and the digest of the model: no second record could disagree with it.
 """
 
 import os
