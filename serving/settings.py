@@ -22,6 +22,7 @@ class Settings:
     state: Path  # holds desired.json and acks/
     trust: Path  # JSON of contract.attestation.Trust
     predictions: Path  # the prediction log, one folder per model
+    scores: Path  # precomputed answers that can be looked up, one file per model
     clock: Clock  # `request`: a caller may say when a prediction happens, as replays must
     admin_port: int | None = None  # of the admin API on the loopback; 0 takes a free one, None has no API
     drain_seconds: float = 0.5  # between the 503 of /readyz and the end of accepting, after SIGTERM
@@ -50,6 +51,7 @@ class Settings:
             state=state,
             trust=Path(values["FLIGHTLINE_TRUST"]).absolute(),
             predictions=Path(values.get("FLIGHTLINE_PREDICTIONS") or state / "predictions").absolute(),
+            scores=Path(values.get("FLIGHTLINE_SCORES") or state / "scores").absolute(),
             clock=cast("Clock", clock),
             admin_port=_port(values),
             drain_seconds=_seconds(values),

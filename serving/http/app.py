@@ -17,10 +17,12 @@ from serving.http.answers import Answerer, Call
 from serving.http.bodies import RefusedError
 from serving.http.pages import Pages, static_content
 from serving.http.replies import chosen, known_parameters, model_headers, once, reply
+from serving.http.scores import ScorePages
 from serving.models.versions import Served, Versions
 from serving.recording.metrics import Metrics
 from serving.recording.prediction_log import PredictionLog
 from serving.rows import Problem, RowsRefusedError, decode_rows
+from serving.scores import Scores
 from serving.settings import Settings
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -29,12 +31,14 @@ Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 def build_app(settings: Settings, versions: Versions, log: PredictionLog, metrics: Metrics) -> Starlette:
     """The ASGI application over the models that `versions` keeps."""
     api, pages = _Api(settings, versions, log, metrics), Pages(settings, versions, log)
+    scores = ScorePages(Scores(settings.scores), versions)
     every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     app = Starlette(
         routes=[
             Route("/predict", api.guarded(api.predict), methods=["POST"]),
             Route("/predict_batch", api.guarded(api.predict_batch), methods=["POST"]),
             Route("/predict/{rest:path}", api.guarded(api.predict_claimed), methods=every),
+            Route("/scores/{model}/{entity_id:path}", api.guarded(scores.score), methods=["GET"]),
             Route("/models", api.guarded(pages.models), methods=["GET"]),
             Route("/models/{name}/contract", api.guarded(pages.contract), methods=["GET"]),
             Route("/status", api.guarded(pages.status), methods=["GET"]),
