@@ -30,6 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
             os.environ[f"FLIGHTLINE_{name.upper()}"] = given[name]
     settings = Settings.from_environment()
     read_trust(settings.trust)
+    if settings.grpc_port is not None:
+        _bind(settings.grpc_host, settings.grpc_port).close()  # it shall fail here, in one sentence
     with _bind(given["host"], given["port"]) as listener:
         _prepare(settings.state / "bentoml")
         return _serve(listener)

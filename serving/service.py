@@ -1,14 +1,18 @@
 """The BentoML service: `bentoml serve serving.service:Flightline`, or, sooner up, `python -m serving`."""
 
+import asyncio
 import gc
 from typing import TYPE_CHECKING, Any, cast
 
 import bentoml
 
 from serving.settings import Settings
+from serving.tracing import Spans, Traced
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from serving.grpc.server import GrpcServer
 
 # What BentoML answers itself. Everything else goes straight to our application: in front of it stand a
 # tracer and a timer a request, which cost more than a prediction does.
@@ -56,17 +60,38 @@ class Flightline:
         from serving.recording.prediction_log import PredictionLog
 
         settings = Settings.from_environment()
+        self.settings, self.metrics = settings, Metrics()
         self.versions = Versions(settings, on_ready=_settle)
         self.log = PredictionLog(settings.predictions, self.versions.worker)
-        self.app = build_app(settings, self.versions, self.log, Metrics())
+        self.spans = Spans(settings.otlp_endpoint) if settings.otlp_endpoint else None
+        self.grpc: GrpcServer | None = None
+        self.app = Traced(build_app(settings, self.versions, self.log, self.metrics), self.spans)
         self.log.start()
         self.versions.start()
 
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def listen(self) -> None:
+        """Answer over gRPC too, where a port says so."""
+        if self.settings.grpc_port is None:
+            return
+        from serving.grpc.server import GrpcServer  # only here: not everybody wants its import time
+        from serving.http.answers import Answerer
+
+        self.grpc = GrpcServer(self.versions, Answerer(self.log, self.metrics), self.metrics, self.spans)
+        await self.grpc.start(self.settings.grpc_host, self.settings.grpc_port, shared=True)
+
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
-    def close(self) -> None:
-        """Write the last predictions; requests in flight have been answered by now."""
+    async def close(self) -> None:
+        """Finish gRPC calls and write the last predictions; HTTP requests have been answered by now."""
+        if self.grpc is not None:
+            await self.grpc.close()
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
         self.versions.close()
         self.log.close()
+        if self.spans is not None:
+            self.spans.close()
 
     def __is_ready__(self) -> bool:
         """BentoML's /readyz asks this; /status says why."""
