@@ -27,7 +27,12 @@ class InputBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shape: list[int]
     datatype: str
     parameters: dict[str, bool | int | float | str] | None = None
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+    @property
+    def has_data(self) -> bool:
+        """Whether its values are in the JSON."""
+        return bytes(self.data) != b"null"
 
 
 class OutputBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,11 +101,11 @@ def _tensors(body: InferBody, binary: memoryview) -> list[Tensor]:
         place = f"inputs '{tensor.name[:NAME_LENGTH]}'"
         size = (tensor.parameters or {}).get("binary_data_size")
         if size is None:
-            if tensor.data is None:
+            if not tensor.has_data:
                 raise wrong(place, "nothing", "data, or its size in binary form")
             tensors.append(from_json(tensor.name, tensor.datatype, tensor.shape, tensor.data))
             continue
-        if tensor.data is not None:
+        if tensor.has_data:
             raise wrong(place, "data in both forms", "data in one form")
         if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= len(binary) - position:
             raise wrong(
@@ -144,7 +149,7 @@ def _check_once(data: bytearray, body: InferBody) -> None:
         + len(part.parameters or {})
         for part in _parts(body)
     )
-    inside = sum(bytes(tensor.data).count(b":") for tensor in body.inputs if tensor.data is not None)
+    inside = sum(bytes(tensor.data).count(b":") for tensor in body.inputs)
     if data.count(b":") - inside <= keys:
         return
 
