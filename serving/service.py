@@ -54,15 +54,19 @@ class Flightline:
     def __init__(self) -> None:
         """Start following the desired state; the first models load behind a `/readyz` that says 503."""
         # Not before: prometheus_client must find the folder that BentoML names when a worker starts.
+        from serving.admin.server import Admin
         from serving.http.app import build_app
         from serving.models.versions import Versions
+        from serving.recording.log_settings import LogSettings
         from serving.recording.metrics import Metrics
         from serving.recording.prediction_log import PredictionLog
 
         settings = Settings.from_environment()
         self.settings, self.metrics = settings, Metrics()
+        self.admin = Admin(settings.state, settings.admin_port)
+        self.admin.start()  # first: it is what can fail, and no thread is left behind by it
         self.versions = Versions(settings, on_ready=_settle)
-        self.log = PredictionLog(settings.predictions, self.versions.worker)
+        self.log = PredictionLog(settings.predictions, self.versions.worker, LogSettings.from_environment())
         self.spans = Spans(settings.otlp_endpoint) if settings.otlp_endpoint else None
         self.grpc: GrpcServer | None = None
         self.app = Traced(build_app(settings, self.versions, self.log, self.metrics), self.spans)
@@ -88,6 +92,7 @@ class Flightline:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
+        self.admin.close()
         self.versions.close()
         self.log.close()
         if self.spans is not None:

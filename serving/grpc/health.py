@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
-
-from serving.grpc.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 SERVICE = "grpc.health.v1.Health"
 WATCH_SECONDS = 0.2  # between two looks at the state, for whoever watches it

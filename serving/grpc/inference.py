@@ -173,7 +173,7 @@ class Inference:
             raise RefusedError(429, f"{self._in_flight} inferences are in flight already; try again")
         self._in_flight += 1
         try:
-            served = self._choose(request.model_name, request.model_version, asked)
+            served = self._choose(request.model_name, request.model_version, asked, asked.request_id)
             if len(request.id) > ID_LENGTH:
                 raise wrong("id", f"{len(request.id)} characters", f"at most {ID_LENGTH}")
             check_parameters(parameters_of(request.parameters))
@@ -198,8 +198,8 @@ class Inference:
         finally:
             self._in_flight -= 1
 
-    def _choose(self, model: str, version: str, asked: "_Asked") -> Served:
-        served = choose(self._versions.current, model, version, asked.request_id)
+    def _choose(self, model: str, version: str, asked: "_Asked", request_id: str | None = None) -> Served:
+        served = choose(self._versions.current, model, version, request_id)
         asked.back += [(key.lower(), value) for key, value in model_headers(served).items()]
         return served
 

@@ -57,7 +57,9 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
             ),
             **{route: _claimed(models[name]) for route, name in sorted(snapshot.routes.items())},
             "/models": _get("The models that answer, and their versions"),
-            "/models/{name}/contract": _get("The contract of a model", [_parameter("name", "path", models)]),
+            "/models/{name}/contract": _get(
+                "The contract of a model", [_parameter("name", "path", models), _VERSION]
+            ),
             "/status": _get("What is served and refused, and why"),
             "/readyz": _get("Whether every desired model was loaded and verified"),
             "/metrics": _get("Prometheus metrics"),
@@ -67,6 +69,13 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
 
 
 _TEXT = {"type": "string"}
+_VERSION = {
+    "name": "version",
+    "in": "query",
+    "required": False,
+    "schema": _TEXT,
+    "description": "One of the model's loaded versions, as /models lists them; else its split decides",
+}
 _MOMENT = {"type": "string", "format": "date-time"}
 
 
@@ -136,7 +145,7 @@ def _post(
     return {
         "post": {
             "summary": summary,
-            "parameters": [_parameter("model", "query", models)] if models else [],
+            "parameters": [_parameter("model", "query", models), _VERSION] if models else [],
             "requestBody": {"required": True, "content": {"application/json": content}},
             "responses": _responses("200", "400", "404", "413", "415", "422", "503"),
         }

@@ -96,7 +96,7 @@ class V2:
         """Predict rows of tensors."""
         began = time.perf_counter()
         known_parameters(request, set())
-        served = self._choose(request)
+        served = self._choose(request, request.state.id)
         contract = served.predictor.contract
         body, tensors = await read_infer(request)
         for field, found, expected in (
@@ -121,9 +121,9 @@ class V2:
         outputs = to_outputs(contract, labels, scores, names)
         return _answer(head, outputs, binary, model_headers(served))
 
-    def _choose(self, request: Request) -> Served:
+    def _choose(self, request: Request, request_id: str | None = None) -> Served:
         path = request.path_params
-        return choose(self._versions.current, path["model"], path.get("version", ""), request.state.id)
+        return choose(self._versions.current, path["model"], path.get("version", ""), request_id)
 
 
 def _described(tensor: TensorMetadata) -> dict[str, Any]:

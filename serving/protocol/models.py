@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 
 from contract.schema import Contract
-from contract.strict import near_miss
 from serving.http.bodies import RefusedError
-from serving.http.replies import named
+from serving.http.replies import chosen
 from serving.models.versions import Served, Snapshot
 from serving.protocol.inputs import CATEGORIES, NUMBERS
 from serving.protocol.outputs import LABEL, SCORES
 from serving.protocol.tensors import BYTES, FP32
-from serving.rows import NAME_LENGTH
 
 SERVER = "flightline"
 EXTENSIONS = ("binary_tensor_data",)
@@ -28,28 +26,25 @@ class TensorMetadata:
     columns: tuple[str, ...] = ()
 
 
-def choose(snapshot: Snapshot, model: str, version: str, request_id: str) -> Served:  # noqa: ARG001 - a split will need the id
-    """What answers to `model`, and to `version` where one is named.
+def choose(snapshot: Snapshot, model: str, version: str, request_id: str | None = None) -> Served:
+    """What answers to `model`, and to `version` where one is named; else the split's draw of `request_id`.
+
+    Without a request id it is the default version: what is said about a model must not change by chance.
 
     Raises:
         RefusedError: 503 before any model was loaded; 404, nobody answers to that name or version.
     """
-    if not snapshot.models:
+    if not snapshot.loaded:
         raise RefusedError(503, "no model answers yet")
-    served = named(snapshot, model)
-    if version and version != served.predictor.version:
-        known = [served.predictor.version]
-        short = version[:NAME_LENGTH]
-        raise RefusedError(
-            404,
-            f"{model} has no version '{short}'{near_miss(short, known)}; known are {', '.join(known)}",
-        )
-    return served
+    if not version and request_id is None and model in snapshot.models:
+        return snapshot.models[model]
+    return chosen(snapshot, model, version or None, request_id or "")
 
 
 def versions_of(snapshot: Snapshot, model: str) -> list[str]:
-    """The versions of `model` that answer."""
-    return [snapshot.models[model].predictor.version]
+    """The versions of `model` that answer, the default first."""
+    found = snapshot.loaded[model]
+    return sorted(found.versions, key=lambda version: (version != found.default.version, version))
 
 
 def inputs_of(contract: Contract) -> list[TensorMetadata]:

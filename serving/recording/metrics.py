@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # Seconds. One row takes well under a millisecond, a batch of a thousand some tens.
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
+LOG_EVENTS = frozenset({"refused_writes", "torn"})  # of the prediction log's summary; all else is rows
+
 
 class Metrics:
     """Histograms and counters by model. One instance per process.
@@ -105,7 +107,13 @@ class _Now:
             "Rows of the prediction log by what became of them",
             labels=("state",),
         )
+        events = GaugeMetricFamily(
+            "flightline_prediction_log_events",
+            "Writes that the disk refused, and segments that a crash had left torn",
+            labels=("kind",),
+        )
         for state, value in self._log.items():
             if isinstance(value, int):
-                rows.add_metric((state,), value)
+                (events if state in LOG_EVENTS else rows).add_metric((state,), value)
         yield rows
+        yield events

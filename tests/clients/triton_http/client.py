@@ -55,9 +55,7 @@ def main(url, model, version):
         "answers": answers,
         "default": default.as_numpy("scores").tolist(),
         "unknown_model": refused(lambda: client.infer("nobody", tensors(numbers, words, binary=True))),
-        "unknown_version": refused(
-            lambda: client.infer(model, tensors(numbers, words, binary=True), "999")
-        ),
+        "unknown_version": refused(lambda: client.infer(model, tensors(numbers, words, binary=True), "999")),
         "out_of_range": refused(lambda: client.infer(model, tensors(numbers * 9, words, binary=True))),
         "wrong_shape": refused(lambda: client.infer(model, tensors(numbers[:1], words, binary=True))),
     }
