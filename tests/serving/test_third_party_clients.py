@@ -178,8 +178,8 @@ def test_kserve_over_both(service) -> None:
     for found in both.values():
         assert (found["live"], found["ready"], found["model_ready"]) == (True, True, True)
         assert set(found["answers"]) == {"binary=True", "binary=False"}
-    compare(both["rest"]["answers"], service.wanted["1"], "1")
-    compare(both["grpc"]["answers"], service.wanted["1"], None)  # it reads no version from a message
+    compare(both["rest"]["answers"], service.wanted["1"], None)  # it reads no version from a body
+    compare(both["grpc"]["answers"], service.wanted["1"], "1")
     assert both["rest"]["other_ready"] is False
     assert both["rest"]["unknown_model"][0] == "404"
     assert both["rest"]["out_of_range"][0] == "422"
