@@ -34,6 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     read_trust(settings.trust)
     with _bind(given.host, given.port) as listener:
         _check_admin(settings)
+        if settings.grpc_port is not None:
+            _bind(settings.grpc_host, settings.grpc_port).close()
         _prepare(settings.state / "bentoml")
         if given.workers > 1:
             return _supervise(settings, listener, given.workers)

@@ -1,14 +1,18 @@
 """The BentoML service: `bentoml serve serving.service:Flightline`, or, sooner up, `python -m serving`."""
 
+import asyncio
 import gc
 from typing import TYPE_CHECKING, Any, cast
 
 import bentoml
 
 from serving.settings import Settings
+from serving.tracing import Spans, Traced
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from serving.grpc.server import GrpcServer
 
 # What BentoML answers itself. Everything else goes straight to our application: in front of it stand a
 # tracer and a timer a request, which cost more than a prediction does.
@@ -68,6 +72,7 @@ class Flightline:
         from serving.recording.mirror import MirroringLog
 
         settings = Settings.from_environment()
+        self.settings, self.metrics = settings, Metrics()
         self.admin = Admin(settings.state, settings.admin_port)
         self.admin.start()  # first: it is what can fail, and no thread is left behind by it
         self.versions = Versions(settings, on_ready=_settle)
@@ -77,24 +82,44 @@ class Flightline:
             LogSettings.from_environment(),
             lambda: self.versions.current,
         )
-        self.metrics = Metrics()
+        self.spans = Spans(settings.otlp_endpoint) if settings.otlp_endpoint else None
+        self.grpc: GrpcServer | None = None
         slow = build_app(settings, self.versions, self.log, self.metrics)
         limits = Limits.from_environment()
-        self.app = Hot(slow, settings, self.versions, self.log, self.metrics, limits=limits)
+        self.hot = Hot(slow, settings, self.versions, self.log, self.metrics, limits=limits)
+        self.app = Traced(self.hot, self.spans)
         self.drain = Drain(settings.drain_seconds)
         self.drain.install()
         self.metrics.start()
         self.log.start()
         self.versions.start()
 
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def listen(self) -> None:
+        """Answer over gRPC too, where a port says so."""
+        if self.settings.grpc_port is None:
+            return
+        from serving.grpc.server import GrpcServer  # only here: not everybody wants its import time
+        from serving.http.answers import Answerer
+
+        self.grpc = GrpcServer(self.versions, Answerer(self.log, self.metrics), self.metrics, self.spans)
+        await self.grpc.start(self.settings.grpc_host, self.settings.grpc_port, shared=True)
+
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
-    def close(self) -> None:
-        """Write the last predictions; requests in flight have been answered by now."""
+    async def close(self) -> None:
+        """Finish gRPC calls and write the last predictions; HTTP requests have been answered by now."""
+        if self.grpc is not None:
+            await self.grpc.close()
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
         self.admin.close()
         self.versions.close()
-        self.app.close()
+        self.hot.close()
         self.log.close()
         self.metrics.close()
+        if self.spans is not None:
+            self.spans.close()
 
     def __is_ready__(self) -> bool:
         """BentoML's /readyz asks this; /status says why."""

@@ -65,11 +65,13 @@ def draw(runs: Sequence[Run]) -> bytes:
     names = list(dict.fromkeys(run.contender for run in runs))
     with mpl.rc_context({"svg.hashsalt": "flightline", "font.size": 9}):
         figure = Figure(figsize=(9, 3.6), layout="constrained")
-        FigureCanvasAgg(figure)  # type: ignore[no-untyped-call]
-        for axes, title, value in (
-            (figure.add_subplot(1, 2, 1), "requests a second", lambda sample: sample.rate),
-            (figure.add_subplot(1, 2, 2), "p99, ms", lambda sample: sample.p99_us / 1000),
-        ):
+        FigureCanvasAgg(figure)
+        values: list[tuple[str, Callable[[Sample], float]]] = [
+            ("requests a second", lambda sample: sample.rate),
+            ("p99, ms", lambda sample: sample.p99_us / 1000),
+        ]
+        for place, (title, value) in enumerate(values, start=1):
+            axes = figure.add_subplot(1, 2, place)
             for name in names:
                 points: dict[int, list[float]] = {}
                 for run in runs:

@@ -18,12 +18,14 @@ from serving.http.bodies import RefusedError
 from serving.http.pages import Pages, static_content
 from serving.http.replies import chosen, known_parameters, model_headers, once, reply
 from serving.http.scores import ScorePages
+from serving.http.v2 import V2
 from serving.models.versions import Served, Versions
 from serving.recording.metrics import Metrics
 from serving.recording.prediction_log import PredictionLog
 from serving.rows import Problem, RowsRefusedError, decode_rows
 from serving.scores import Scores
 from serving.settings import Settings
+from serving.tracing import note_rows
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -35,6 +37,7 @@ def build_app(settings: Settings, versions: Versions, log: PredictionLog, metric
     every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     app = Starlette(
         routes=[
+            *V2(versions, api.answerer).routes(api.guarded),
             Route("/predict", api.guarded(api.predict), methods=["POST"]),
             Route("/predict_batch", api.guarded(api.predict_batch), methods=["POST"]),
             Route("/predict/{rest:path}", api.guarded(api.predict_claimed), methods=every),
@@ -59,7 +62,7 @@ class _Api:
 
     def __init__(self, settings: Settings, versions: Versions, log: PredictionLog, metrics: Metrics) -> None:
         self._settings, self._versions, self._log, self._metrics = settings, versions, log, metrics
-        self._answerer = Answerer(log, metrics)
+        self.answerer = Answerer(log, metrics)
 
     def guarded(self, endpoint: Endpoint) -> Endpoint:
         """`endpoint`, with a request id on its answer and every refusal turned into an object."""
@@ -79,8 +82,6 @@ class _Api:
                 sentence = f"{count} problem{'s' * (count > 1)} with the input"
                 response = self._refusal(RefusedError(422, sentence, error.problems))
             response.headers["X-Request-Id"] = request.state.id
-            if bodies.valid_trace(parent := request.headers.get("traceparent", "").encode("latin-1")):
-                response.headers["traceparent"] = parent.decode()
             return response
 
         return call
@@ -93,8 +94,9 @@ class _Api:
         entity = bodies.check_entity(body.id, "id")
         moment = bodies.check_moment(body.at, "at", self._settings.clock, now)
         rows = decode_rows(served.predictor.contract, [body.row], "row")
+        note_rows(request.scope, 1)
         call = Call(request.state.id, began, now, [entity], [moment])
-        labels, scores = await self._answerer.answer(served.predictor, rows, call)
+        labels, scores = await self.answerer.answer(served.predictor, rows, call)
         classes = served.predictor.contract.classes
         return _predicted(
             request,
@@ -115,8 +117,9 @@ class _Api:
         ]
         count = len(body.rows)
         rows = decode_rows(served.predictor.contract, body.rows)
+        note_rows(request.scope, count)
         call = Call(request.state.id, began, now, entities or [None] * count, moments or [now] * count)
-        labels, scores = await self._answerer.answer(served.predictor, rows, call)
+        labels, scores = await self.answerer.answer(served.predictor, rows, call)
         classes = list(served.predictor.contract.classes)
         return _predicted(request, served, {"predictions": labels, "scores": scores, "classes": classes})
 
@@ -143,8 +146,9 @@ class _Api:
             )
         row = {feature.name: value for feature, value in zip(features, body.data[0], strict=True)}
         rows = decode_rows(served.predictor.contract, [row], "row")
+        note_rows(request.scope, 1)
         call = Call(request.state.id, began, now, [None], [now])
-        labels, _ = await self._answerer.answer(served.predictor, rows, call)
+        labels, _ = await self.answerer.answer(served.predictor, rows, call)
         return reply({"prediction": labels[0]}, headers=model_headers(served))
 
     async def http_error(self, request: Request, error: Exception) -> Response:

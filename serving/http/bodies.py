@@ -23,7 +23,6 @@ ID_LENGTH = 200
 
 _COLON = re.compile(rb'"[ \t\r\n]*:')
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-_TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
 
 
 class RefusedError(Exception):
@@ -150,12 +149,6 @@ def request_id(request: Request) -> str:
 def plain_id(sent: bytes) -> str:
     """`sent` where it is a plain id, else nothing: it is to stand in answers and in logs."""
     return sent.decode() if _REQUEST_ID.fullmatch(sent) else ""
-
-
-def valid_trace(sent: bytes) -> bool:
-    """Whether `sent` is a traceparent of W3C Trace Context; versions after 00 may be longer."""
-    found = _TRACE.fullmatch(sent)
-    return found is not None and (found[1] is None or not sent.startswith(b"00"))
 
 
 def _check_headers(request: Request, limit: int) -> None:

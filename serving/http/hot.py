@@ -25,6 +25,7 @@ from serving.models.versions import NotServedError, Served, Snapshot, Versions
 from serving.recording.metrics import Metrics
 from serving.recording.prediction_log import PredictionLog
 from serving.settings import Settings
+from serving.tracing import note_rows
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -90,7 +91,7 @@ class Hot:
             data = message.get("body", b"")
             receive = _replay([message], receive)
         if not self._admission.enter():
-            await self._refuse(request_id, headers, send)
+            await self._refuse(request_id, send)
             return
         try:
             known = path in {SINGLE, BATCH}
@@ -114,6 +115,7 @@ class Hot:
         if waiting is None:
             return False
         rows = len(waiting.rows)
+        note_rows(scope, rows)
         if rows <= INLINE_ROWS:
             self._ticks.add(plan, waiting)
             body = await waiting.answer
@@ -124,7 +126,7 @@ class Hot:
             finally:
                 self._admission.leave_rows(rows)
         else:
-            await self._refuse(request_id, headers, send)
+            await self._refuse(request_id, send)
             return True
         if body is None:
             return False
@@ -133,7 +135,7 @@ class Hot:
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),
         ]
-        await _send(send, 200, _with_trace(fields, headers), body)
+        await _send(send, 200, fields, body)
         return True
 
     def _choose(self, query: bytes, request_id: str) -> Served | None:
@@ -199,7 +201,7 @@ class Hot:
         answer = asyncio.get_running_loop().create_future()
         return Waiting(rows, single, request_id, entities, moments, began, now, answer)
 
-    async def _refuse(self, request_id: str, headers: dict[bytes, bytes], send: "Send") -> None:
+    async def _refuse(self, request_id: str, send: "Send") -> None:
         """503: there is too much to answer already."""
         await self._admission.turn()
         self._metrics.refused(503)
@@ -210,7 +212,7 @@ class Hot:
             (b"retry-after", b"%d" % RETRY_SECONDS),
             (b"x-request-id", request_id.encode()),
         ]
-        await _send(send, 503, _with_trace(fields, headers), body)
+        await _send(send, 503, fields, body)
 
     def _new_id(self) -> str:
         """32 random hexadecimal digits. One call of the operating system serves many requests."""
@@ -224,13 +226,6 @@ class Hot:
 def _fits(length: bytes, limit: int) -> bool:
     """Whether a content length, where there is one, is not over the limit."""
     return not length.isdigit() or int(length[:20]) <= limit
-
-
-def _with_trace(fields: list[tuple[bytes, bytes]], headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
-    parent = headers.get(b"traceparent")
-    if parent is not None and bodies.valid_trace(parent):
-        fields.append((b"traceparent", parent))
-    return fields
 
 
 async def _read(message: "Message", receive: "Receive", limit: int) -> "list[Message]":

@@ -5,6 +5,8 @@ from typing import Any
 from contract.bundle import GoldenRow
 from contract.schema import Contract, Feature
 from serving.http.bodies import BATCH_ROWS, ID_LENGTH
+from serving.http.openapi_answers import with_answers
+from serving.http.openapi_v2 import v2_paths
 from serving.models.versions import Served, Snapshot
 
 VERSION = "1"  # of this interface: another one where a caller would have to change
@@ -31,7 +33,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
     models = dict(sorted(snapshot.models.items(), key=lambda item: (item[0] != snapshot.default, item[0])))
     contracts = {name: served.predictor.contract for name, served in models.items()}
     rows = {name: _example(served) for name, served in models.items()}
-    return {
+    described = {
         "openapi": "3.0.3",
         "info": {
             "title": "Flightline",
@@ -57,6 +59,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
             ),
             **{route: _claimed(models[name]) for route, name in sorted(snapshot.routes.items())},
             "/scores/{model}/{entity_id}": _lookup(models),
+            **v2_paths(models),
             "/models": _get("The models that answer, and their versions"),
             "/models/{name}/contract": _get(
                 "The contract of a model", [_parameter("name", "path", models), _VERSION]
@@ -67,6 +70,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         },
         "components": {"schemas": {f"{name}Row": _row(contract) for name, contract in contracts.items()}},
     }
+    return with_answers(described, models, dict(snapshot.routes))
 
 
 _TEXT = {"type": "string"}
@@ -154,7 +158,8 @@ def _post(
 
 
 def _get(summary: str, parameters: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    return {"get": {"summary": summary, "parameters": parameters or [], "responses": _responses("200")}}
+    codes = ("200", "404", "422") if parameters else ("200",)
+    return {"get": {"summary": summary, "parameters": parameters or [], "responses": _responses(*codes)}}
 
 
 def _lookup(models: dict[str, Served]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The prediction log of the service as it really runs: killed, restarted, and on a disk that is full."""
 
+import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -114,6 +116,7 @@ def fill(path: Path) -> None:
     """Take all the room there is."""
     with path.open("wb", buffering=0) as file:
         for size in (4096, 1):
-            with pytest.raises(OSError, match="No space left"):
+            with suppress(OSError):  # ENOSPC is what it is for; any other is seen by the assertion
                 while True:
                     file.write(b"x" * size)
+    assert shutil.disk_usage(path).free == 0
