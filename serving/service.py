@@ -10,6 +10,8 @@ from serving.settings import Settings
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from serving.admin.server import Admin
+
 # What BentoML answers itself. Everything else goes straight to our application: in front of it stand a
 # tracer and a timer a request, which cost more than a prediction does.
 BENTOML_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/metrics", "/schema.json"})
@@ -50,7 +52,6 @@ class Flightline:
     def __init__(self) -> None:
         """Start following the desired state; the first models load behind a `/readyz` that says 503."""
         # Not before: prometheus_client must find the folder that BentoML names when a worker starts.
-        from serving.admin.server import Admin
         from serving.http.app import build_app
         from serving.models.versions import Versions
         from serving.recording.log_settings import LogSettings
@@ -58,8 +59,7 @@ class Flightline:
         from serving.recording.mirror import MirroringLog
 
         settings = Settings.from_environment()
-        self.admin = Admin(settings.state, settings.admin_port)
-        self.admin.start()  # first: it is what can fail, and no thread is left behind by it
+        self.admin = _admin(settings)  # first: it is what can fail, and no thread is left behind by it
         self.versions = Versions(settings, on_ready=_settle)
         self.log = MirroringLog(
             settings.predictions,
@@ -74,7 +74,8 @@ class Flightline:
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
         """Write the last predictions; requests in flight have been answered by now."""
-        self.admin.close()
+        if self.admin is not None:
+            self.admin.close()
         self.versions.close()
         self.log.close()
 
@@ -87,6 +88,17 @@ class Flightline:
         from serving.recording.metrics import process_and_models
 
         return gathered + process_and_models(self.versions.current, self.log.summary())
+
+
+def _admin(settings: Settings) -> "Admin | None":
+    """The admin API, started, where one is asked for; a service without one does not even import it."""
+    if settings.admin_port is None:
+        return None
+    from serving.admin.server import Admin
+
+    admin = Admin(settings.state, settings.admin_port)
+    admin.start()
+    return admin
 
 
 def _settle() -> None:
