@@ -12,6 +12,7 @@ from serving.tracing import Spans, Traced
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from serving.admin.server import Admin
     from serving.grpc.server import GrpcServer
 
 # What BentoML answers itself. Everything else goes straight to our application: in front of it stand a
@@ -61,7 +62,6 @@ class Flightline:
     def __init__(self) -> None:
         """Start following the desired state; the first models load behind a `/readyz` that says 503."""
         # Not before: prometheus_client must find the folder that BentoML names when a worker starts.
-        from serving.admin.server import Admin
         from serving.drain import Drain
         from serving.http.app import build_app
         from serving.http.hot import Hot
@@ -73,8 +73,7 @@ class Flightline:
 
         settings = Settings.from_environment()
         self.settings, self.metrics = settings, Metrics()
-        self.admin = Admin(settings.state, settings.admin_port)
-        self.admin.start()  # first: it is what can fail, and no thread is left behind by it
+        self.admin = _admin(settings)  # first: it is what can fail, and no thread is left behind by it
         self.versions = Versions(settings, on_ready=_settle)
         self.log = MirroringLog(
             settings.predictions,
@@ -113,7 +112,8 @@ class Flightline:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        self.admin.close()
+        if self.admin is not None:
+            self.admin.close()
         self.versions.close()
         self.hot.close()
         self.log.close()
@@ -130,6 +130,17 @@ class Flightline:
         from serving.recording.metrics import process_and_models
 
         return gathered + process_and_models(self.versions.current, self.log.summary())
+
+
+def _admin(settings: Settings) -> "Admin | None":
+    """The admin API, started, where one is asked for; a service without one does not even import it."""
+    if settings.admin_port is None:
+        return None
+    from serving.admin.server import Admin
+
+    admin = Admin(settings.state, settings.admin_port)
+    admin.start()
+    return admin
 
 
 def _settle() -> None:
