@@ -22,10 +22,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--host", default="127.0.0.1")
-    for name in ("state", "trust", "predictions", "clock"):
-        parser.add_argument(f"--{name}", help=f"FLIGHTLINE_{name.upper()}")
+    for name in ("state", "trust", "predictions", "clock", "online_store"):
+        parser.add_argument(f"--{name.replace('_', '-')}", help=f"FLIGHTLINE_{name.upper()}")
     given = vars(parser.parse_args(arguments))
-    for name in ("state", "trust", "predictions", "clock"):
+    for name in ("state", "trust", "predictions", "clock", "online_store"):
         if given[name] is not None:
             os.environ[f"FLIGHTLINE_{name.upper()}"] = given[name]
     settings = Settings.from_environment()

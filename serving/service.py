@@ -50,6 +50,8 @@ class Flightline:
     def __init__(self) -> None:
         """Start following the desired state; the first models load behind a `/readyz` that says 503."""
         # Not before: prometheus_client must find the folder that BentoML names when a worker starts.
+        from serving.features.completion import Completer
+        from serving.features.store import open_store
         from serving.http.app import build_app
         from serving.models.versions import Versions
         from serving.recording.metrics import Metrics
@@ -58,7 +60,8 @@ class Flightline:
         settings = Settings.from_environment()
         self.versions = Versions(settings, on_ready=_settle)
         self.log = PredictionLog(settings.predictions, self.versions.worker)
-        self.app = build_app(settings, self.versions, self.log, Metrics())
+        self.completer = Completer(open_store(settings.online_store), settings.online_cache_s)
+        self.app = build_app(settings, self.versions, self.log, Metrics(), self.completer)
         self.log.start()
         self.versions.start()
 
@@ -67,6 +70,7 @@ class Flightline:
         """Write the last predictions; requests in flight have been answered by now."""
         self.versions.close()
         self.log.close()
+        self.completer.close()
 
     def __is_ready__(self) -> bool:
         """BentoML's /readyz asks this; /status says why."""

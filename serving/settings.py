@@ -1,6 +1,7 @@
-"""What a service must be told: four variables of its environment."""
+"""What a service must be told: variables of its environment."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,12 @@ class Settings:
     trust: Path  # JSON of contract.attestation.Trust
     predictions: Path  # the prediction log, one folder per model
     clock: Clock  # `request`: a caller may say when a prediction happens, as replays must
+    online_store: str = ""  # an address that serving.features.store.open_store takes
+    online_cache_s: float = 1.0  # how long what was read from it is used again; 0: never
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
-        """Read FLIGHTLINE_STATE, FLIGHTLINE_TRUST, FLIGHTLINE_PREDICTIONS and FLIGHTLINE_CLOCK.
+        """Read FLIGHTLINE_STATE, _TRUST, _PREDICTIONS, _CLOCK, _ONLINE_STORE and _ONLINE_CACHE_S.
 
         Raises:
             ConfigError: the state or the trust list is not named, or the clock is unknown.
@@ -37,9 +40,21 @@ class Settings:
             hint = near_miss(clock, list(get_args(Clock)))
             raise ConfigError(f"FLIGHTLINE_CLOCK is '{clock}'{hint}", "'wall' or 'request'", "Correct it")
         state = Path(values["FLIGHTLINE_STATE"]).absolute()
+        cache = values.get("FLIGHTLINE_ONLINE_CACHE_S", "") or "1"
+        if not re.fullmatch(r"\d{1,4}(\.\d{1,6})?", cache):
+            raise ConfigError(
+                f"FLIGHTLINE_ONLINE_CACHE_S is '{cache}'", "seconds, such as 0.5, or 0 for none", "Correct it"
+            )
         return cls(
             state=state,
             trust=Path(values["FLIGHTLINE_TRUST"]).absolute(),
             predictions=Path(values.get("FLIGHTLINE_PREDICTIONS") or state / "predictions").absolute(),
             clock=cast("Clock", clock),
+            online_store=values.get("FLIGHTLINE_ONLINE_STORE") or str(default_store(state)),
+            online_cache_s=float(cache),
         )
+
+
+def default_store(state: Path) -> Path:
+    """The embedded online store of the service with this state folder: one file for all its workers."""
+    return state / "online.db"
