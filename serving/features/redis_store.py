@@ -6,7 +6,8 @@ setting says. One primary: the keys of a script are on one node.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -230,9 +231,9 @@ class RedisStore:
                 # Named before they are written: what is cut off here is found again.
                 pipe.sadd(PREFIX + f"made:{group}:{generation}", *keys)
                 pipe.sadd(PREFIX + f"made:{group}", generation)
-                for key, base in part:
-                    member = msgspec.json.encode(base)
-                    pipe.zadd(PREFIX + _base(generation, group, key), {member: base.at})
+                for key, run in groupby(part, key=itemgetter(0)):
+                    members = {msgspec.json.encode(base): base.at for _, base in run}
+                    pipe.zadd(PREFIX + _base(generation, group, key), members)
                 pipe.execute()
 
     def put_records(self, generation: int, table: str, rows: Iterable[tuple[str, dict[str, Fact]]]) -> None:

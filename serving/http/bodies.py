@@ -220,12 +220,15 @@ def _count_keys(value: object) -> int | None:
 
 def _count_below(row: dict[str, Any]) -> int | None:
     """The keys of the objects in a row, as events have them; None where something lies deeper."""
-    inner = [value for value in row.values() if isinstance(value, dict | list)]
-    if any(isinstance(value, list) for value in inner):
-        return None
-    if any(isinstance(deeper, dict | list) for value in inner for deeper in value.values()):
-        return None
-    return sum(map(len, inner))
+    count = 0
+    for value in row.values():
+        if isinstance(value, list):
+            return None
+        if isinstance(value, dict):
+            if any(isinstance(deeper, dict | list) for deeper in value.values()):
+                return None
+            count += len(value)
+    return count
 
 
 def _too_large(limit: int) -> RefusedError:
