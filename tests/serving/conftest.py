@@ -10,6 +10,8 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from serving.features.completion import Completer
+from serving.features.store import open_store
 from serving.http.app import build_app
 from serving.models.desired import Desired, DesiredModel, write_desired
 from serving.models.versions import Versions
@@ -53,6 +55,7 @@ class Host:
     log: PredictionLog
     metrics: Metrics
     client: Client
+    completer: Completer
     generation: int = 0
     wanted: dict[str, DesiredModel] = field(default_factory=dict)
 
@@ -87,14 +90,16 @@ def make_host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
         versions, metrics = Versions(settings), Metrics()
         log = PredictionLog(settings.predictions, versions.worker)
         log.start()
-        app = build_app(settings, versions, log, metrics)
-        hosts.append(Host(settings, versions, log, metrics, Client(app)))
+        completer = Completer(open_store(settings.online_store), cache_seconds=0)
+        app = build_app(settings, versions, log, metrics, completer)
+        hosts.append(Host(settings, versions, log, metrics, Client(app), completer))
         return hosts[-1]
 
     yield make
     for host in hosts:
         host.log.close()
         host.versions.close()
+        host.completer.close()
 
 
 @pytest.fixture
