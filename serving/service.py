@@ -63,6 +63,8 @@ class Flightline:
         """Start following the desired state; the first models load behind a `/readyz` that says 503."""
         # Not before: prometheus_client must find the folder that BentoML names when a worker starts.
         from serving.drain import Drain
+        from serving.features.completion import Completer
+        from serving.features.store import open_store
         from serving.http.app import build_app
         from serving.http.hot import Hot
         from serving.http.limits import Limits
@@ -83,7 +85,8 @@ class Flightline:
         )
         self.spans = Spans(settings.otlp_endpoint) if settings.otlp_endpoint else None
         self.grpc: GrpcServer | None = None
-        slow = build_app(settings, self.versions, self.log, self.metrics)
+        self.completer = Completer(open_store(settings.online_store), settings.online_cache_s)
+        slow = build_app(settings, self.versions, self.log, self.metrics, self.completer)
         limits = Limits.from_environment()
         self.hot = Hot(slow, settings, self.versions, self.log, self.metrics, limits=limits)
         self.app = Traced(self.hot, self.spans)
@@ -117,6 +120,7 @@ class Flightline:
         self.versions.close()
         self.hot.close()
         self.log.close()
+        self.completer.close()
         self.metrics.close()
         if self.spans is not None:
             self.spans.close()
