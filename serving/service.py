@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 # What BentoML answers itself. Everything else goes straight to our application: in front of it stand a
 # tracer and a timer a request, which cost more than a prediction does.
-BENTOML_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/metrics", "/schema.json"})
+METRICS_PATH = "/metrics"
+BENTOML_PATHS = frozenset({"/livez", "/healthz", "/readyz", METRICS_PATH, "/schema.json"})
 
 
 class SeamService(bentoml.Service[Any]):  # type: ignore[misc]
@@ -34,8 +35,14 @@ class SeamService(bentoml.Service[Any]):  # type: ignore[misc]
         own = cast("ASGIApp", super().to_asgi(is_main=is_main))
 
         async def seam(scope: "Scope", receive: "Receive", send: "Send") -> None:
-            ours = scope["type"] == "http" and scope["path"] not in BENTOML_PATHS
-            await (self.instance.app if ours else own)(scope, receive, send)
+            if scope["type"] == "http":
+                send = self.instance.drain.sending(send)
+                if scope["path"] not in BENTOML_PATHS:
+                    await self.instance.app(scope, receive, send)
+                    return
+                if scope["path"] == METRICS_PATH:
+                    self.instance.metrics.flush()  # BentoML reads what is in the files of all workers
+            await own(scope, receive, send)
 
         return seam
 
@@ -55,21 +62,35 @@ class Flightline:
         """Start following the desired state; the first models load behind a `/readyz` that says 503."""
         # Not before: prometheus_client must find the folder that BentoML names when a worker starts.
         from serving.admin.server import Admin
+        from serving.drain import Drain
         from serving.http.app import build_app
+        from serving.http.hot import Hot
+        from serving.http.limits import Limits
         from serving.models.versions import Versions
         from serving.recording.log_settings import LogSettings
         from serving.recording.metrics import Metrics
-        from serving.recording.prediction_log import PredictionLog
+        from serving.recording.mirror import MirroringLog
 
         settings = Settings.from_environment()
         self.settings, self.metrics = settings, Metrics()
         self.admin = Admin(settings.state, settings.admin_port)
         self.admin.start()  # first: it is what can fail, and no thread is left behind by it
         self.versions = Versions(settings, on_ready=_settle)
-        self.log = PredictionLog(settings.predictions, self.versions.worker, LogSettings.from_environment())
+        self.log = MirroringLog(
+            settings.predictions,
+            self.versions.worker,
+            LogSettings.from_environment(),
+            lambda: self.versions.current,
+        )
         self.spans = Spans(settings.otlp_endpoint) if settings.otlp_endpoint else None
         self.grpc: GrpcServer | None = None
-        self.app = Traced(build_app(settings, self.versions, self.log, self.metrics), self.spans)
+        slow = build_app(settings, self.versions, self.log, self.metrics)
+        limits = Limits.from_environment()
+        self.hot = Hot(slow, settings, self.versions, self.log, self.metrics, limits=limits)
+        self.app = Traced(self.hot, self.spans)
+        self.drain = Drain(settings.drain_seconds)
+        self.drain.install()
+        self.metrics.start()
         self.log.start()
         self.versions.start()
 
@@ -94,13 +115,15 @@ class Flightline:
     def _close(self) -> None:
         self.admin.close()
         self.versions.close()
+        self.hot.close()
         self.log.close()
+        self.metrics.close()
         if self.spans is not None:
             self.spans.close()
 
     def __is_ready__(self) -> bool:
         """BentoML's /readyz asks this; /status says why."""
-        return self.versions.ready
+        return self.versions.ready and not self.drain.draining
 
     def __metrics__(self, gathered: str) -> str:
         """Add to BentoML's /metrics what is read when asked for."""

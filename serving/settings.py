@@ -22,6 +22,7 @@ class Settings:
     state: Path  # holds desired.json and acks/
     trust: Path  # JSON of contract.attestation.Trust
     predictions: Path  # the prediction log, one folder per model
+    scores: Path  # precomputed answers that can be looked up, one file per model
     clock: Clock  # `request`: a caller may say when a prediction happens, as replays must
     grpc_port: int | None = None  # of the gRPC server; None has none
     grpc_host: str = "127.0.0.1"
@@ -53,6 +54,7 @@ class Settings:
             state=state,
             trust=Path(values["FLIGHTLINE_TRUST"]).absolute(),
             predictions=Path(values.get("FLIGHTLINE_PREDICTIONS") or state / "predictions").absolute(),
+            scores=Path(values.get("FLIGHTLINE_SCORES") or state / "scores").absolute(),
             clock=cast("Clock", clock),
             grpc_port=_port(values, "FLIGHTLINE_GRPC_PORT") or None,
             grpc_host=values.get("FLIGHTLINE_GRPC_HOST") or "127.0.0.1",

@@ -17,11 +17,13 @@ from serving.http.answers import Answerer, Call
 from serving.http.bodies import RefusedError
 from serving.http.pages import Pages, static_content
 from serving.http.replies import chosen, known_parameters, model_headers, once, reply
+from serving.http.scores import ScorePages
 from serving.http.v2 import V2
 from serving.models.versions import Served, Versions
 from serving.recording.metrics import Metrics
 from serving.recording.prediction_log import PredictionLog
 from serving.rows import Problem, RowsRefusedError, decode_rows
+from serving.scores import Scores
 from serving.settings import Settings
 from serving.tracing import note_rows
 
@@ -31,13 +33,15 @@ Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 def build_app(settings: Settings, versions: Versions, log: PredictionLog, metrics: Metrics) -> Starlette:
     """The ASGI application over the models that `versions` keeps."""
     api, pages = _Api(settings, versions, log, metrics), Pages(settings, versions, log)
+    scores = ScorePages(Scores(settings.scores), versions)
     every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-    return Starlette(
+    app = Starlette(
         routes=[
             *V2(versions, api.answerer).routes(api.guarded),
             Route("/predict", api.guarded(api.predict), methods=["POST"]),
             Route("/predict_batch", api.guarded(api.predict_batch), methods=["POST"]),
             Route("/predict/{rest:path}", api.guarded(api.predict_claimed), methods=every),
+            Route("/scores/{model}/{entity_id:path}", api.guarded(scores.score), methods=["GET"]),
             Route("/models", api.guarded(pages.models), methods=["GET"]),
             Route("/models/{name}/contract", api.guarded(pages.contract), methods=["GET"]),
             Route("/status", api.guarded(pages.status), methods=["GET"]),
@@ -48,6 +52,9 @@ def build_app(settings: Settings, versions: Versions, log: PredictionLog, metric
         ],
         exception_handlers={HTTPException: api.http_error, Exception: api.crash},
     )
+    # A redirect would send a body's sender to whatever host the request claims to be for.
+    app.router.redirect_slashes = False
+    return app
 
 
 class _Api:
@@ -62,6 +69,10 @@ class _Api:
 
         async def call(request: Request) -> Response:
             request.state.id = bodies.request_id(request)
+            if not request.scope[
+                "path"
+            ].isprintable():  # a route's pattern matches before a last line feed, too
+                raise HTTPException(404)
             try:
                 response = await endpoint(request)
             except RefusedError as error:
@@ -145,12 +156,14 @@ class _Api:
         status, headers = (
             (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
         )
-        known = sorted({*openapi.document(self._versions.current)["paths"], "/docs", "/openapi.json"})
-        sentence = {
-            404: f"there is no {request.url.path[:200]}; known are {', '.join(known)}",
-            405: f"{request.method} is not a method of {request.url.path[:200]}",
-        }.get(status, "the request cannot be answered")
-        response = self._refusal(RefusedError(status, sentence))
+        paths = sorted({*openapi.document(self._versions.current)["paths"], "/docs", "/openapi.json"})
+        path, known = request.url.path[:200], f"one of {', '.join(paths)}"
+        allowed = (headers or {}).get("Allow", "another method")
+        sentence, problem = {
+            404: (f"there is no {path}; expected {known}", Problem("path", path, known)),
+            405: (f"{request.method} is not a method of {path}", Problem("method", request.method, allowed)),
+        }.get(status, ("the request cannot be answered", Problem("request", "it as it is", "another one")))
+        response = self._refusal(RefusedError(status, sentence, [problem]))
         response.headers.update({"X-Request-Id": bodies.request_id(request), **(headers or {})})
         return response
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from contract.bundle import GoldenRow
 from contract.schema import Contract, Feature
-from serving.http.bodies import BATCH_ROWS
+from serving.http.bodies import BATCH_ROWS, ID_LENGTH
 from serving.http.openapi_answers import with_answers
 from serving.http.openapi_v2 import v2_paths
 from serving.models.versions import Served, Snapshot
@@ -58,6 +58,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
                 models,
             ),
             **{route: _claimed(models[name]) for route, name in sorted(snapshot.routes.items())},
+            "/scores/{model}/{entity_id}": _lookup(models),
             **v2_paths(models),
             "/models": _get("The models that answer, and their versions"),
             "/models/{name}/contract": _get(
@@ -159,6 +160,14 @@ def _post(
 def _get(summary: str, parameters: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     codes = ("200", "404", "422") if parameters else ("200",)
     return {"get": {"summary": summary, "parameters": parameters or [], "responses": _responses(*codes)}}
+
+
+def _lookup(models: dict[str, Served]) -> dict[str, Any]:
+    entity: dict[str, Any] = {"name": "entity_id", "in": "path", "required": True}
+    entity["schema"] = {**_TEXT, "minLength": 1, "maxLength": ID_LENGTH}
+    found = _get("A precomputed answer by entity", [_parameter("model", "path", models), entity])
+    found["get"]["responses"] = _responses("200", "404", "422", "503")
+    return found
 
 
 def _parameter(name: str, where: str, models: dict[str, Served]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def _show_values(schema: dict[str, Any], served: Served) -> None:
 
 
 def declared(feature: Feature) -> str:
-    """The range or the categories of a feature, where values outside are counted and answered."""
+    """The range or the categories of a feature, where those outside are counted and answered all the same."""
     low, high = feature.minimum, feature.maximum
     if feature.kind == "number" and feature.out_of_range == "accept_and_count":
         if low is not None and high is not None:

@@ -1,6 +1,6 @@
 """Everything that answers at one moment, and which of it answers a given request."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -15,6 +15,11 @@ NAME_LENGTH = 80  # of what a caller wrote, in a sentence
 
 class NotServedError(LookupError):
     """Nobody answers to that name; the words say who does."""
+
+    def __init__(self, sentence: str, details: tuple[str, str, str]) -> None:
+        """Keep the sentence, and (field, found, expected)."""
+        super().__init__(sentence)
+        self.details = details
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,12 @@ class ServedModel:
     versions: Mapping[str, Served]
     split: tuple[tuple[float, Served], ...] = ()  # upper ends on [0, 100); none: all to the default
     mirror: tuple[tuple[float, Served], ...] = ()  # percent of the requests, each by itself
+
+    def routes_to(self, version: str) -> bool:
+        """Whether requests that name no version may come to `version`."""
+        if not self.split:
+            return version == self.default.version
+        return any(version == served.version for _, served in self.split)
 
 
 @dataclass(frozen=True)
@@ -67,12 +78,12 @@ class Snapshot:
         """
         found = self.loaded.get(model)
         if found is None:
-            raise _not_served(f"there is no model '{model[:NAME_LENGTH]}'", model, list(self.loaded))
+            raise _not_served(f"there is no model '{model[:NAME_LENGTH]}'", "model", model, self.loaded)
         if version is not None:
             named = found.versions.get(version)
             if named is None:
                 sentence = f"there is no version '{version[:NAME_LENGTH]}' of {model}"
-                raise _not_served(sentence, version, list(found.versions))
+                raise _not_served(sentence, "version", version, found.versions)
             return named
         if not found.split:
             return found.default
@@ -90,6 +101,9 @@ class Snapshot:
         )
 
 
-def _not_served(sentence: str, word: str, known: list[str]) -> NotServedError:
-    hint = near_miss(word[:NAME_LENGTH], sorted(known))
-    return NotServedError(f"{sentence}{hint}; known are {', '.join(sorted(known)) or 'none'}")
+def _not_served(sentence: str, field: str, word: str, known: Iterable[str]) -> NotServedError:
+    name, names = word[:NAME_LENGTH], sorted(known)
+    hint, every = near_miss(name, names), ", ".join(names) or "none"
+    return NotServedError(
+        f"{sentence}{hint}; known are {every}", (field, f"'{name}'{hint}", f"one of {every}")
+    )

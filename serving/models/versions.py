@@ -33,6 +33,7 @@ __all__ = ["NotServedError", "Served", "ServedModel", "Snapshot", "Versions"]
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
+FETCH_SECONDS = 3.0  # until a release that could not be fetched is asked for again
 CLAIMABLE = "/predict/"  # the prefix below which a contract may claim a route
 
 
@@ -46,7 +47,7 @@ class Versions:
         self._settings, self._on_ready = settings, on_ready
         self._source = Source(settings)
         self._presence = Presence(settings.state, self.worker)
-        self._ready = self._draining = False
+        self._ready = False
         self._problem = f"there is no {DESIRED} yet"
         self._seen: object = None
         self._stop = threading.Event()
@@ -54,14 +55,12 @@ class Versions:
 
     @property
     def ready(self) -> bool:
-        """Whether every desired model was loaded and verified at least once; no more while draining."""
-        return self._ready and not self._draining
+        """Whether every desired model was loaded and verified at least once; never false again."""
+        return self._ready
 
     @property
     def reason(self) -> str:
         """Why the service is not ready, or what is wrong with the newest desired state; empty if nothing."""
-        if self._draining:
-            return "the service is stopping"
         refused = [f"{name}: {sentence}" for name, sentence in sorted(self.current.refused.items())]
         return self._problem or " ".join(refused)
 
@@ -71,10 +70,6 @@ class Versions:
         remove_stale_acks(self._settings.state)
         self._presence.begin()
         self._thread.start()
-
-    def drain(self) -> None:
-        """Be ready no more: whoever sends requests should send them elsewhere. Answers go on."""
-        self._draining = True
 
     def close(self) -> None:
         """Stop following, and take the acknowledgement back."""
@@ -109,7 +104,8 @@ class Versions:
     def _watch(self) -> None:
         while True:
             self.poll()
-            if self._stop.wait(POLL_SECONDS):
+            missing = self._settings.pinned and self._seen is None
+            if self._stop.wait(FETCH_SECONDS if missing else POLL_SECONDS):
                 return
 
     def _converge(self, desired: Desired) -> None:

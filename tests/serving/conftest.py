@@ -14,7 +14,7 @@ from serving.http.app import build_app
 from serving.models.desired import Desired, DesiredModel, write_desired
 from serving.models.versions import Versions
 from serving.recording.metrics import Metrics
-from serving.recording.prediction_log import PredictionLog
+from serving.recording.mirror import MirroringLog
 from serving.settings import Settings
 
 
@@ -30,7 +30,9 @@ class Client:
 
         async def send() -> httpx.Response:
             transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://service", trust_env=False
+            ) as client:
                 return await client.request(method, url, **arguments)
 
         return asyncio.run(send())
@@ -50,7 +52,7 @@ class Host:
 
     settings: Settings
     versions: Versions
-    log: PredictionLog
+    log: MirroringLog
     metrics: Metrics
     client: Client
     generation: int = 0
@@ -69,26 +71,35 @@ class Host:
         self.versions.poll()
 
 
+def _open(folder: Path, clock: str = "wall") -> Host:
+    settings = Settings.from_environment(
+        {
+            "FLIGHTLINE_STATE": str(folder / "state"),
+            "FLIGHTLINE_TRUST": str(folder / "trust.json"),
+            "FLIGHTLINE_CLOCK": clock,
+        }
+    )
+    settings.state.mkdir(parents=True)
+    versions, metrics = Versions(settings), Metrics()
+    log = MirroringLog(settings.predictions, versions.worker, current=lambda: versions.current)
+    log.start()
+    app = build_app(settings, versions, log, metrics)
+    return Host(settings, versions, log, metrics, Client(app))
+
+
+@pytest.fixture(scope="session")
+def open_host() -> Callable[..., Host]:
+    """A host in a folder, for fixtures that outlive one test; who opens it closes `log` and `versions`."""
+    return _open
+
+
 @pytest.fixture
 def make_host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
     """Hosts that follow a state folder only when told to, closed at the end."""
     hosts: list[Host] = []
 
     def make(clock: str = "wall") -> Host:
-        folder = tmp_path / f"host{len(hosts)}"
-        settings = Settings.from_environment(
-            {
-                "FLIGHTLINE_STATE": str(folder / "state"),
-                "FLIGHTLINE_TRUST": str(folder / "trust.json"),
-                "FLIGHTLINE_CLOCK": clock,
-            }
-        )
-        settings.state.mkdir(parents=True)
-        versions, metrics = Versions(settings), Metrics()
-        log = PredictionLog(settings.predictions, versions.worker)
-        log.start()
-        app = build_app(settings, versions, log, metrics)
-        hosts.append(Host(settings, versions, log, metrics, Client(app)))
+        hosts.append(_open(tmp_path / f"host{len(hosts)}", clock))
         return hosts[-1]
 
     yield make
