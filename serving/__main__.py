@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,17 @@ def _prepare(home: Path) -> None:
 def _serve(listener: socket.socket) -> int:
     import uvicorn
 
+    from serving.http.limits import Limits
+    from serving.http.wire import WireProtocol
     from serving.service import Flightline
 
+    wire: Any = partial(WireProtocol, receive_seconds=Limits.from_environment().receive_seconds)
     service: Any = Flightline  # the decorator made it a bentoml.Service
     config = uvicorn.Config(
         app=service.to_asgi(),
         loop="uvloop",
-        http="httptools",
+        http=wire,
+        ws="none",
         access_log=False,
         server_header=False,
         log_level="warning",

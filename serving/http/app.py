@@ -23,6 +23,8 @@ from serving.recording.prediction_log import PredictionLog
 from serving.rows import Problem, RowsRefusedError, decode_rows
 from serving.settings import Settings
 
+BENTOMLS = ("/livez", "/healthz", "/readyz", "/metrics", "/schema.json")  # it answers GET of these itself
+
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
@@ -41,6 +43,7 @@ def build_app(settings: Settings, versions: Versions, log: PredictionLog, metric
             Route("/openapi.json", api.guarded(pages.openapi), methods=["GET"]),
             Route("/docs", api.guarded(pages.docs), methods=["GET"]),
             Route("/", api.guarded(pages.index), methods=["GET"]),
+            *(Route(path, api.elsewhere, methods=["GET"]) for path in BENTOMLS),
             Mount("/static_content", StaticFiles(directory=static_content())),
         ],
         exception_handlers={HTTPException: api.http_error, Exception: api.crash},
@@ -142,6 +145,10 @@ class _Api:
         call = Call(request.state.id, began, now, [None], [now])
         labels, _ = await self._answerer.answer(served.predictor, rows, call)
         return reply({"prediction": labels[0]}, headers=model_headers(served))
+
+    async def elsewhere(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
+        """Only another method of a path that BentoML answers comes here, and gets its 405."""
+        raise HTTPException(404)
 
     async def http_error(self, request: Request, error: Exception) -> Response:
         """404 and 405 as objects."""
