@@ -31,12 +31,13 @@ Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 def build_app(settings: Settings, versions: Versions, log: PredictionLog, metrics: Metrics) -> Starlette:
     """The ASGI application over the models that `versions` keeps."""
     api, pages = _Api(settings, versions, log, metrics), Pages(settings, versions, log)
-    every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    claimed = Route("/predict/{rest:path}", api.guarded(api.predict_claimed))
+    claimed.methods = None  # of all methods: whether there is such a route is known only inside
     app = Starlette(
         routes=[
             Route("/predict", api.guarded(api.predict), methods=["POST"]),
             Route("/predict_batch", api.guarded(api.predict_batch), methods=["POST"]),
-            Route("/predict/{rest:path}", api.guarded(api.predict_claimed), methods=every),
+            claimed,
             Route("/models", api.guarded(pages.models), methods=["GET"]),
             Route("/models/{name}/contract", api.guarded(pages.contract), methods=["GET"]),
             Route("/status", api.guarded(pages.status), methods=["GET"]),

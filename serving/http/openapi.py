@@ -4,8 +4,10 @@ from typing import Any
 
 from contract.bundle import GoldenRow
 from contract.schema import Contract, Feature
-from serving.http.bodies import BATCH_ROWS
+from serving.http.bodies import BATCH_ROWS, ID_LENGTH
 from serving.models.versions import Served, Snapshot
+from serving.rows import FLOAT32_MAX
+from serving.settings import Clock
 
 VERSION = "1"  # of this interface: another one where a caller would have to change
 # BentoML's own page loads a tag manager from another host.
@@ -26,8 +28,13 @@ DOCS = """<!DOCTYPE html>
 """
 
 
-def document(snapshot: Snapshot) -> dict[str, Any]:
-    """OpenAPI 3.0 of the routes that work now, with examples that may be sent as they are."""
+def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
+    """OpenAPI 3.0 of the routes that work now, with examples that may be sent as they are.
+
+    What it cannot say: that `ids` and `at` are as long as `rows`, which model a row is for, and what stands
+    where in the row of a claimed route.
+    """
+    moments = _list(_MOMENT[clock]) if clock == "request" else _MOMENT[clock]
     models = dict(sorted(snapshot.models.items(), key=lambda item: (item[0] != snapshot.default, item[0])))
     contracts = {name: served.predictor.contract for name, served in models.items()}
     rows = {name: _example(served) for name, served in models.items()}
@@ -41,33 +48,79 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "paths": {
             "/predict": _post(
                 "Predict one row",
-                _body(contracts, lambda row: {"row": row, "id": _TEXT, "at": _MOMENT}, ["row"]),
+                _body(
+                    contracts,
+                    lambda row: {"row": row, "id": _or_null(_ID), "at": _or_null(_MOMENT[clock])},
+                    ["row"],
+                ),
                 {name: {"row": row} for name, row in rows.items()},
                 models,
+                {"prediction": _TEXT, "scores": {"type": "object", "additionalProperties": _NUMBER}},
             ),
             "/predict_batch": _post(
                 f"Predict up to {BATCH_ROWS} rows",
                 _body(
                     contracts,
-                    lambda row: {"rows": _list(row), "ids": _list(_TEXT), "at": _list(_MOMENT)},
+                    lambda row: {
+                        "rows": {**_list(row), "minItems": 1, "maxItems": BATCH_ROWS},
+                        "ids": _or_null(_list(_ID)),
+                        "at": _or_null(moments),
+                    },
                     ["rows"],
                 ),
                 {name: {"rows": [row]} for name, row in rows.items()},
                 models,
+                {"predictions": _list(_TEXT), "classes": _list(_TEXT), "scores": _list(_list(_NUMBER))},
             ),
             **{route: _claimed(models[name]) for route, name in sorted(snapshot.routes.items())},
             "/models": _get("The models that answer, and their versions"),
-            "/models/{name}/contract": _get("The contract of a model", [_parameter("name", "path", models)]),
+            "/models/{name}/contract": _get(
+                "The contract of a model", [_parameter("name", "path", models)], "404"
+            ),
             "/status": _get("What is served and refused, and why"),
             "/readyz": _get("Whether every desired model was loaded and verified"),
             "/metrics": _get("Prometheus metrics"),
         },
-        "components": {"schemas": {f"{name}Row": _row(contract) for name, contract in contracts.items()}},
+        "components": {
+            "schemas": {
+                "Refusal": _REFUSAL,
+                **{f"{name}Row": _row(contract) for name, contract in contracts.items()},
+            }
+        },
     }
 
 
 _TEXT = {"type": "string"}
-_MOMENT = {"type": "string", "format": "date-time"}
+_NUMBER = {"type": "number"}
+_IDENTITY = {"model": _TEXT, "version": _TEXT, "digest": _TEXT, "request_id": _TEXT}
+_ID = {"type": "string", "minLength": 1, "maxLength": ID_LENGTH}
+_MOMENT: dict[Clock, dict[str, Any]] = {
+    "request": {"type": "string", "format": "date-time"},
+    "wall": {
+        "type": "string",
+        "enum": [None],
+        "description": "Refused: this environment's clock is wall time",
+    },
+}
+_REFUSAL = {
+    "type": "object",
+    "required": ["error", "problems"],
+    "properties": {
+        "error": _TEXT,
+        "problems": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "found", "expected"],
+                "properties": {"field": _TEXT, "found": _TEXT, "expected": _TEXT},
+            },
+        },
+    },
+}
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    return {**schema, "nullable": True}
 
 
 def _list(item: dict[str, Any]) -> dict[str, Any]:
@@ -75,7 +128,7 @@ def _list(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _body(contracts: dict[str, Contract], properties: Any, required: list[str]) -> dict[str, Any]:
-    row = {"oneOf": [{"$ref": f"#/components/schemas/{name}Row"} for name in contracts]}
+    row = {"anyOf": [{"$ref": f"#/components/schemas/{name}Row"} for name in contracts]}
     return {
         "type": "object",
         "required": required,
@@ -101,8 +154,14 @@ def _feature(feature: Feature) -> dict[str, Any]:
     }
     if feature.nullable:
         schema["nullable"] = True
-    if feature.out_of_range == "refuse":  # else the range is not what decides
-        schema |= {k: v for k in ("minimum", "maximum") if (v := getattr(feature, k)) is not None}
+    if feature.kind == "number":
+        # Where a value out of range is accepted, what fits in 32 bits decides.
+        refused = feature.out_of_range == "refuse"
+        low, high = (feature.minimum, feature.maximum) if refused else (None, None)
+        schema["minimum"] = -FLOAT32_MAX if low is None else low
+        schema["maximum"] = FLOAT32_MAX if high is None else high
+    else:
+        schema |= {"minLength": 1, "pattern": "^[^\\u0000]*$"}
     if feature.categories and feature.unknown_category == "refuse":
         schema["enum"] = [*feature.categories, *([None] if feature.nullable else [])]
     return schema
@@ -116,7 +175,9 @@ def _example(served: Served) -> dict[str, Any]:
 def _claimed(served: Served) -> dict[str, Any]:
     contract = served.predictor.contract
     width = len(contract.features)
-    data = {**_list({**_list({}), "minItems": width, "maxItems": width}), "minItems": 1, "maxItems": 1}
+    kinds = [_feature(feature) for feature in contract.features]
+    each = {"anyOf": [kind for index, kind in enumerate(kinds) if kind not in kinds[:index]]}
+    data = {**_list({**_list(each), "minItems": width, "maxItems": width}), "minItems": 1, "maxItems": 1}
     schema = {
         "type": "object",
         "required": ["data"],
@@ -126,25 +187,41 @@ def _claimed(served: Served) -> dict[str, Any]:
     row = _example(served)
     example = {"data": [[row.get(feature.name) for feature in contract.features]]}
     order = ", ".join(feature.name for feature in contract.features)
-    return _post(f"Predict one row of {contract.model}: {order}", schema, {contract.model: example}, {})
+    return _post(
+        f"Predict one row of {contract.model}: {order}",
+        schema,
+        {contract.model: example},
+        {},
+        {"prediction": _TEXT},
+    )
 
 
 def _post(
-    summary: str, schema: dict[str, Any], examples: dict[str, Any], models: dict[str, Served]
+    summary: str,
+    schema: dict[str, Any],
+    examples: dict[str, Any],
+    models: dict[str, Served],
+    answer: dict[str, Any],
 ) -> dict[str, Any]:
+    said = {**answer, **(_IDENTITY if models else {})}  # a claimed route says them in headers alone
+    answered = {"type": "object", "required": list(said), "additionalProperties": False, "properties": said}
     content = {"schema": schema, "examples": {name: {"value": value} for name, value in examples.items()}}
     return {
         "post": {
             "summary": summary,
             "parameters": [_parameter("model", "query", models)] if models else [],
             "requestBody": {"required": True, "content": {"application/json": content}},
-            "responses": _responses("200", "400", "404", "413", "415", "422", "503"),
+            "responses": {
+                "200": {"description": "the answer", "content": {"application/json": {"schema": answered}}},
+                **_responses("400", "404", "408", "413", "415", "422", "503"),
+            },
         }
     }
 
 
-def _get(summary: str, parameters: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    return {"get": {"summary": summary, "parameters": parameters or [], "responses": _responses("200")}}
+def _get(summary: str, parameters: list[dict[str, Any]] | None = None, *refusals: str) -> dict[str, Any]:
+    responses = _responses("200", *refusals)
+    return {"get": {"summary": summary, "parameters": parameters or [], "responses": responses}}
 
 
 def _parameter(name: str, where: str, models: dict[str, Served]) -> dict[str, Any]:
@@ -153,7 +230,10 @@ def _parameter(name: str, where: str, models: dict[str, Served]) -> dict[str, An
 
 
 def _responses(*codes: str) -> dict[str, Any]:
+    refusal = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
     return {
-        code: {"description": "the answer" if code == "200" else "a sentence saying why not"}
+        code: {"description": "the answer"}
+        if code == "200"
+        else {"description": "a sentence saying why not", "content": refusal}
         for code in codes
     }
