@@ -57,21 +57,25 @@ class Flightline:
     def __init__(self) -> None:
         """Start following the desired state; the first models load behind a `/readyz` that says 503."""
         # Not before: prometheus_client must find the folder that BentoML names when a worker starts.
+        from serving.admin.server import Admin
         from serving.drain import Drain
         from serving.http.app import build_app
         from serving.http.hot import Hot
         from serving.http.limits import Limits
         from serving.models.versions import Versions
+        from serving.recording.log_settings import LogSettings
         from serving.recording.metrics import Metrics
         from serving.recording.prediction_log import PredictionLog
 
         settings = Settings.from_environment()
+        self.admin = Admin(settings.state, settings.admin_port)
+        self.admin.start()  # first: it is what can fail, and no thread is left behind by it
         self.versions = Versions(settings, on_ready=_settle)
-        self.log = PredictionLog(settings.predictions, self.versions.worker)
+        self.log = PredictionLog(settings.predictions, self.versions.worker, LogSettings.from_environment())
         self.metrics, limits = Metrics(), Limits.from_environment()
         slow = build_app(settings, self.versions, self.log, self.metrics)
         self.app = Hot(slow, settings, self.versions, self.log, self.metrics, limits=limits)
-        self.drain = Drain(limits.drain_seconds)
+        self.drain = Drain(settings.drain_seconds)
         self.drain.install()
         self.metrics.start()
         self.log.start()
@@ -80,6 +84,7 @@ class Flightline:
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
         """Write the last predictions; requests in flight have been answered by now."""
+        self.admin.close()
         self.versions.close()
         self.app.close()
         self.log.close()

@@ -16,7 +16,7 @@ from serving.http import bodies, openapi
 from serving.http.answers import Answerer, Call
 from serving.http.bodies import RefusedError
 from serving.http.pages import Pages, static_content
-from serving.http.replies import known_parameters, model_headers, named, reply
+from serving.http.replies import chosen, known_parameters, model_headers, once, reply
 from serving.models.versions import Served, Versions
 from serving.recording.metrics import Metrics
 from serving.recording.prediction_log import PredictionLog
@@ -130,7 +130,7 @@ class _Api:
         if request.method != "POST":
             raise HTTPException(405, headers={"Allow": "POST"})
         known_parameters(request, set())
-        served = snapshot.models[name]
+        served = chosen(snapshot, name, None, request.state.id)
         body = await bodies.read_body(request, bodies.DataBody, bodies.SINGLE_BYTES)
         now = datetime.now(UTC)
         features = served.predictor.contract.features
@@ -172,18 +172,14 @@ class _Api:
         return self._refusal(RefusedError(500, "the service failed to answer; its log says why"))
 
     def _choose(self, request: Request) -> Served:
-        """The model a request names, else the default."""
-        known_parameters(request, {"model"})
+        """The model and version a request names; else the default model, by its split."""
+        known_parameters(request, {"model", "version"})
         snapshot = self._versions.current
-        asked = request.query_params.getlist("model")
-        if len(asked) > 1:
-            raise RefusedError(
-                422, "'model' is given more than once", [Problem("model", f"{len(asked)} names", "one")]
-            )
-        name = asked[0] if asked else snapshot.default
-        if not snapshot.models or (not asked and not name):
+        asked, version = once(request, "model"), once(request, "version")
+        name = snapshot.default if asked is None else asked
+        if not snapshot.models or (asked is None and not name):
             raise RefusedError(503, f"no model answers yet: {self._versions.reason or 'none is desired'}")
-        return named(snapshot, name)
+        return chosen(snapshot, name, version, request.state.id)
 
     def _refusal(self, error: RefusedError) -> Response:
         self._metrics.refused(error.status)

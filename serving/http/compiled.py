@@ -7,7 +7,7 @@ not, is the business of `bodies` and `rows`; both ways answer alike, byte for by
 import math
 import re
 from operator import itemgetter
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
@@ -24,6 +24,14 @@ Row: TypeAlias = tuple[Value, ...]  # in the order of the contract's features
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_LENGTH)]
 _COLON = re.compile(rb'"[ \t\r\n]*:')
 _encode = msgspec.json.Encoder().encode
+
+
+class Packed(NamedTuple):
+    """The values of some rows as arrays, a row each."""
+
+    exact: NDArray[np.float64]  # the numbers as sent, by which is counted
+    numbers: Numbers
+    categories: Categories | None
 
 
 class Plan:
@@ -46,7 +54,8 @@ class Plan:
         features = list(enumerate(contract.features))
         self._numbers = _Columns([item for item in features if item[1].kind == "number"])
         self._categories = _Columns([item for item in features if item[1].kind == "category"])
-        self._oddities = _Oddities(self._numbers.features)
+        bounds = [_lenient_bounds(feature) for feature in self._numbers.features]
+        self._low, self._high = (np.array([bound[side] for bound in bounds]) for side in (0, 1))
         self._known = [_known(feature) for feature in self._categories.features]
         bundle = predictor.bundle
         identity = {"model": bundle.model, "version": predictor.version, "digest": bundle.digest}
@@ -65,28 +74,28 @@ class Plan:
         self._many_end = b',"classes":' + _encode(list(self.classes)) + end
         self._names = [_encode(name) for name in self.classes]
 
-    def pack(self, rows: list[Row]) -> tuple[Numbers, Categories | None]:
+    def pack(self, rows: list[Row]) -> Packed:
         """The graph's two matrices; missing is NaN and "", as `decode_rows` makes them."""
-        numbers = self._numbers.of(rows, np.float32)
+        exact = self._numbers.of(rows, np.float64)
         categories = self._categories.of(rows, object) if self._known else None
         if categories is not None:
             categories[categories == None] = ""  # noqa: E711 - elementwise, as numpy has it
-        return numbers, categories
+        return Packed(exact, exact.astype(np.float32), categories)
 
-    def count(self, rows: list[Row], numbers: Numbers, categories: Categories | None) -> None:
+    def count(self, packed: Packed) -> None:
         """Add to the tally what `decode_rows` would have counted of accepted rows."""
-        tally = self.tally
-        absent = np.isnan(numbers)
-        if absent.any():
-            for column, times in enumerate(absent.sum(axis=0).tolist()):
+        tally, exact = self.tally, packed.exact
+        usual = (exact >= self._low) & (exact <= self._high)  # false of NaN, too
+        if not usual.all():
+            for column, times in enumerate((~usual).sum(axis=0).tolist()):
                 if times:
-                    tally.missing[self._numbers.features[column].name] += times
-        for name in self._oddities.of(rows, self._numbers.indices, numbers):
-            tally.out_of_range[name] += 1
-        if categories is None:
+                    name, absent = self._numbers.features[column].name, int(np.isnan(exact[:, column]).sum())
+                    tally.missing[name] += absent
+                    tally.out_of_range[name] += times - absent
+        if packed.categories is None:
             return
         for column, (feature, known) in enumerate(zip(self._categories.features, self._known, strict=True)):
-            for word in categories[:, column].tolist():
+            for word in packed.categories[:, column].tolist():
                 if not word:
                     tally.missing[feature.name] += 1
                 elif known is not None and word not in known:
@@ -130,50 +139,12 @@ class _Columns:
         return np.array(list(map(pick, rows)), dtype=dtype).reshape(len(rows), len(self.indices))
 
 
-class _Oddities:
-    """Finds accepted values outside their range, exactly, and for nothing where there are none.
-
-    The matrix is compared first, with bounds drawn in to float32 so that no value out of range is overlooked;
-    what that finds is compared as it was sent.
-    """
-
-    def __init__(self, features: list[Feature]) -> None:
-        self._features = features
-        lenient = [feature.out_of_range == "accept_and_count" for feature in features]
-        self._low = np.array(
-            [
-                _inward(f.minimum, math.inf) if free and f.minimum is not None else -np.inf
-                for f, free in zip(features, lenient, strict=True)
-            ],
-            dtype=np.float32,
-        )
-        self._high = np.array(
-            [
-                _inward(f.maximum, -math.inf) if free and f.maximum is not None else np.inf
-                for f, free in zip(features, lenient, strict=True)
-            ],
-            dtype=np.float32,
-        )
-        self._any = any(lenient)
-
-    def of(self, rows: list[Row], indices: list[int], numbers: Numbers) -> list[str]:
-        """The feature of each value out of range."""
-        if not self._any:
-            return []
-        doubtful = (numbers < self._low) | (numbers > self._high)  # never of NaN
-        if not doubtful.any():
-            return []
-        found = []
-        for row, column in zip(*(axis.tolist() for axis in doubtful.nonzero()), strict=True):
-            feature, value = self._features[column], rows[row][indices[column]]
-            if isinstance(value, float) and not feature.in_range(value):
-                found.append(feature.name)
-        return found
-
-
-def _inward(bound: float, towards: float) -> float:
-    """The float32 next to `bound` on the side of the range, so that the bound itself is looked at again."""
-    return float(np.nextafter(np.float32(np.clip(bound, -FLOAT32_MAX, FLOAT32_MAX)), np.float32(towards)))
+def _lenient_bounds(feature: Feature) -> tuple[float, float]:
+    """The range outside of which a value is accepted and counted; the others were refused."""
+    low, high = feature.minimum, feature.maximum
+    if feature.out_of_range == "refuse":
+        return -math.inf, math.inf
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def _row_type(contract: Contract) -> Any:

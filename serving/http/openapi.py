@@ -75,7 +75,7 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
             **{route: _claimed(models[name]) for route, name in sorted(snapshot.routes.items())},
             "/models": _get("The models that answer, and their versions"),
             "/models/{name}/contract": _get(
-                "The contract of a model", [_parameter("name", "path", models)], "404"
+                "The contract of a model", [_parameter("name", "path", models), _VERSION], "404", "422"
             ),
             "/status": _get("What is served and refused, and why"),
             "/readyz": _get("Whether every desired model was loaded and verified"),
@@ -91,6 +91,13 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
 
 
 _TEXT = {"type": "string"}
+_VERSION = {
+    "name": "version",
+    "in": "query",
+    "required": False,
+    "schema": _TEXT,
+    "description": "One of the model's loaded versions, as /models lists them; else its split decides",
+}
 _NUMBER = {"type": "number"}
 _IDENTITY = {"model": _TEXT, "version": _TEXT, "digest": _TEXT, "request_id": _TEXT}
 _ID = {"type": "string", "minLength": 1, "maxLength": ID_LENGTH}
@@ -209,7 +216,7 @@ def _post(
     return {
         "post": {
             "summary": summary,
-            "parameters": [_parameter("model", "query", models)] if models else [],
+            "parameters": [_parameter("model", "query", models), _VERSION] if models else [],
             "requestBody": {"required": True, "content": {"application/json": content}},
             "responses": {
                 "200": {"description": "the answer", "content": {"application/json": {"schema": answered}}},

@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.http.compiled import Plan, Row, split_scores
+from serving.http.compiled import Packed, Plan, Row, split_scores
 from serving.recording.answered import Answered
 from serving.recording.prediction_log import PredictionLog
-from serving.rows import Categories, Numbers
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +40,7 @@ class Waiting:
 class _Run(NamedTuple):
     """What one run of the graph took and gave."""
 
-    numbers: Numbers
-    categories: Categories | None
+    packed: Packed
     labels: NDArray[np.int64]
     scores: NDArray[np.float32]
     texts: list[bytes]
@@ -102,7 +100,7 @@ class Ticks:
         labels: list[int] = run.labels.tolist()
         now, tally = time.perf_counter(), plan.tally
         tally.rows(map(plan.classes.__getitem__, labels))
-        plan.count(rows, run.numbers, run.categories)
+        plan.count(run.packed)
         record = _Record()
         bodies: list[bytes] = []
         start = 0
@@ -171,8 +169,8 @@ def _run(plan: Plan, rows: list[Row]) -> _Run:
     Raises:
         ArithmeticError: it gave a score that is not finite.
     """
-    numbers, categories = plan.pack(rows)
-    labels, scores = plan.predictor.predict(numbers, categories)
+    packed = plan.pack(rows)
+    labels, scores = plan.predictor.predict(packed.numbers, packed.categories)
     if not np.isfinite(scores).all():
         raise ArithmeticError("a score is not finite")
-    return _Run(numbers, categories, labels, scores, split_scores(scores))
+    return _Run(packed, labels, scores, split_scores(scores))

@@ -22,6 +22,8 @@ ODDITIES = (
     ("missing", "Accepted missing values"),
 )
 
+LOG_EVENTS = frozenset({"refused_writes", "torn"})  # of the prediction log's summary; all else is rows
+
 
 class Metrics:
     """Histograms and counters by model. One instance per process.
@@ -182,7 +184,13 @@ class _Now:
             "Rows of the prediction log by what became of them",
             labels=("state",),
         )
+        events = GaugeMetricFamily(
+            "flightline_prediction_log_events",
+            "Writes that the disk refused, and segments that a crash had left torn",
+            labels=("kind",),
+        )
         for state, value in self._log.items():
             if isinstance(value, int):
-                rows.add_metric((state,), value)
+                (events if state in LOG_EVENTS else rows).add_metric((state,), value)
         yield rows
+        yield events

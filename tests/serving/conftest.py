@@ -62,7 +62,7 @@ class Host:
         """Desire `release` beside what is desired already, and let the service act on it."""
         self.generation += 1
         name = release.contract.model
-        self.wanted[name] = DesiredModel(version=version, release=str(release.path), digest=release.digest)
+        self.wanted[name] = DesiredModel.of(version, str(release.path), release.digest)
         desired = Desired(
             generation=self.generation, default=default or next(iter(self.wanted)), models=self.wanted
         )

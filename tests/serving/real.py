@@ -73,7 +73,7 @@ def running(
 ) -> Iterator[Real]:
     """A service with `releases`, the first of them by default; stopped, or killed, at the end."""
     models = {
-        release.contract.model: DesiredModel(version="1", release=str(release.path), digest=release.digest)
+        release.contract.model: DesiredModel.of("1", str(release.path), release.digest)
         for release in releases
     }
     desired = Desired(generation=1, default=releases[0].contract.model, models=models)

@@ -59,7 +59,7 @@ class Process:
     def desire(self, release: Any, version: str) -> int:
         """Desire `release` alone; the generation."""
         self.generation += 1
-        model = DesiredModel(version=version, release=str(release.path), digest=release.digest)
+        model = DesiredModel.of(version, str(release.path), release.digest)
         desired = Desired(generation=self.generation, default="toy", models={"toy": model})
         write_desired(self.folder / "state", desired)
         return self.generation
@@ -206,7 +206,7 @@ def test_a_tampered_release_leaves_the_champion_serving(shared) -> None:
     with (challenger.bundle / "model.onnx").open("ab") as file:
         file.write(b"x")
     ack = shared.acknowledged(shared.desire(challenger, "bad"))
-    assert "changed model.onnx" in ack.refused["toy"]
+    assert "changed model.onnx" in ack.refused["toy@bad"]
     assert ack.served == {"toy": champion}
     assert shared.predict().json()["digest"] == champion
     assert shared.status("/readyz") == 200

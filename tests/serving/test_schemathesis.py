@@ -30,7 +30,7 @@ STARTS = "import sys; from serving.__main__ import main; sys.exit(main())"
 # Each is a way in which service and document may part, and the name of the failure that must be reported.
 DEFECTS = {
     "a route that fails": (
-        "import serving.http.pages as p; p.named = p.chosen = None",
+        "import serving.http.pages as p; p.chosen = None",
         "ServerError",
     ),
     "a range that is wider than the contract's": (

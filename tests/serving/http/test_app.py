@@ -92,7 +92,10 @@ def test_models_says_what_is_loaded(host) -> None:
     assert model["digest"] == host.wanted["toy"].digest
     assert model["as_of"].startswith("2013-04-01")
     assert model["skew"] == {}
-    assert set(model) == {"version", "digest", "contract", "as_of", "skew", "loaded_at", "routes"}
+    known = {"version", "digest", "contract", "as_of", "skew", "loaded_at", "routes"}
+    assert set(model) == known | {"versions", "split", "mirror"}
+    assert model["versions"] == {"1": model["digest"]}
+    assert (model["split"], model["mirror"]) == ({"1": 100}, {})
 
 
 def test_the_contract_can_be_fetched(host) -> None:
@@ -110,7 +113,7 @@ def test_status_says_why_a_service_is_not_ready(make_host, make_bundle) -> None:
     host.serve(release)
     status = host.client.get("/status").json()
     assert status["ready"] is False
-    assert "changed model.onnx" in status["refused"]["toy"]
+    assert "changed model.onnx" in status["refused"]["toy@1"]
     assert host.client.post("/predict", {"row": ROW}).status_code == 503
 
 
