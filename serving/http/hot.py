@@ -94,8 +94,9 @@ class Hot:
             await self._refuse(request_id, headers, send)
             return
         try:
-            known = path in {SINGLE, BATCH}
-            if not known or not await self._answer(scope, headers, data, request_id, send):
+            # A header that is given twice is judged by who can say so.
+            good = path in {SINGLE, BATCH} and len(headers) == len(scope["headers"])
+            if not good or not await self._answer(scope, headers, data, request_id, send):
                 await self._slow(scope, receive, send)
         finally:
             self._admission.leave()

@@ -3,7 +3,7 @@
 from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES
 from tests.serving.http.bad_inputs.form import Bad
 
-GOOD = b'{"row": {"width": 1.5, "letter": "A"}}'
+GOOD = b'{"row": {"width": 1.5, "height": 0.25, "letter": "A"}}'  # so good that the hot path would take it
 JSON = ("content-type", "application/json")
 PICKLE = b"\x80\x04\x95\x1a\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x8c\x06system\x93."
 FORM = b'--x\r\nContent-Disposition: form-data; name="row"; filename="a.pkl"\r\n\r\n\x80\x04N.\r\n--x--\r\n'
