@@ -28,30 +28,27 @@ CASES = 10_000
 FEW, MANY = 60, 2_600
 STARTS = "import sys; from serving.__main__ import main; sys.exit(main())"
 # Each is a way in which service and document may part, and the name of the failure that must be reported.
+_RANGE = """
+import serving.http.openapi as o; f = o._feature
+o._feature = lambda feature: {**f(feature), **({'maximum': 99} if feature.name == 'width' else {})}
+"""
+_REQUIRED = """
+import serving.http.openapi as o; f = o._row
+o._row = lambda contract: {**f(contract), 'required': ['width', 'letter']}
+"""
+_STATUS = """
+import serving.http.openapi as o; f = o._responses
+o._responses = lambda *codes: {code: v for code, v in f(*codes).items() if code != '422'}
+"""
 DEFECTS = {
-    "a route that fails": (
-        "import serving.http.pages as p; p.chosen = None",
-        "ServerError",
-    ),
-    "a range that is wider than the contract's": (
-        "import serving.http.openapi as o; f = o._feature\n"
-        "o._feature = lambda feature: {**f(feature), **({'maximum': 99} if feature.name == 'width' else {})}",
-        "RejectedPositiveData",
-    ),
-    "a type that is narrower than what is accepted": (
-        "import serving.http.openapi as o; f = o._row\n"
-        "o._row = lambda contract: {**f(contract), 'required': ['width', 'letter']}",
-        "AcceptedNegativeData",
-    ),
+    "a route that fails": ("import serving.http.app as a; a.decode_rows = None", "ServerError"),
+    "a range wider than the contract's": (_RANGE, "RejectedPositiveData"),
+    "a demand that the service does not make": (_REQUIRED, "AcceptedNegativeData"),
     "an answer without a field": (
         "import serving.http.openapi as o; o._IDENTITY['trace'] = {'type': 'string'}",
         "JsonSchemaError",
     ),
-    "a status that is not documented": (
-        "import serving.http.openapi as o; f = o._responses\n"
-        "o._responses = lambda *codes: {code: v for code, v in f(*codes).items() if code != '422'}",
-        "UndefinedStatusCode",
-    ),
+    "a status that is not documented": (_STATUS, "UndefinedStatusCode"),
 }
 
 
@@ -88,7 +85,7 @@ def generate(schemathesis, tmp_path, build_release) -> Callable[..., dict[str, A
                     *(schemathesis, "--config-file", PROJECT / "schemathesis.toml", "run"),
                     *(f"http://127.0.0.1:{real.port}/openapi.json", "--max-examples", str(examples)),
                     *("--phases", "examples,coverage,fuzzing", "--no-color", "--continue-on-failure"),
-                    *("--report", "json", "--report-json-path", report),
+                    *("--no-shrink", "--report", "json", "--report-json-path", report),
                 ],
                 cwd=tmp_path,
                 capture_output=True,
