@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
             os.environ[f"FLIGHTLINE_{name.upper()}"] = getattr(given, name)
     settings = Settings.from_environment()
     if given.inherit is not None:
-        return _worker(settings, *given.inherit)
+        return _worker(*given.inherit)
     if given.port is None:
         _options().error("--port is required")
     if not 1 <= given.workers <= MOST_WORKERS:
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _supervise(settings, listener, given.workers)
         from serving.process import serve
 
-        return serve(listener, settings, grace_seconds=GRACE_SECONDS, supervised=False)
+        return serve(listener, grace_seconds=GRACE_SECONDS, supervised=False)
 
 
 def _options() -> argparse.ArgumentParser:
@@ -85,13 +85,13 @@ def _supervise(settings: Settings, listener: socket.socket, workers: int) -> int
         admin.close()
 
 
-def _worker(settings: Settings, listener: int, lifeline: int) -> int:
+def _worker(listener: int, lifeline: int) -> int:
     """Be one worker of a supervisor."""
     from serving.process import end_with, serve
 
     end_with(lifeline)
     inherited = socket.socket(fileno=listener)
-    return serve(inherited, settings, grace_seconds=GRACE_SECONDS, supervised=True)
+    return serve(inherited, grace_seconds=GRACE_SECONDS, supervised=True)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -65,15 +65,21 @@ class Flightline:
         from serving.models.versions import Versions
         from serving.recording.log_settings import LogSettings
         from serving.recording.metrics import Metrics
-        from serving.recording.prediction_log import PredictionLog
+        from serving.recording.mirror import MirroringLog
 
         settings = Settings.from_environment()
         self.admin = Admin(settings.state, settings.admin_port)
         self.admin.start()  # first: it is what can fail, and no thread is left behind by it
         self.versions = Versions(settings, on_ready=_settle)
-        self.log = PredictionLog(settings.predictions, self.versions.worker, LogSettings.from_environment())
-        self.metrics, limits = Metrics(), Limits.from_environment()
+        self.log = MirroringLog(
+            settings.predictions,
+            self.versions.worker,
+            LogSettings.from_environment(),
+            lambda: self.versions.current,
+        )
+        self.metrics = Metrics()
         slow = build_app(settings, self.versions, self.log, self.metrics)
+        limits = Limits.from_environment()
         self.app = Hot(slow, settings, self.versions, self.log, self.metrics, limits=limits)
         self.drain = Drain(settings.drain_seconds)
         self.drain.install()

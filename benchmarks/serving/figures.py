@@ -65,10 +65,11 @@ def draw(runs: Sequence[Run]) -> bytes:
     names = list(dict.fromkeys(run.contender for run in runs))
     with mpl.rc_context({"svg.hashsalt": "flightline", "font.size": 9}):
         figure = Figure(figsize=(9, 3.6), layout="constrained")
-        FigureCanvasAgg(figure)  # type: ignore[no-untyped-call]
+        FigureCanvasAgg(figure)
+        left, right = figure.subplots(1, 2)
         for axes, title, value in (
-            (figure.add_subplot(1, 2, 1), "requests a second", lambda sample: sample.rate),
-            (figure.add_subplot(1, 2, 2), "p99, ms", lambda sample: sample.p99_us / 1000),
+            (left, "requests a second", lambda sample: sample.rate),
+            (right, "p99, ms", lambda sample: sample.p99_us / 1000),
         ):
             for name in names:
                 points: dict[int, list[float]] = {}
@@ -83,7 +84,7 @@ def draw(runs: Sequence[Run]) -> bytes:
                     axes.scatter([concurrency] * len(found), found, s=6, alpha=0.5)
             axes.set(title=title, xlabel="connections", xscale="log", yscale="log")
             axes.grid(visible=True, alpha=0.3)
-        figure.axes[0].legend()
+        left.legend(frameon=False)
         out = io.BytesIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     return b"\n".join(line.rstrip() for line in out.getvalue().splitlines()) + b"\n"

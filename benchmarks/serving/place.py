@@ -36,7 +36,7 @@ def prepare(bundle: Path, folder: Path) -> Place:
     trust.write_bytes(encode_json(Trust(keys=(trusted_key("trainer", key.public_key()),))))
     state = folder / "state"
     state.mkdir()
-    model = DesiredModel(version="1", release=str(release.absolute()), digest=opened.digest)
+    model = DesiredModel.of("1", str(release.absolute()), opened.digest)
     write_desired(state, Desired(generation=1, default=opened.model, models={opened.model: model}))
     return Place(bundle=(release / "bundle").absolute(), work=folder / "work", state=state, trust=trust)
 

@@ -21,7 +21,7 @@ from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES, RefusedError
 from serving.http.compiled import Plan, all_once
 from serving.http.limits import Limits
 from serving.http.ticks import INLINE_ROWS, Ticks, Waiting
-from serving.models.versions import Served, Snapshot, Versions
+from serving.models.versions import NotServedError, Served, Snapshot, Versions
 from serving.recording.metrics import Metrics
 from serving.recording.prediction_log import PredictionLog
 from serving.settings import Settings
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SINGLE, BATCH, CLAIMED = "/predict", "/predict_batch", "/predict/"
-# A number below ten of them stands for itself: the rest of a request's id, drawn ahead for so many requests.
-_IDS = 256
-_ID_BYTES = 16
+PARAMETERS = frozenset({"model", "version"})
+_IDS, _ID_BYTES = 256, 16  # ids drawn ahead, and the size of each
 _OVERLOADED = "the service has as much to answer as it can; expected another attempt later"
 
 
@@ -138,17 +137,27 @@ class Hot:
         await _send(send, 200, _with_trace(fields, headers), body)
         return True
 
-    def _choose(self, query: bytes, request_id: str) -> Served | None:  # noqa: ARG002 - a split draws by it
+    def _choose(self, query: bytes, request_id: str) -> Served | None:
         """Who answers; None where the slow way is to say why nobody does."""
         snapshot = self._versions.current
         if snapshot is not self._snapshot:  # plans of versions that have gone must not keep them in memory
             self._snapshot = snapshot
-            current = {id(served.predictor) for served in snapshot.models.values()}
+            current = {
+                id(served.predictor)
+                for model in snapshot.loaded.values()
+                for served in model.versions.values()
+            }
             self._plans = {key: plan for key, plan in self._plans.items() if key in current}
-        if not query:
-            return snapshot.models.get(snapshot.default)
-        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-        return snapshot.models.get(pairs[0][1]) if len(pairs) == 1 and pairs[0][0] == "model" else None
+        named: dict[str, str] = {}
+        if query:
+            pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+            named = dict(pairs)
+            if len(named) < len(pairs) or not named.keys() <= PARAMETERS:
+                return None
+        try:
+            return snapshot.choose(named.get("model", snapshot.default), named.get("version"), request_id)
+        except NotServedError:
+            return None
 
     def _plan(self, served: Served) -> Plan:
         predictor = served.predictor

@@ -5,17 +5,43 @@ who sends a header without end is collected in memory until there is none.
 """
 
 import asyncio
+import os
 import sys
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from contract.errors import ConfigError
 from serving.rows import Problem
 
 HEAD_BYTES = 32 * 1024  # request line and headers; nginx takes as much by default
 HEADERS = 100
+RECEIVE_SECONDS = 10.0  # for a request to arrive whole; 4 MiB in that time need 3.4 Mbit/s
+MOST_SECONDS = 3_600.0
+
+
+def protocol(environment: Mapping[str, str] | None = None) -> Any:
+    """What uvicorn calls for each connection; FLIGHTLINE_RECEIVE_SECONDS says how long a request may arrive.
+
+    Raises:
+        ConfigError: that is no number of seconds.
+    """
+    text = (os.environ if environment is None else environment).get("FLIGHTLINE_RECEIVE_SECONDS", "")
+    try:
+        seconds = float(text or RECEIVE_SECONDS)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= MOST_SECONDS:  # NaN fails, too
+        raise ConfigError(
+            f"FLIGHTLINE_RECEIVE_SECONDS is '{text[:40]}'",
+            f"seconds, more than 0 and at most {MOST_SECONDS:g}",
+            "Correct it",
+        )
+    return partial(WireProtocol, receive_seconds=seconds)
 
 
 class WireProtocol(HttpToolsProtocol):

@@ -45,6 +45,12 @@ class ServedModel:
     split: tuple[tuple[float, Served], ...] = ()  # upper ends on [0, 100); none: all to the default
     mirror: tuple[tuple[float, Served], ...] = ()  # percent of the requests, each by itself
 
+    def routes_to(self, version: str) -> bool:
+        """Whether requests that name no version may come to `version`."""
+        if not self.split:
+            return version == self.default.version
+        return any(version == served.version for _, served in self.split)
+
 
 @dataclass(frozen=True)
 class Snapshot:

@@ -46,7 +46,7 @@ class Versions:
         self._settings, self._on_ready = settings, on_ready
         self._source = Source(settings)
         self._presence = Presence(settings.state, self.worker)
-        self._ready = self._draining = False
+        self._ready = False
         self._problem = f"there is no {DESIRED} yet"
         self._seen: object = None
         self._stop = threading.Event()
@@ -54,14 +54,12 @@ class Versions:
 
     @property
     def ready(self) -> bool:
-        """Whether every desired model was loaded and verified at least once; no more while draining."""
-        return self._ready and not self._draining
+        """Whether every desired model was loaded and verified at least once; never false again."""
+        return self._ready
 
     @property
     def reason(self) -> str:
         """Why the service is not ready, or what is wrong with the newest desired state; empty if nothing."""
-        if self._draining:
-            return "the service is stopping"
         refused = [f"{name}: {sentence}" for name, sentence in sorted(self.current.refused.items())]
         return self._problem or " ".join(refused)
 
@@ -71,10 +69,6 @@ class Versions:
         remove_stale_acks(self._settings.state)
         self._presence.begin()
         self._thread.start()
-
-    def drain(self) -> None:
-        """Be ready no more: whoever sends requests should send them elsewhere. Answers go on."""
-        self._draining = True
 
     def close(self) -> None:
         """Stop following, and take the acknowledgement back."""

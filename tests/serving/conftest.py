@@ -14,7 +14,7 @@ from serving.http.app import build_app
 from serving.models.desired import Desired, DesiredModel, write_desired
 from serving.models.versions import Versions
 from serving.recording.metrics import Metrics
-from serving.recording.prediction_log import PredictionLog
+from serving.recording.mirror import MirroringLog
 from serving.settings import Settings
 
 
@@ -52,7 +52,7 @@ class Host:
 
     settings: Settings
     versions: Versions
-    log: PredictionLog
+    log: MirroringLog
     metrics: Metrics
     client: Client
     generation: int = 0
@@ -81,7 +81,7 @@ def _open(folder: Path, clock: str = "wall") -> Host:
     )
     settings.state.mkdir(parents=True)
     versions, metrics = Versions(settings), Metrics()
-    log = PredictionLog(settings.predictions, versions.worker)
+    log = MirroringLog(settings.predictions, versions.worker, current=lambda: versions.current)
     log.start()
     app = build_app(settings, versions, log, metrics)
     return Host(settings, versions, log, metrics, Client(app))
