@@ -38,7 +38,7 @@ class SeamService(bentoml.Service[Any]):  # type: ignore[misc]
         async def seam(scope: "Scope", receive: "Receive", send: "Send") -> None:
             if scope["type"] == "http":
                 send = self.instance.drain.sending(send)
-                if scope["path"] not in BENTOML_PATHS:
+                if scope["path"] not in BENTOML_PATHS or scope["method"] not in {"GET", "HEAD"}:
                     await self.instance.app(scope, receive, send)
                     return
                 if scope["path"] == METRICS_PATH:

@@ -30,6 +30,8 @@ from serving.scores import Scores
 from serving.settings import Settings
 from serving.tracing import note_rows
 
+BENTOMLS = ("/livez", "/healthz", "/readyz", "/metrics", "/schema.json")  # it answers GET of these itself
+
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
@@ -48,14 +50,15 @@ def build_app(
     pages = Pages(settings, versions, log, completer)
     events = Events(versions, completer)
     scores = ScorePages(Scores(settings.scores), versions)
-    every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    claimed = Route("/predict/{rest:path}", api.guarded(api.predict_claimed))
+    claimed.methods = None  # of all methods: whether there is such a route is known only inside
     app = Starlette(
         routes=[
             *V2(versions, api.answerer).routes(api.guarded),
             Route("/predict", api.guarded(api.predict), methods=["POST"]),
             Route("/predict_batch", api.guarded(api.predict_batch), methods=["POST"]),
             Route("/events", api.guarded(events.post), methods=["POST"]),
-            Route("/predict/{rest:path}", api.guarded(api.predict_claimed), methods=every),
+            claimed,
             Route("/scores/{model}/{entity_id:path}", api.guarded(scores.score), methods=["GET"]),
             Route("/models", api.guarded(pages.models), methods=["GET"]),
             Route("/models/{name}/contract", api.guarded(pages.contract), methods=["GET"]),
@@ -63,6 +66,7 @@ def build_app(
             Route("/openapi.json", api.guarded(pages.openapi), methods=["GET"]),
             Route("/docs", api.guarded(pages.docs), methods=["GET"]),
             Route("/", api.guarded(pages.index), methods=["GET"]),
+            *(Route(path, api.elsewhere, methods=["GET"]) for path in BENTOMLS),
             Mount("/static_content", StaticFiles(directory=static_content())),
         ],
         exception_handlers={HTTPException: api.http_error, Exception: api.crash},
@@ -176,6 +180,10 @@ class _Api:
         call = Call(request.state.id, began, now, [None], [now])
         labels, _ = await self.answerer.answer(served.predictor, rows, call)
         return reply({"prediction": labels[0]}, headers=model_headers(served))
+
+    async def elsewhere(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
+        """Only another method of a path that BentoML answers comes here, and gets its 405."""
+        raise HTTPException(404)
 
     async def http_error(self, request: Request, error: Exception) -> Response:
         """404 and 405 as objects."""

@@ -45,6 +45,9 @@ def with_answers(
             for route, name in claimed.items()
         },
     }
+    if "/events" in paths:
+        counted = {"type": "object", "additionalProperties": {"type": "integer"}}
+        paths["/events"]["post"]["responses"]["200"]["content"] = _json(counted)
     for path, (schema, examples) in answers.items():
         paths[path]["post"]["responses"]["200"] |= {
             "headers": _HEADERS,

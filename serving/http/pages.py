@@ -94,7 +94,7 @@ class Pages:
 
     async def openapi(self, request: Request) -> Response:  # noqa: ARG002
         """The OpenAPI document of what is loaded now."""
-        return reply(openapi.document(self._versions.current))
+        return reply(openapi.document(self._versions.current, self._settings.clock))
 
     async def docs(self, request: Request) -> Response:  # noqa: ARG002
         """Swagger UI over that document."""

@@ -1,21 +1,47 @@
-"""What is refused before there is a request: bytes that are not HTTP, too large a head, too slow a caller.
+"""What is refused before there is a request: bytes that are not HTTP, heads too large, callers too slow.
 
 Parsing stays httptools'. Without this a caller who sends a byte an hour keeps a connection for ever, and one
 who sends a header without end is collected in memory until there is none.
 """
 
 import asyncio
+import os
 import sys
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from contract.errors import ConfigError
 from serving.rows import Problem
 
 HEAD_BYTES = 32 * 1024  # request line and headers; nginx takes as much by default
 HEADERS = 100
-RECEIVE_SECONDS = 10.0  # for a whole request; 4 MiB in that time need 3.4 Mbit/s
+RECEIVE_SECONDS = 10.0  # for a request to arrive whole; 4 MiB in that time need 3.4 Mbit/s
+MOST_SECONDS = 3_600.0
+
+
+def protocol(environment: Mapping[str, str] | None = None) -> Any:
+    """What uvicorn calls for each connection; FLIGHTLINE_RECEIVE_SECONDS says how long a request may arrive.
+
+    Raises:
+        ConfigError: that is no number of seconds.
+    """
+    text = (os.environ if environment is None else environment).get("FLIGHTLINE_RECEIVE_SECONDS", "")
+    try:
+        seconds = float(text or RECEIVE_SECONDS)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= MOST_SECONDS:  # NaN fails, too
+        raise ConfigError(
+            f"FLIGHTLINE_RECEIVE_SECONDS is '{text[:40]}'",
+            f"seconds, more than 0 and at most {MOST_SECONDS:g}",
+            "Correct it",
+        )
+    return partial(WireProtocol, receive_seconds=seconds)
 
 
 class WireProtocol(HttpToolsProtocol):
@@ -25,7 +51,7 @@ class WireProtocol(HttpToolsProtocol):
     present request has been arriving and, if not long enough, waits for the rest of that time.
     """
 
-    def __init__(self, *arguments: Any, receive_seconds: float = RECEIVE_SECONDS, **named: Any) -> None:
+    def __init__(self, *arguments: Any, receive_seconds: float, **named: Any) -> None:
         """Start with nothing received."""
         super().__init__(*arguments, **named)
         self._seconds = receive_seconds
@@ -33,6 +59,8 @@ class WireProtocol(HttpToolsProtocol):
         self._head: int | None = 0  # bytes since then; None while a body arrives
         self._refusal: tuple[int, str, Problem] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._data = b""  # received last
+        self._offered = False  # another protocol, by the request that is arriving
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
@@ -52,10 +80,18 @@ class WireProtocol(HttpToolsProtocol):
             self._head += len(data)
             if self._since is None:
                 self._since = self.loop.time()
+        self._data = data
         super().data_received(data)
         if self._head is not None and self._head > HEAD_BYTES and not self.transport.is_closing():
             self._refusal = _too_large()
             self.send_400_response("")
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Answer what was asked whole before the caller closed its half; anything else is over."""
+        asked = self.cycle is not None and not self.cycle.response_complete and self._since is None
+        if asked:
+            self.cycle.keep_alive = False
+        return asked
 
     def on_headers_complete(self) -> None:
         """Refuse a head that is too large; else start the request."""
@@ -68,6 +104,9 @@ class WireProtocol(HttpToolsProtocol):
             if size > HEAD_BYTES:
                 self._refusal = _too_large()
                 raise ValueError("too large headers")
+        self._offered = self.parser.should_upgrade()
+        if self._offered:
+            return  # the parser takes what follows for another protocol: see below
         self._head = None
         super().on_headers_complete()
         if self.expect_100_continue:
@@ -76,8 +115,30 @@ class WireProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Begin to wait for the next request; how long it takes to come is keep-alive's matter."""
+        if self._offered:
+            return
         self._since, self._head = None, 0
         super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Read the request as if it offered no other protocol, as RFC 9110, 7.8 allows.
+
+        Clients that offer HTTP/2 send a body all the same, which would be lost: Java's does by default.
+        """
+        error = sys.exc_info()[1]
+        method = self.parser.get_method()
+        if method == b"CONNECT" or not isinstance(error, httptools.HttpParserUpgrade):
+            self._refusal = 405, "the service is no proxy", Problem("method", "CONNECT", "another one")
+            self.send_400_response("")
+            return
+        lines = [
+            b"%s %s HTTP/%s" % (method, self.url, self.parser.get_http_version().encode()),
+            *(b"%s: %s" % field for field in self.headers if field[0] not in {b"upgrade", b"connection"}),
+            b"connection: " + (b"keep-alive" if self.parser.should_keep_alive() else b"close"),
+        ]
+        rest = self._data[error.args[0] :]
+        self.parser, self._head = httptools.HttpRequestParser(self), 0
+        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's sentence says nothing
         """Refuse what is arriving with the object that every refusal is, and close."""
@@ -101,8 +162,8 @@ class WireProtocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body:
             # An earlier request is still being answered, and nothing is read meanwhile.
             self._timer = self.loop.call_later(self._seconds, self._look)
-        elif self.cycle is not None and self._head is None and self.cycle.response_started:
-            self.transport.close()  # answered long ago: only the rest of its body was waited for
+        elif not self._head and (self._head == 0 or self.cycle.response_started):
+            self.transport.close()  # nothing was asked; or it is answered, and the rest of a body is missing
         else:
             most = f"{self._seconds:g} s"
             self._answer(

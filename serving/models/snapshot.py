@@ -1,6 +1,6 @@
 """Everything that answers at one moment, and which of it answers a given request."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -16,10 +16,10 @@ NAME_LENGTH = 80  # of what a caller wrote, in a sentence
 class NotServedError(LookupError):
     """Nobody answers to that name; the words say who does."""
 
-    def __init__(self, sentence: str, details: tuple[str, str, str]) -> None:
-        """Keep the sentence, and (field, found, expected)."""
+    def __init__(self, sentence: str, field: str, found: str, expected: str) -> None:
+        """Keep the sentence, and apart what was asked for: a model or a version, which, and who answers."""
         super().__init__(sentence)
-        self.details = details
+        self.field, self.found, self.expected = field, found, expected
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,13 @@ class Snapshot:
         """
         found = self.loaded.get(model)
         if found is None:
-            raise _not_served(f"there is no model '{model[:NAME_LENGTH]}'", "model", model, self.loaded)
+            sentence = f"there is no model '{model[:NAME_LENGTH]}'"
+            raise _not_served(sentence, "model", model, list(self.loaded))
         if version is not None:
             named = found.versions.get(version)
             if named is None:
                 sentence = f"there is no version '{version[:NAME_LENGTH]}' of {model}"
-                raise _not_served(sentence, "version", version, found.versions)
+                raise _not_served(sentence, "version", version, list(found.versions))
             return named
         if not found.split:
             return found.default
@@ -101,9 +102,8 @@ class Snapshot:
         )
 
 
-def _not_served(sentence: str, field: str, word: str, known: Iterable[str]) -> NotServedError:
-    name, names = word[:NAME_LENGTH], sorted(known)
-    hint, every = near_miss(name, names), ", ".join(names) or "none"
-    return NotServedError(
-        f"{sentence}{hint}; known are {every}", (field, f"'{name}'{hint}", f"one of {every}")
-    )
+def _not_served(sentence: str, field: str, word: str, known: list[str]) -> NotServedError:
+    hint = near_miss(word[:NAME_LENGTH], sorted(known))
+    every = ", ".join(sorted(known)) or "none"
+    found, expected = f"'{word[:NAME_LENGTH]}'{hint}", f"one of {every}"
+    return NotServedError(f"{sentence}{hint}; known are {every}", field, found, expected)

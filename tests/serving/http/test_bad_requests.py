@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from serving.http.app import build_app
+from serving.http.hot import Hot
+from serving.http.limits import Limits
 from serving.models.predictor import Predictor
 from tests.serving.http.bad_inputs.form import ROW, complaints
 from tests.serving.http.bad_inputs.table import CASES, collect
@@ -17,14 +20,20 @@ ENOUGH = 200  # named bad inputs (M9)
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory, open_host, build_release):
-    """One host by clock for the whole table, with the models of its world."""
+    """One host by clock for the whole table, with the models of its world and the hot path in front."""
     folder = tmp_path_factory.mktemp("bad")
     wanted = releases(folder, build_release)
     made = {clock: open_host(folder / clock, clock) for clock in ("wall", "request")}
+    hot = []
     for host in made.values():
         for release in wanted:
             host.serve(release)
+        parts = (host.settings, host.versions, host.log, host.metrics)
+        hot.append(Hot(build_app(*parts), *parts, limits=Limits()))
+        host.client = type(host.client)(hot[-1])
     yield made
+    for front in hot:
+        front.close()
     for host in made.values():
         host.log.close()
         host.versions.close()

@@ -3,7 +3,7 @@
 from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES
 from tests.serving.http.bad_inputs.form import Bad
 
-GOOD = b'{"row": {"width": 1.5, "letter": "A"}}'
+GOOD = b'{"row": {"width": 1.5, "height": 0.25, "letter": "A"}}'  # so good that the hot path would take it
 JSON = ("content-type", "application/json")
 PICKLE = b"\x80\x04\x95\x1a\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x8c\x06system\x93."
 FORM = b'--x\r\nContent-Disposition: form-data; name="row"; filename="a.pkl"\r\n\r\n\x80\x04N.\r\n--x--\r\n'
@@ -66,7 +66,7 @@ CASES = {
     "charset twice": kind("application/json; charset=utf-8; charset=utf-16"),
     "charset and another parameter": kind("application/json; charset=utf-8; boundary=x"),
     "charset that is a codec of python": kind("application/json; charset=unicode_escape"),
-    "charset of a megabyte": kind("application/json; charset=" + "x" * 1_000_000),
+    "charset of twenty thousand letters": kind("application/json; charset=" + "x" * 20_000),
     "json and pickle in two headers": Bad(
         GOOD, 415, "content-type", headers=(JSON, ("content-type", "application/vnd.bentoml+pickle"))
     ),
