@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SINGLE, BATCH, CLAIMED = "/predict", "/predict_batch", "/predict/"
 PARAMETERS = frozenset({"model", "version"})
 _IDS, _ID_BYTES = 256, 16  # ids drawn ahead, and the size of each
+_SHORT = len(str(SINGLE_BYTES))  # a content length of fewer digits is under every limit
 _OVERLOADED = "the service has as much to answer as it can; expected another attempt later"
 
 
@@ -67,9 +68,8 @@ class Hot:
         if scope["type"] != "http" or scope["method"] != "POST" or not path.startswith(SINGLE):
             await self._slow(scope, receive, send)
             return
-        headers: dict[bytes, bytes] = dict(
-            reversed(scope["headers"])
-        )  # of several the first, as Starlette has it
+        # Of a header that is given several times the first one counts, as with Starlette.
+        headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         sent = headers.get(b"x-request-id")
         request_id = self._new_id() if sent is None else bodies.plain_id(sent) or self._new_id()
         scope["flightline.request_id"] = request_id
@@ -79,23 +79,20 @@ class Hot:
             await self._slow(scope, receive, send)  # which refuses it unread
             return
         message = await receive()
+        messages, data = [message], message.get("body", b"")
         if message["type"] != "http.request" or message.get("more_body"):
             messages = await _read(message, receive, limit)
-            receive = _replay(messages, receive)
             data = b"".join(part.get("body", b"") for part in messages)
             if len(data) > limit or messages[-1].get("more_body") or messages[-1]["type"] != "http.request":
-                await self._slow(scope, receive, send)
+                await self._slow(scope, _replay(messages, receive), send)
                 return
-        else:
-            data = message.get("body", b"")
-            receive = _replay([message], receive)
         if not self._admission.enter():
             await self._refuse(request_id, headers, send)
             return
         try:
             known = path in {SINGLE, BATCH}
             if not known or not await self._answer(scope, headers, data, request_id, send):
-                await self._slow(scope, receive, send)
+                await self._slow(scope, _replay(messages, receive), send)
         finally:
             self._admission.leave()
 
@@ -223,7 +220,7 @@ class Hot:
 
 def _fits(length: bytes, limit: int) -> bool:
     """Whether a content length, where there is one, is not over the limit."""
-    return not length.isdigit() or int(length[:20]) <= limit
+    return len(length) < _SHORT or not length.isdigit() or int(length[:20]) <= limit
 
 
 def _with_trace(fields: list[tuple[bytes, bytes]], headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
