@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Sequence
 from statistics import median
+from typing import Any
 
 import msgspec
 
@@ -66,12 +67,12 @@ def draw(runs: Sequence[Run]) -> bytes:
     with mpl.rc_context({"svg.hashsalt": "flightline", "font.size": 9}):
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         FigureCanvasAgg(figure)
-        values: list[tuple[str, Callable[[Sample], float]]] = [
-            ("requests a second", lambda sample: sample.rate),
-            ("p99, ms", lambda sample: sample.p99_us / 1000),
+        left, right = figure.subplots(1, 2)
+        sides: list[tuple[Any, str, Callable[[Sample], float]]] = [
+            (left, "requests a second", lambda sample: sample.rate),
+            (right, "p99, ms", lambda sample: sample.p99_us / 1000),
         ]
-        for place, (title, value) in enumerate(values, start=1):
-            axes = figure.add_subplot(1, 2, place)
+        for axes, title, value in sides:
             for name in names:
                 points: dict[int, list[float]] = {}
                 for run in runs:
@@ -84,8 +85,8 @@ def draw(runs: Sequence[Run]) -> bytes:
                 for concurrency, found in points.items():
                     axes.scatter([concurrency] * len(found), found, s=6, alpha=0.5)
             axes.set(title=title, xlabel="connections", xscale="log", yscale="log")
-            axes.grid(visible=True, alpha=0.3)
-        figure.axes[0].legend(frameon=False)
+            axes.grid(alpha=0.3)
+        left.legend(frameon=False)
         out = io.BytesIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     return b"\n".join(line.rstrip() for line in out.getvalue().splitlines()) + b"\n"

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SINGLE, BATCH, CLAIMED = "/predict", "/predict_batch", "/predict/"
 PARAMETERS = frozenset({"model", "version"})
 _IDS, _ID_BYTES = 256, 16  # ids drawn ahead, and the size of each
+_SHORT = len(str(SINGLE_BYTES))  # a content length of fewer digits is under every limit
 _OVERLOADED = "the service has as much to answer as it can; expected another attempt later"
 
 
@@ -79,16 +80,13 @@ class Hot:
             await self._slow(scope, receive, send)  # which refuses it unread
             return
         message = await receive()
+        messages, data = [message], message.get("body", b"")
         if message["type"] != "http.request" or message.get("more_body"):
             messages = await _read(message, receive, limit)
-            receive = _replay(messages, receive)
             data = b"".join(part.get("body", b"") for part in messages)
             if len(data) > limit or messages[-1].get("more_body") or messages[-1]["type"] != "http.request":
-                await self._slow(scope, receive, send)
+                await self._slow(scope, _replay(messages, receive), send)
                 return
-        else:
-            data = message.get("body", b"")
-            receive = _replay([message], receive)
         if not self._admission.enter():
             await self._refuse(request_id, send)
             return
@@ -96,7 +94,7 @@ class Hot:
             # A header that is given twice means something else to each reader.
             good = len(headers) == len(fields) and path in {SINGLE, BATCH}
             if not good or not await self._answer(scope, headers, data, request_id, send):
-                await self._slow(scope, receive, send)
+                await self._slow(scope, _replay(messages, receive), send)
         finally:
             self._admission.leave()
 
@@ -225,7 +223,7 @@ class Hot:
 
 def _fits(length: bytes, limit: int) -> bool:
     """Whether a content length, where there is one, is not over the limit."""
-    return not length.isdigit() or int(length[:20]) <= limit
+    return len(length) < _SHORT or not length.isdigit() or int(length[:20]) <= limit
 
 
 async def _read(message: "Message", receive: "Receive", limit: int) -> "list[Message]":
