@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from serving.http import bodies, openapi
+from serving.http.admission import RETRY_SECONDS, Admission
 from serving.http.answers import Answerer, Call
 from serving.http.bodies import RefusedError
 from serving.http.pages import Pages, static_content
@@ -30,14 +31,25 @@ from serving.tracing import note_rows
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
-def build_app(settings: Settings, versions: Versions, log: PredictionLog, metrics: Metrics) -> Starlette:
-    """The ASGI application over the models that `versions` keeps."""
+def build_app(
+    settings: Settings,
+    versions: Versions,
+    log: PredictionLog,
+    metrics: Metrics,
+    *,
+    admission: Admission | None = None,
+    ready: Callable[[], bool] | None = None,
+) -> Starlette:
+    """The ASGI application over the models that `versions` keeps.
+
+    `admission` bounds what it takes at once; `ready` says more than `versions` knows, such as a near end.
+    """
     api, pages = _Api(settings, versions, log, metrics), Pages(settings, versions, log)
     scores = ScorePages(Scores(settings.scores), versions)
     every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     app = Starlette(
         routes=[
-            *V2(versions, api.answerer).routes(api.guarded),
+            *V2(versions, api.answerer, admission, ready).routes(api.guarded),
             Route("/predict", api.guarded(api.predict), methods=["POST"]),
             Route("/predict_batch", api.guarded(api.predict_batch), methods=["POST"]),
             Route("/predict/{rest:path}", api.guarded(api.predict_claimed), methods=every),
@@ -183,7 +195,8 @@ class _Api:
 
     def _refusal(self, error: RefusedError) -> Response:
         self._metrics.refused(error.status)
-        return reply({"error": error.error, "problems": error.problems}, error.status)
+        wait = {"Retry-After": str(RETRY_SECONDS)} if error.status == 503 else None  # noqa: PLR2004 - HTTP's own
+        return reply({"error": error.error, "problems": error.problems}, error.status, wait)
 
 
 def _predicted(request: Request, served: Served, answer: dict[str, Any]) -> Response:
