@@ -12,6 +12,7 @@ from serving.tracing import Spans, Traced
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from serving.admin.server import Admin
     from serving.grpc.server import GrpcServer
 
 # What BentoML answers itself. Everything else goes straight to our application: in front of it stand a
@@ -61,8 +62,9 @@ class Flightline:
     def __init__(self) -> None:
         """Start following the desired state; the first models load behind a `/readyz` that says 503."""
         # Not before: prometheus_client must find the folder that BentoML names when a worker starts.
-        from serving.admin.server import Admin
         from serving.drain import Drain
+        from serving.features.completion import Completer
+        from serving.features.store import open_store
         from serving.http.admission import Admission
         from serving.http.app import build_app
         from serving.http.hot import Hot
@@ -74,8 +76,7 @@ class Flightline:
 
         settings = Settings.from_environment()
         self.settings, self.metrics = settings, Metrics()
-        self.admin = Admin(settings.state, settings.admin_port)
-        self.admin.start()  # first: it is what can fail, and no thread is left behind by it
+        self.admin = _admin(settings)  # first: it is what can fail, and no thread is left behind by it
         self.versions = Versions(settings, on_ready=_settle)
         self.log = MirroringLog(
             settings.predictions,
@@ -85,10 +86,17 @@ class Flightline:
         )
         self.spans = Spans(settings.otlp_endpoint) if settings.otlp_endpoint else None
         self.grpc: GrpcServer | None = None
+        self.completer = Completer(open_store(settings.online_store), settings.online_cache_s)
         limits = Limits.from_environment()
         self.admission = Admission(limits.requests, limits.rows)  # one bound, whatever way requests come
         slow = build_app(
-            settings, self.versions, self.log, self.metrics, admission=self.admission, ready=self.ready
+            settings,
+            self.versions,
+            self.log,
+            self.metrics,
+            self.completer,
+            admission=self.admission,
+            ready=self.ready,
         )
         self.hot = Hot(
             slow, settings, self.versions, self.log, self.metrics, limits=limits, admission=self.admission
@@ -122,10 +130,12 @@ class Flightline:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        self.admin.close()
+        if self.admin is not None:
+            self.admin.close()
         self.versions.close()
         self.hot.close()
         self.log.close()
+        self.completer.close()
         self.metrics.close()
         if self.spans is not None:
             self.spans.close()
@@ -143,6 +153,17 @@ class Flightline:
         from serving.recording.metrics import process_and_models
 
         return gathered + process_and_models(self.versions.current, self.log.summary())
+
+
+def _admin(settings: Settings) -> "Admin | None":
+    """The admin API, started, where one is asked for; a service without one does not even import it."""
+    if settings.admin_port is None:
+        return None
+    from serving.admin.server import Admin
+
+    admin = Admin(settings.state, settings.admin_port)
+    admin.start()
+    return admin
 
 
 def _settle() -> None:

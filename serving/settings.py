@@ -34,6 +34,9 @@ class Settings:
     model_digest: str = ""  # the bundle that one of the two must be; empty: any that is trusted
     model_version: str = ""  # what to call it; empty: the first digits of its digest
 
+    online_store: str = ""  # an address that serving.features.store.open_store takes
+    online_cache_s: float = 1.0  # how long what was read from it is used again; 0: never
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
         """Read the FLIGHTLINE_* variables of serving/README.md, and MODEL_URI, MODEL_DIGEST, MODEL_VERSION.
@@ -50,6 +53,11 @@ class Settings:
             hint = near_miss(clock, list(get_args(Clock)))
             raise ConfigError(f"FLIGHTLINE_CLOCK is '{clock}'{hint}", "'wall' or 'request'", "Correct it")
         state = Path(values["FLIGHTLINE_STATE"]).absolute()
+        cache = values.get("FLIGHTLINE_ONLINE_CACHE_S", "") or "1"
+        if not re.fullmatch(r"\d{1,4}(\.\d{1,6})?", cache):
+            raise ConfigError(
+                f"FLIGHTLINE_ONLINE_CACHE_S is '{cache}'", "seconds, such as 0.5, or 0 for none", "Correct it"
+            )
         return cls(
             state=state,
             trust=Path(values["FLIGHTLINE_TRUST"]).absolute(),
@@ -62,6 +70,8 @@ class Settings:
             admin_port=_port(values, "FLIGHTLINE_ADMIN_PORT"),
             drain_seconds=_seconds(values),
             **_release(values),
+            online_store=values.get("FLIGHTLINE_ONLINE_STORE") or str(default_store(state)),
+            online_cache_s=float(cache),
         )
 
     @property
@@ -122,3 +132,8 @@ def _url(values: Mapping[str, str]) -> str:
             f"FLIGHTLINE_OTLP_ENDPOINT is '{text[:80]}'", "a URL such as http://127.0.0.1:4318", "Correct it"
         )
     return text
+
+
+def default_store(state: Path) -> Path:
+    """The embedded online store of the service with this state folder: one file for all its workers."""
+    return state / "online.db"

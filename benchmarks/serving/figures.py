@@ -85,7 +85,7 @@ def draw(runs: Sequence[Run]) -> bytes:
                     axes.scatter([concurrency] * len(found), found, s=6, alpha=0.5)
             axes.set(title=title, xlabel="connections", xscale="log", yscale="log")
             axes.grid(visible=True, alpha=0.3)
-        figure.axes[0].legend()
+        figure.axes[0].legend(frameon=False)
         out = io.BytesIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     return b"\n".join(line.rstrip() for line in out.getvalue().splitlines()) + b"\n"

@@ -55,25 +55,52 @@ def check(contract: Contract, rows: pl.DataFrame) -> Checked:
     Whether anything at all is wrong is asked of whole columns, at a fraction of what asking each row costs.
     """
     columns = {feature.name: _column(rows, feature) for feature in contract.features}
-    suspects = [feature for feature in contract.features if _suspect(feature, columns[feature.name])]
+    coded = {feature.name: _coded(columns[feature.name]) for feature in contract.categories}
+    suspects = [
+        feature
+        for feature in contract.features
+        if _suspect(
+            feature, columns[feature.name], coded[feature.name].words if feature.name in coded else None
+        )
+    ]
     accepted = np.ones(rows.height, dtype=np.bool_)
     refused: dict[int, str] = {}
     if suspects:
-        wrong = rows.select().with_columns(columns[feature.name] for feature in suspects)
+        wrong = pl.DataFrame([columns[feature.name] for feature in suspects])
         accepted = ~wrong.select(pl.any_horizontal(map(_wrong, suspects))).to_series().to_numpy()
         refused = {
             int(index): _sentence(contract, columns, int(index)) for index in np.flatnonzero(~accepted)
         }
+    numbers = np.empty((rows.height, 0), dtype=np.float32)
+    if contract.numbers:
+        table = pl.DataFrame([columns[feature.name] for feature in contract.numbers])
+        numbers = table.select(pl.all().cast(pl.Float32).fill_null(math.nan)).to_numpy(order="c")
+    texts = None
+    if contract.categories:
+        texts = np.empty((rows.height, len(contract.categories)), dtype=np.object_)
+        for place, feature in enumerate(contract.categories):
+            texts[:, place] = coded[feature.name].objects()
     if refused:
-        columns = {name: column.filter(pl.Series(accepted)) for name, column in columns.items()}
-    count = rows.height - len(refused)
-    numbers = np.empty((count, len(contract.numbers)), dtype=np.float32)
-    for place, feature in enumerate(contract.numbers):
-        numbers[:, place] = columns[feature.name].fill_null(math.nan).to_numpy()
-    texts = np.empty((count, len(contract.categories)), dtype=np.object_) if contract.categories else None
-    for place, feature in enumerate(contract.categories):
-        texts[:, place] = columns[feature.name].fill_null("").to_numpy()  # type: ignore[index]  # there are some
+        numbers, texts = numbers[accepted], None if texts is None else texts[accepted]
     return Checked(accepted, numbers, texts, refused)
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """A column of texts as codes: each text is looked at once, and is one Python object for all its rows."""
+
+    words: pl.Series  # the different texts
+    codes: NDArray[np.int64]  # (rows,); a missing text has the code after the last
+
+    def objects(self) -> NDArray[np.object_]:
+        """The texts (rows,), "" where one is missing."""
+        return np.array([*self.words, ""], dtype=np.object_)[self.codes]
+
+
+def _coded(column: pl.Series) -> _Coded:
+    made = column.to_arrow().dictionary_encode()
+    words = pl.Series(column.name, made.dictionary.to_pylist(), pl.String())
+    return _Coded(words, made.indices.fill_null(len(words)).to_numpy(zero_copy_only=False))
 
 
 def _is_number(kind: pl.DataType) -> bool:
@@ -92,14 +119,14 @@ def _column(rows: pl.DataFrame, feature: Feature) -> pl.Series:
     return rows[feature.name].cast(kind)
 
 
-def _suspect(feature: Feature, column: pl.Series) -> bool:
-    """Whether the contract refuses any value of the column."""
+def _suspect(feature: Feature, column: pl.Series, words: pl.Series | None) -> bool:
+    """Whether the contract refuses any value of the column; `words` are its different texts."""
     if column.null_count() and not feature.nullable:
         return True
     if column.null_count() == len(column):
         return False
-    if feature.kind == "category":
-        return bool(column.to_frame().select(_wrong(feature).any()).item())
+    if words is not None:
+        return bool(words.to_frame().select(_wrong(feature).any()).item())
     low, high = _bounds(feature)
     # The extremes pass over NaN.
     return not (low <= cast("float", column.min()) and cast("float", column.max()) <= high) or bool(

@@ -6,16 +6,19 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from serving.features.completion import Completer
 from serving.http import bodies, openapi
-from serving.http.admission import RETRY_SECONDS, Admission
-from serving.http.answers import Answerer, Call
+from serving.http.admission import Admission
+from serving.http.answers import INLINE_ROWS, Answerer, Call
 from serving.http.bodies import RefusedError
+from serving.http.events import Events
 from serving.http.pages import Pages, static_content
 from serving.http.replies import chosen, known_parameters, model_headers, once, reply
 from serving.http.scores import ScorePages
@@ -36,15 +39,19 @@ def build_app(
     versions: Versions,
     log: PredictionLog,
     metrics: Metrics,
+    completer: Completer | None = None,
     *,
     admission: Admission | None = None,
     ready: Callable[[], bool] | None = None,
 ) -> Starlette:
     """The ASGI application over the models that `versions` keeps.
 
+    Without a `completer` a row must bring every feature that may not be null, and no events are taken.
     `admission` bounds what it takes at once; `ready` says more than `versions` knows, such as a near end.
     """
-    api, pages = _Api(settings, versions, log, metrics), Pages(settings, versions, log)
+    api = _Api(settings, versions, log, metrics, completer)
+    pages = Pages(settings, versions, log, completer)
+    events = Events(versions, completer)
     scores = ScorePages(Scores(settings.scores), versions)
     every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     app = Starlette(
@@ -52,6 +59,7 @@ def build_app(
             *V2(versions, api.answerer, admission, ready).routes(api.guarded),
             Route("/predict", api.guarded(api.predict), methods=["POST"]),
             Route("/predict_batch", api.guarded(api.predict_batch), methods=["POST"]),
+            Route("/events", api.guarded(events.post), methods=["POST"]),
             Route("/predict/{rest:path}", api.guarded(api.predict_claimed), methods=every),
             Route("/scores/{model}/{entity_id:path}", api.guarded(scores.score), methods=["GET"]),
             Route("/models", api.guarded(pages.models), methods=["GET"]),
@@ -72,8 +80,16 @@ def build_app(
 class _Api:
     """The endpoints. Each reads the current snapshot once, so that a swap never shows inside a request."""
 
-    def __init__(self, settings: Settings, versions: Versions, log: PredictionLog, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        versions: Versions,
+        log: PredictionLog,
+        metrics: Metrics,
+        completer: Completer | None,
+    ) -> None:
         self._settings, self._versions, self._log, self._metrics = settings, versions, log, metrics
+        self._completer = completer
         self.answerer = Answerer(log, metrics)
 
     def guarded(self, endpoint: Endpoint) -> Endpoint:
@@ -105,7 +121,8 @@ class _Api:
         now = datetime.now(UTC)
         entity = bodies.check_entity(body.id, "id")
         moment = bodies.check_moment(body.at, "at", self._settings.clock, now)
-        rows = decode_rows(served.predictor.contract, [body.row], "row")
+        complete = await self._completed(served, [body.row], [body.keys], [moment], "row")
+        rows = decode_rows(served.predictor.contract, complete, "row")
         note_rows(request.scope, 1)
         call = Call(request.state.id, began, now, [entity], [moment])
         labels, scores = await self.answerer.answer(served.predictor, rows, call)
@@ -128,9 +145,11 @@ class _Api:
             for i, value in enumerate(body.at or [])
         ]
         count = len(body.rows)
-        rows = decode_rows(served.predictor.contract, body.rows)
+        when = moments or [now] * count
+        complete = await self._completed(served, body.rows, body.keys or [None] * count, when, "rows")
+        rows = decode_rows(served.predictor.contract, complete)
         note_rows(request.scope, count)
-        call = Call(request.state.id, began, now, entities or [None] * count, moments or [now] * count)
+        call = Call(request.state.id, began, now, entities or [None] * count, when)
         labels, scores = await self.answerer.answer(served.predictor, rows, call)
         classes = list(served.predictor.contract.classes)
         return _predicted(request, served, {"predictions": labels, "scores": scores, "classes": classes})
@@ -183,6 +202,20 @@ class _Api:
         """A defect of ours: the server logs it, the caller learns no internals."""
         return self._refusal(RefusedError(500, "the service failed to answer; its log says why"))
 
+    async def _completed(
+        self, served: Served, rows: list[Any], keys: list[Any], moments: list[datetime], prefix: str
+    ) -> list[Any]:
+        """`rows` with the stored features that they lack."""
+        contract, completer = served.predictor.contract, self._completer
+        if completer is None or not completer.needed(contract, rows, keys):
+            return rows
+        if len(rows) <= INLINE_ROWS and completer.store.quick:
+            completed = completer.complete(contract, rows, keys, moments, prefix)
+        else:
+            completed = await run_in_threadpool(completer.complete, contract, rows, keys, moments, prefix)
+        self._metrics.completed(contract.model, completed)
+        return completed.rows
+
     def _choose(self, request: Request) -> Served:
         """The model and version a request names; else the default model, by its split."""
         known_parameters(request, {"model", "version"})
@@ -195,8 +228,7 @@ class _Api:
 
     def _refusal(self, error: RefusedError) -> Response:
         self._metrics.refused(error.status)
-        wait = {"Retry-After": str(RETRY_SECONDS)} if error.status == 503 else None  # noqa: PLR2004 - HTTP's own
-        return reply({"error": error.error, "problems": error.problems}, error.status, wait)
+        return reply({"error": error.error, "problems": error.problems}, error.status, error.headers)
 
 
 def _predicted(request: Request, served: Served, answer: dict[str, Any]) -> Response:

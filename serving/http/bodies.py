@@ -28,9 +28,16 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 class RefusedError(Exception):
     """A request that is answered with a status and a sentence instead of a prediction."""
 
-    def __init__(self, status: int, error: str, problems: Sequence[Problem] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        problems: Sequence[Problem] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
         """Keep the HTTP status, the sentence and its details."""
         super().__init__(error)
+        self.headers = headers
         self.status, self.error, self.problems = status, error, tuple(problems)
 
 
@@ -40,6 +47,7 @@ class PredictBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     row: dict[str, Any]
     id: str | None = None
     at: str | None = None
+    keys: dict[str, Any] | None = None  # of stored features, where they are no features themselves
 
 
 class BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,6 +56,7 @@ class BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rows: list[Any]
     ids: list[str] | None = None
     at: list[str] | None = None
+    keys: list[Any] | None = None
 
 
 class DataBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,7 +104,7 @@ def check_rows(body: BatchBody) -> None:
     if not 1 <= rows <= BATCH_ROWS:
         problem = Problem("rows", f"{rows} rows", f"1 to {BATCH_ROWS}")
         raise RefusedError(422, f"the batch has {rows} rows; expected 1 to {BATCH_ROWS}", [problem])
-    for name, values in (("ids", body.ids), ("at", body.at)):
+    for name, values in (("ids", body.ids), ("at", body.at), ("keys", body.keys)):
         if values is not None and len(values) != rows:
             problem = Problem(name, f"{len(values)} values", f"{rows}, one a row")
             raise RefusedError(422, f"'{name}' has {len(values)} values for {rows} rows", [problem])
@@ -215,7 +224,23 @@ def _count_keys(value: object) -> int | None:
             if isinstance(row, dict):
                 count += len(row)
                 if any(isinstance(inner, dict | list) for inner in row.values()):
-                    return None
+                    below = _count_below(row)
+                    if below is None:
+                        return None
+                    count += below
+    return count
+
+
+def _count_below(row: dict[str, Any]) -> int | None:
+    """The keys of the objects in a row, as events have them; None where something lies deeper."""
+    count = 0
+    for value in row.values():
+        if isinstance(value, list):
+            return None
+        if isinstance(value, dict):
+            if any(isinstance(deeper, dict | list) for deeper in value.values()):
+                return None
+            count += len(value)
     return count
 
 

@@ -68,9 +68,8 @@ class Hot:
         if scope["type"] != "http" or scope["method"] != "POST" or not path.startswith(SINGLE):
             await self._slow(scope, receive, send)
             return
-        headers: dict[bytes, bytes] = dict(
-            reversed(scope["headers"])
-        )  # of several the first, as Starlette has it
+        fields: list[tuple[bytes, bytes]] = scope["headers"]
+        headers = dict(reversed(fields))  # of several the first, as Starlette has it
         sent = headers.get(b"x-request-id")
         request_id = self._new_id() if sent is None else bodies.plain_id(sent) or self._new_id()
         scope["flightline.request_id"] = request_id
@@ -94,8 +93,9 @@ class Hot:
             await self._refuse(request_id, send)
             return
         try:
-            known = path in {SINGLE, BATCH}
-            if not known or not await self._answer(scope, headers, data, request_id, send):
+            # A header that is given twice means something else to each reader.
+            good = len(headers) == len(fields) and path in {SINGLE, BATCH}
+            if not good or not await self._answer(scope, headers, data, request_id, send):
                 await self._slow(scope, receive, send)
         finally:
             self._admission.leave()

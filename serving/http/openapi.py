@@ -4,7 +4,9 @@ from typing import Any
 
 from contract.bundle import GoldenRow
 from contract.schema import Contract, Feature
+from serving.features.origins import KEY_LENGTH
 from serving.http.bodies import BATCH_ROWS, ID_LENGTH
+from serving.http.events import EVENTS, FACTS
 from serving.http.openapi_answers import with_answers
 from serving.http.openapi_v2 import v2_paths
 from serving.models.versions import Served, Snapshot
@@ -43,7 +45,11 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "paths": {
             "/predict": _post(
                 "Predict one row",
-                _body(contracts, lambda row: {"row": row, "id": _TEXT, "at": _MOMENT}, ["row"]),
+                _body(
+                    contracts,
+                    lambda row: {"row": row, "id": _TEXT, "at": _MOMENT, "keys": _keys(contracts)},
+                    ["row"],
+                ),
                 {name: {"row": row} for name, row in rows.items()},
                 models,
             ),
@@ -51,12 +57,18 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
                 f"Predict up to {BATCH_ROWS} rows",
                 _body(
                     contracts,
-                    lambda row: {"rows": _list(row), "ids": _list(_TEXT), "at": _list(_MOMENT)},
+                    lambda row: {
+                        "rows": _list(row),
+                        "ids": _list(_TEXT),
+                        "at": _list(_MOMENT),
+                        "keys": _list(_keys(contracts)),
+                    },
                     ["rows"],
                 ),
                 {name: {"rows": [row]} for name, row in rows.items()},
                 models,
             ),
+            **({"/events": _events(contracts)} if _streams(contracts) else {}),
             **{route: _claimed(models[name]) for route, name in sorted(snapshot.routes.items())},
             "/scores/{model}/{entity_id}": _lookup(models),
             **v2_paths(models),
@@ -82,6 +94,46 @@ _VERSION = {
     "description": "One of the model's loaded versions, as /models lists them; else its split decides",
 }
 _MOMENT = {"type": "string", "format": "date-time"}
+
+
+def _keys(contracts: dict[str, Contract]) -> dict[str, Any]:
+    """The keys of stored features that a caller sends beside a row."""
+    names = sorted({key for contract in contracts.values() for key in contract.keys})
+    kinds = [{"type": "string", "maxLength": KEY_LENGTH}, {"type": "integer"}]
+    return {
+        "type": "object",
+        "nullable": True,
+        "additionalProperties": False,
+        "description": "keys of features that the row leaves to the online store",
+        "properties": {name: {"oneOf": kinds, "nullable": True} for name in names},
+    }
+
+
+def _streams(contracts: dict[str, Contract]) -> list[str]:
+    aggregates = [f.aggregate for contract in contracts.values() for f in contract.stored]
+    return sorted({aggregate.events for aggregate in aggregates if aggregate is not None})
+
+
+def _events(contracts: dict[str, Contract]) -> dict[str, Any]:
+    streams = _streams(contracts)
+    event = {
+        "type": "object",
+        "required": ["id", "stream", "at", "facts"],
+        "additionalProperties": False,
+        "properties": {
+            "id": {"type": "string", "minLength": 1, "maxLength": ID_LENGTH},
+            "stream": {"type": "string", "enum": streams},
+            "at": _MOMENT,
+            "facts": {"type": "object", "maxProperties": FACTS},
+        },
+    }
+    schema = {
+        "type": "object",
+        "required": ["events"],
+        "additionalProperties": False,
+        "properties": {"events": {"type": "array", "items": event, "minItems": 1, "maxItems": EVENTS}},
+    }
+    return _post(f"Take in up to {EVENTS} events of {', '.join(streams)}", schema, {}, {})
 
 
 def _list(item: dict[str, Any]) -> dict[str, Any]:

@@ -160,6 +160,7 @@ class _Record:
             labels=run.labels,
             scores=run.scores,
             values=rows,
+            numbers=run.packed.exact,
         )
 
 

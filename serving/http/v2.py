@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from serving.http.admission import OVERLOADED, Admission, OverloadedError
+from serving.http.admission import OVERLOADED, RETRY_SECONDS, Admission, OverloadedError
 from serving.http.answers import Answerer, Call
 from serving.http.bodies import RefusedError
 from serving.http.limits import Limits
@@ -114,7 +114,8 @@ class V2:
             with self._admission.request():
                 return await self._infer(request, served, data, began)
         except OverloadedError:
-            raise RefusedError(503, OVERLOADED) from None
+            wait = {"Retry-After": str(RETRY_SECONDS)}
+            raise RefusedError(503, OVERLOADED, headers=wait) from None
 
     async def _infer(self, request: Request, served: Served, data: bytearray, began: float) -> Response:
         contract = served.predictor.contract

@@ -41,6 +41,8 @@ class Answered:
     role: Role = ANSWER
     keys: Sequence[Mapping[str, Any] | None] | None = None  # sent beside the row; None: by no caller
     filled: Sequence[Sequence[str]] | None = None  # features from the online store; None: none of any row
+    # The numeric features once more, (rows, numbers), NaN where missing: written in a tenth of the time.
+    numbers: NDArray[np.float64] | None = None
 
 
 def table(answers: Sequence[Answered]) -> pl.DataFrame:
@@ -104,8 +106,17 @@ def _features(contract: Contract, answers: Sequence[Answered]) -> Iterator[tuple
     rows: list[tuple[Value, ...]] = []
     for item in answers:
         rows += [row if isinstance(row, tuple) else ordered(row) for row in item.values]
-    for index, name in enumerate(names):
-        yield FEATURE_PREFIX + name, list(map(itemgetter(index), rows))
+    matrices = [item.numbers for item in answers if item.numbers is not None]
+    columns: Iterator[NDArray[np.float64]] = iter(())
+    if len(matrices) == len(answers):
+        columns = iter(np.ascontiguousarray(np.concatenate(matrices).T))
+    for index, feature in enumerate(contract.features):
+        name = FEATURE_PREFIX + feature.name
+        column = next(columns, None) if feature.kind == "number" else None
+        if column is None:
+            yield name, list(map(itemgetter(index), rows))
+        else:
+            yield name, pl.Series(name, column).fill_nan(None)
 
 
 def _answers(contract: Contract, answers: Sequence[Answered]) -> Iterator[tuple[str, Any]]:

@@ -232,6 +232,39 @@ def test_a_request_in_flight_is_finished_before_the_end(own) -> None:
     assert "Traceback" not in (own.folder / "output.txt").read_text()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(["serving"], id="serving"),
+        pytest.param(["bentoml", "serve", "serving.service:Flightline"], id="bentoml"),
+    ],
+)
+def test_unready_comes_before_the_end(tmp_path, build_release, monkeypatch, command) -> None:
+    """SIGTERM: /readyz says 503 while predictions go on; then what is begun ends, and so does the service."""
+    monkeypatch.setenv("FLIGHTLINE_DRAIN_SECONDS", "4")
+    service = started(tmp_path, build_release, command)
+    process = next(service)
+    body = b'{"row": {"width": 1.5, "height": null, "letter": "A"}, "id": "last"}'
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", process.port), timeout=20) as connection:
+        connection.sendall(head % len(body) + body[:10])
+        assert process.predict().status_code == 200
+        process.popen.terminate()
+        until(lambda: process.status("/readyz") == 503, 3)
+        answer = process.predict()
+        assert answer.status_code == 200
+        assert answer.headers["connection"] == "close"
+        connection.sendall(body[10:])
+        assert b"200 OK" in connection.recv(65536)
+    assert process.popen.wait(60) == 0
+    table = pl.read_parquet(process.folder / "predictions" / "toy" / "*.parquet")
+    assert "last" in table["entity_id"].to_list()
+    assert len(table) == 3
+    service.close()
+
+
 def test_a_killed_service_comes_back_as_desired(own) -> None:
     """Kill -9, a new desired version meanwhile, start: the new one answers from the first ready moment."""
     own.popen.kill()

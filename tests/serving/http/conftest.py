@@ -77,6 +77,10 @@ class Both:
     slow: App
     passed_on: list[str]  # the paths of requests that the hot path did not answer
 
+    def send(self, parts: Iterable[bytes], **arguments: Any) -> Awaitable[Heard]:
+        """One request to the hot path, to be awaited beside others."""
+        return ask(self.hot, parts, **arguments)
+
     def ask(self, parts: Iterable[bytes], **arguments: Any) -> tuple[Heard, Heard, bool]:
         """What the hot path heard, what the other heard, and whether the hot path answered it itself."""
         parts = list(parts)
