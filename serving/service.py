@@ -65,6 +65,7 @@ class Flightline:
         from serving.drain import Drain
         from serving.features.completion import Completer
         from serving.features.store import open_store
+        from serving.http.admission import Admission
         from serving.http.app import build_app
         from serving.http.hot import Hot
         from serving.http.limits import Limits
@@ -86,9 +87,20 @@ class Flightline:
         self.spans = Spans(settings.otlp_endpoint) if settings.otlp_endpoint else None
         self.grpc: GrpcServer | None = None
         self.completer = Completer(open_store(settings.online_store), settings.online_cache_s)
-        slow = build_app(settings, self.versions, self.log, self.metrics, self.completer)
         limits = Limits.from_environment()
-        self.hot = Hot(slow, settings, self.versions, self.log, self.metrics, limits=limits)
+        self.admission = Admission(limits.requests, limits.rows)  # one bound, whatever way requests come
+        slow = build_app(
+            settings,
+            self.versions,
+            self.log,
+            self.metrics,
+            self.completer,
+            admission=self.admission,
+            ready=self.ready,
+        )
+        self.hot = Hot(
+            slow, settings, self.versions, self.log, self.metrics, limits=limits, admission=self.admission
+        )
         self.app = Traced(self.hot, self.spans)
         self.drain = Drain(settings.drain_seconds)
         self.drain.install()
@@ -104,7 +116,10 @@ class Flightline:
         from serving.grpc.server import GrpcServer  # only here: not everybody wants its import time
         from serving.http.answers import Answerer
 
-        self.grpc = GrpcServer(self.versions, Answerer(self.log, self.metrics), self.metrics, self.spans)
+        answerer = Answerer(self.log, self.metrics)
+        self.grpc = GrpcServer(
+            self.versions, answerer, self.metrics, self.admission, ready=self.ready, spans=self.spans
+        )
         await self.grpc.start(self.settings.grpc_host, self.settings.grpc_port, shared=True)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
@@ -125,9 +140,13 @@ class Flightline:
         if self.spans is not None:
             self.spans.close()
 
+    def ready(self) -> bool:
+        """Whether everything desired is served, and no end is in sight."""
+        return self.versions.ready and not self.drain.draining
+
     def __is_ready__(self) -> bool:
         """BentoML's /readyz asks this; /status says why."""
-        return self.versions.ready and not self.drain.draining
+        return self.ready()
 
     def __metrics__(self, gathered: str) -> str:
         """Add to BentoML's /metrics what is read when asked for."""

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, Message
 
 from serving.grpc import inference_pb2 as pb
 from serving.grpc.messages import answer_of, described, parameters_of, tensors_of
+from serving.http.admission import OVERLOADED, Admission, OverloadedError
 from serving.http.answers import Answerer, Call
 from serving.http.bodies import ID_LENGTH, RefusedError
 from serving.http.openapi import VERSION
@@ -37,7 +38,6 @@ from serving.tracing import Spans, Trace, read_trace
 logger = logging.getLogger(__name__)
 
 SERVICE = "inference.GRPCInferenceService"
-MOST_IN_FLIGHT = 64  # inferences at once; each may hold a message of BATCH_BYTES
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     404: grpc.StatusCode.NOT_FOUND,
@@ -57,15 +57,14 @@ class Inference:
         versions: Versions,
         answerer: Answerer,
         metrics: Metrics,
+        admission: Admission,
+        *,
         ready: Callable[[], bool],
         spans: Spans | None,
-        *,
-        most_in_flight: int = MOST_IN_FLIGHT,
     ) -> None:
         """Keep who answers and what counts."""
         self._versions, self._answerer, self._metrics = versions, answerer, metrics
-        self._ready, self._spans = ready, spans
-        self._most, self._in_flight = most_in_flight, 0
+        self._admission, self._ready, self._spans = admission, ready, spans
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Every call of the service. Messages are parsed inside it, so that a bad one has its status."""
@@ -169,34 +168,36 @@ class Inference:
     async def infer(self, request: pb.ModelInferRequest, asked: "_Asked") -> Message:
         """Predict rows of tensors."""
         began = time.perf_counter()
-        if self._in_flight >= self._most:
-            raise RefusedError(429, f"{self._in_flight} inferences are in flight already; try again")
-        self._in_flight += 1
         try:
-            served = self._choose(request.model_name, request.model_version, asked, asked.request_id)
-            if len(request.id) > ID_LENGTH:
-                raise wrong("id", f"{len(request.id)} characters", f"at most {ID_LENGTH}")
-            check_parameters(parameters_of(request.parameters))
-            for tensor in request.inputs:
-                check_parameters(parameters_of(tensor.parameters))
-            for output in request.outputs:
-                check_parameters(parameters_of(output.parameters))
-            names = wanted_outputs([output.name for output in request.outputs])
-            contract, bundle = served.predictor.contract, served.predictor.bundle
-            rows = to_rows(contract, tensors_of(request))
-            now, count = datetime.now(UTC), len(rows.values)
-            asked.trace.rows = count
-            call = Call(asked.request_id, began, now, [None] * count, [now] * count)
+            with self._admission.request():
+                return await self._infer(request, asked, began)
+        except OverloadedError:
+            raise RefusedError(429, OVERLOADED) from None
+
+    async def _infer(self, request: pb.ModelInferRequest, asked: "_Asked", began: float) -> Message:
+        served = self._choose(request.model_name, request.model_version, asked, asked.request_id)
+        if len(request.id) > ID_LENGTH:
+            raise wrong("id", f"{len(request.id)} characters", f"at most {ID_LENGTH}")
+        check_parameters(parameters_of(request.parameters))
+        for tensor in request.inputs:
+            check_parameters(parameters_of(tensor.parameters))
+        for output in request.outputs:
+            check_parameters(parameters_of(output.parameters))
+        names = wanted_outputs([output.name for output in request.outputs])
+        contract, bundle = served.predictor.contract, served.predictor.bundle
+        rows = to_rows(contract, tensors_of(request))
+        now, count = datetime.now(UTC), len(rows.values)
+        asked.trace.rows = count
+        call = Call(asked.request_id, began, now, [None] * count, [now] * count)
+        with self._admission.batch(count):
             labels, scores = await self._answerer.answer(served.predictor, rows, call)
-            return answer_of(
-                contract.model,
-                served.predictor.version,
-                request.id or asked.request_id,
-                to_outputs(contract, labels, scores, names),
-                {"digest": bundle.digest, "request_id": asked.request_id},
-            )
-        finally:
-            self._in_flight -= 1
+        return answer_of(
+            contract.model,
+            served.predictor.version,
+            request.id or asked.request_id,
+            to_outputs(contract, labels, scores, names),
+            {"digest": bundle.digest, "request_id": asked.request_id},
+        )
 
     def _choose(self, model: str, version: str, asked: "_Asked", request_id: str | None = None) -> Served:
         served = choose(self._versions.current, model, version, request_id)

@@ -1,10 +1,13 @@
 """The gRPC server of one worker: in the worker's event loop, on a port of its own."""
 
+from collections.abc import Callable
+
 import grpc
 
 from contract.errors import FlightlineError
 from serving.grpc.health import Health
-from serving.grpc.inference import MOST_IN_FLIGHT, SERVICE, Inference
+from serving.grpc.inference import SERVICE, Inference
+from serving.http.admission import Admission
 from serving.http.answers import Answerer
 from serving.http.bodies import BATCH_BYTES
 from serving.models.versions import Versions
@@ -13,7 +16,7 @@ from serving.tracing import Spans
 
 GRACE_SECONDS = 10.0  # for calls in flight, once no new one is taken
 HEADROOM = 64 * 1024  # bytes of a message that are not tensors
-MOST_CALLS = 4 * MOST_IN_FLIGHT  # of any kind at once, probes included; refused before they are read
+MOST_CALLS = 256  # of any kind at once, probes included; refused before they are read
 
 
 class GrpcServer:
@@ -24,22 +27,21 @@ class GrpcServer:
         versions: Versions,
         answerer: Answerer,
         metrics: Metrics,
-        spans: Spans | None = None,
+        admission: Admission,
         *,
-        most_in_flight: int = MOST_IN_FLIGHT,
+        ready: Callable[[], bool],
+        spans: Spans | None = None,
     ) -> None:
-        """Prepare; nothing listens before `start`."""
+        """Prepare; nothing listens before `start`. `ready` says whether the service as a whole is."""
         self.port = 0
-        self._versions, self._draining = versions, False
-        self._inference = Inference(
-            versions, answerer, metrics, self.ready, spans, most_in_flight=most_in_flight
-        )
+        self._may, self._draining = ready, False
+        self._inference = Inference(versions, answerer, metrics, admission, ready=self.ready, spans=spans)
         self._health: Health | None = None
         self._server: grpc.aio.Server | None = None
 
     def ready(self) -> bool:
-        """Every desired model was loaded, and no end is in sight."""
-        return self._versions.ready and not self._draining
+        """Whether new calls are welcome."""
+        return self._may() and not self._draining
 
     async def start(self, host: str, port: int, *, shared: bool = False) -> None:
         """Listen on `host`:`port`; several workers of one service listen on the same one, if `shared`.

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from serving.features.completion import Completer
 from serving.http import bodies, openapi
+from serving.http.admission import Admission
 from serving.http.answers import INLINE_ROWS, Answerer, Call
 from serving.http.bodies import RefusedError
 from serving.http.events import Events
@@ -41,10 +42,14 @@ def build_app(
     log: PredictionLog,
     metrics: Metrics,
     completer: Completer | None = None,
+    *,
+    admission: Admission | None = None,
+    ready: Callable[[], bool] | None = None,
 ) -> Starlette:
     """The ASGI application over the models that `versions` keeps.
 
     Without a `completer` a row must bring every feature that may not be null, and no events are taken.
+    `admission` bounds what it takes at once; `ready` says more than `versions` knows, such as a near end.
     """
     api = _Api(settings, versions, log, metrics, completer)
     pages = Pages(settings, versions, log, completer)
@@ -54,7 +59,7 @@ def build_app(
     claimed.methods = None  # of all methods: whether there is such a route is known only inside
     app = Starlette(
         routes=[
-            *V2(versions, api.answerer).routes(api.guarded),
+            *V2(versions, api.answerer, admission, ready).routes(api.guarded),
             Route("/predict", api.guarded(api.predict), methods=["POST"]),
             Route("/predict_batch", api.guarded(api.predict_batch), methods=["POST"]),
             Route("/events", api.guarded(events.post), methods=["POST"]),

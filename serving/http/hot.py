@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from serving.http import bodies
-from serving.http.admission import RETRY_SECONDS, Admission
+from serving.http.admission import OVERLOADED, RETRY_SECONDS, Admission
 from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES, RefusedError
 from serving.http.compiled import Plan, all_once
 from serving.http.limits import Limits
@@ -34,7 +34,6 @@ SINGLE, BATCH, CLAIMED = "/predict", "/predict_batch", "/predict/"
 PARAMETERS = frozenset({"model", "version"})
 _IDS, _ID_BYTES = 256, 16  # ids drawn ahead, and the size of each
 _SHORT = len(str(SINGLE_BYTES))  # a content length of fewer digits is under every limit
-_OVERLOADED = "the service has as much to answer as it can; expected another attempt later"
 
 
 class Hot:
@@ -49,11 +48,12 @@ class Hot:
         metrics: Metrics,
         *,
         limits: Limits,
+        admission: Admission | None = None,
     ) -> None:
         """Stand in front of `slow`, the application that knows every route and every sentence."""
         self._slow, self._clock = slow, settings.clock
         self._versions, self._metrics = versions, metrics
-        self._admission = Admission(limits.requests, limits.rows)
+        self._admission = admission or Admission(limits.requests, limits.rows)
         self._ticks = Ticks(log)
         self._plans: dict[int, Plan] = {}  # by the identity of the predictor, which the plan keeps alive
         self._snapshot: Snapshot | None = None
@@ -203,7 +203,7 @@ class Hot:
         """503: there is too much to answer already."""
         await self._admission.turn()
         self._metrics.refused(503)
-        body = msgspec.json.encode({"error": _OVERLOADED, "problems": []})
+        body = msgspec.json.encode({"error": OVERLOADED, "problems": []})
         fields = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),

@@ -10,10 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from serving.http.admission import OVERLOADED, RETRY_SECONDS, Admission, OverloadedError
 from serving.http.answers import Answerer, Call
+from serving.http.bodies import RefusedError
+from serving.http.limits import Limits
 from serving.http.openapi import VERSION
 from serving.http.replies import known_parameters, model_headers, reply
-from serving.http.v2_bodies import HEADER_LENGTH, read_infer
+from serving.http.v2_bodies import HEADER_LENGTH, decode_infer, read_infer
 from serving.models.versions import Served, Versions
 from serving.protocol.inputs import to_rows
 from serving.protocol.models import (
@@ -36,9 +39,18 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class V2:
     """The endpoints below /v2."""
 
-    def __init__(self, versions: Versions, answerer: Answerer) -> None:
-        """Keep who answers."""
+    def __init__(
+        self,
+        versions: Versions,
+        answerer: Answerer,
+        admission: Admission | None = None,
+        ready: Callable[[], bool] | None = None,
+    ) -> None:
+        """Keep who answers, what bounds the requests at once, and who says whether to send more."""
+        self._ready = ready or (lambda: versions.ready)
         self._versions, self._answerer = versions, answerer
+        limits = Limits()
+        self._admission = admission or Admission(limits.requests, limits.rows)
 
     def routes(self, guarded: Callable[[Endpoint], Endpoint]) -> list[BaseRoute]:
         """Every route, each endpoint through `guarded`."""
@@ -67,7 +79,7 @@ class V2:
 
     async def ready(self, request: Request) -> Response:  # noqa: ARG002
         """Every desired model was loaded and verified."""
-        ready = self._versions.ready
+        ready = self._ready()
         return reply({"ready": ready}, 200 if ready else 503)
 
     async def model(self, request: Request) -> Response:
@@ -94,11 +106,20 @@ class V2:
 
     async def infer(self, request: Request) -> Response:
         """Predict rows of tensors."""
-        began = time.perf_counter()
         known_parameters(request, set())
         served = self._choose(request, request.state.id)
+        data = await read_infer(request)
+        began = time.perf_counter()
+        try:
+            with self._admission.request():
+                return await self._infer(request, served, data, began)
+        except OverloadedError:
+            wait = {"Retry-After": str(RETRY_SECONDS)}
+            raise RefusedError(503, OVERLOADED, headers=wait) from None
+
+    async def _infer(self, request: Request, served: Served, data: bytearray, began: float) -> Response:
         contract = served.predictor.contract
-        body, tensors = await read_infer(request)
+        body, tensors = decode_infer(request, data)
         for field, found, expected in (
             ("model_name", body.model_name, request.path_params["model"]),
             ("model_version", body.model_version, request.path_params.get("version", "")),
@@ -108,10 +129,11 @@ class V2:
         binary = body.binary_outputs()
         names = wanted_outputs([output.name for output in body.outputs or []])
         rows = to_rows(contract, tensors)
-        note_rows(request.scope, len(rows.values))
         now, count = datetime.now(UTC), len(rows.values)
+        note_rows(request.scope, count)
         call = Call(request.state.id, began, now, [None] * count, [now] * count)
-        labels, scores = await self._answerer.answer(served.predictor, rows, call)
+        with self._admission.batch(count):
+            labels, scores = await self._answerer.answer(served.predictor, rows, call)
         head = {
             "id": body.id or request.state.id,
             "model_name": contract.model,

@@ -61,14 +61,30 @@ class InferBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         } or {"": default}
 
 
-async def read_infer(request: Request) -> tuple[InferBody, list[Tensor]]:
-    """The body of an inference request and its tensors, refused from its headers where they say enough.
+async def read_infer(request: Request) -> bytearray:
+    """The body of an inference request, refused from its headers where they say enough.
 
     Raises:
-        RefusedError: 413, 415, 400 or 422.
+        RefusedError: 413, 415 or 400.
     """
     _check_headers(request)
-    data = await _read(request)
+    data = bytearray()
+    try:
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > BATCH_BYTES:
+                raise _too_large()
+    except ClientDisconnect:
+        raise RefusedError(400, "the caller went away before the body was complete") from None
+    return data
+
+
+def decode_infer(request: Request, data: bytearray) -> tuple[InferBody, list[Tensor]]:
+    """What `data`, the body of `request`, says, and its tensors.
+
+    Raises:
+        RefusedError: 400 or 422.
+    """
     length = _header_length(request, len(data))
     body = _decode(data[:length])
     if body.id is not None and len(body.id) > ID_LENGTH:
@@ -174,18 +190,6 @@ def _check_headers(request: Request) -> None:
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > BATCH_BYTES:
         raise _too_large()
-
-
-async def _read(request: Request) -> bytearray:
-    data = bytearray()
-    try:
-        async for chunk in request.stream():
-            data += chunk
-            if len(data) > BATCH_BYTES:
-                raise _too_large()
-    except ClientDisconnect:
-        raise RefusedError(400, "the caller went away before the body was complete") from None
-    return data
 
 
 def _header_length(request: Request, size: int) -> int:

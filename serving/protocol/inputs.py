@@ -70,7 +70,8 @@ def check(contract: Contract, numbers: Floats, words: list[list[str]]) -> Rows:
         or (outside & limits.strict).any()
         or any(bad for bad, _ in unknown)
     ):
-        return decode_rows(contract, values)
+        names = [feature.name for feature in contract.features]
+        return decode_rows(contract, [dict(zip(names, row, strict=True)) for row in values])
     categories = None
     if words:
         categories = np.empty((len(values), len(words)), dtype=object)
@@ -157,23 +158,20 @@ def _counted(features: Sequence[Feature], where: Mask) -> Counter[str]:
 
 
 def _values(
-    contract: Contract,
-    numbers: Floats,
-    missing: Mask,
-    words: list[list[str]],
-) -> tuple[dict[str, Value], ...]:
-    """The rows by feature name, in the order of declaration; what is missing is None."""
-    plain = numbers.astype(object)
-    plain[missing] = None
-    columns: dict[str, list[Value]] = dict(
-        zip((f.name for f in contract.numbers), plain.T.tolist(), strict=True)
-    )
-    for feature, column in zip(contract.categories, words, strict=True):
-        columns[feature.name] = [word or None for word in column] if "" in column else list(column)
-    names = [feature.name for feature in contract.features]
-    return tuple(
-        dict(zip(names, row, strict=True)) for row in zip(*(columns[name] for name in names), strict=True)
-    )
+    contract: Contract, numbers: Floats, missing: Mask, words: list[list[str]]
+) -> tuple[tuple[Value, ...], ...]:
+    """The rows, each in the contract's order of features; what is missing is None."""
+    columns: dict[str, list[Value]] = {}
+    holes = set(np.flatnonzero(missing.any(axis=0)).tolist())
+    for column, feature in enumerate(contract.numbers):
+        values: list[Value] = numbers[:, column].tolist()
+        if column in holes:
+            absent = missing[:, column].tolist()
+            values = [None if gone else value for value, gone in zip(values, absent, strict=True)]
+        columns[feature.name] = values
+    for feature, strings in zip(contract.categories, words, strict=True):
+        columns[feature.name] = [word or None for word in strings] if "" in strings else [*strings]
+    return tuple(zip(*(columns[feature.name] for feature in contract.features), strict=True))
 
 
 def _graph(contract: Contract, given: dict[str, Tensor]) -> tuple[Floats, list[list[str]]]:

@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from serving.grpc.inference_pb2 import ModelInferRequest
 from serving.grpc.server import GrpcServer
+from serving.http.admission import Admission
 from serving.http.answers import Answerer
 from serving.http.app import build_app
 from serving.tracing import Spans, Traced, read_trace
@@ -210,7 +211,9 @@ def test_a_grpc_call_is_one_span_too(host, collector) -> None:
     words.contents.bytes_contents.append(b"A")
 
     async def run() -> None:
-        server = GrpcServer(host.versions, Answerer(host.log, host.metrics), host.metrics, spans)
+        answerer = Answerer(host.log, host.metrics)
+        admission = Admission(9, 99)
+        server = GrpcServer(host.versions, answerer, host.metrics, admission, ready=lambda: True, spans=spans)
         await server.start("127.0.0.1", 0)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")

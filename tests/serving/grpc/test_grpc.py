@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2
 from contract.errors import FlightlineError
 from serving.grpc import inference_pb2
 from serving.grpc.server import HEADROOM, GrpcServer
+from serving.http.admission import Admission
 from serving.http.answers import Answerer
 from serving.http.bodies import BATCH_BYTES
 from serving.protocol.tensors import join_strings, split_strings
@@ -57,11 +58,17 @@ class Caller:
         return method(data, metadata=metadata, timeout=20)
 
 
+def server_of(host: Any, most: int = 100) -> GrpcServer:
+    """A server over the models of `host` that takes `most` inferences at once."""
+    answerer, admission = Answerer(host.log, host.metrics), Admission(most, 4_000)
+    return GrpcServer(host.versions, answerer, host.metrics, admission, ready=lambda: host.versions.ready)
+
+
 def speak(host: Any, talk: Callable[[Caller], Awaitable[Any]], **arguments: Any) -> Any:
     """Run `talk` against a server over the models of `host`, and end the server."""
 
     async def run() -> Any:
-        server = GrpcServer(host.versions, Answerer(host.log, host.metrics), host.metrics, **arguments)
+        server = server_of(host, **arguments)
         await server.start("127.0.0.1", 0)
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
@@ -258,7 +265,7 @@ def test_more_than_so_many_at_once_are_refused(host, monkeypatch) -> None:
         hold.release()
         assert (await first).model_name == "toy"
 
-    speak(host, talk, most_in_flight=1)
+    speak(host, talk, most=1)
 
 
 class Hold:
@@ -367,7 +374,7 @@ def test_a_port_in_use_is_one_sentence(host) -> None:
     """It names the port and the variable; workers of one service may share it, others may not."""
 
     async def talk(call: Caller) -> None:
-        other = GrpcServer(host.versions, Answerer(host.log, host.metrics), host.metrics)
+        other = server_of(host)
         with pytest.raises(FlightlineError, match="FLIGHTLINE_GRPC_PORT"):
             await other.start("127.0.0.1", call.server.port)
         await other.close(0)
@@ -379,7 +386,7 @@ def test_workers_share_one_port(host) -> None:
     """With SO_REUSEPORT two servers listen on it, and one goes on when the other ends."""
 
     async def run() -> None:
-        servers = [GrpcServer(host.versions, Answerer(host.log, host.metrics), host.metrics) for _ in "12"]
+        servers = [server_of(host) for _ in "12"]
         await servers[0].start("127.0.0.1", 0, shared=True)
         await servers[1].start("127.0.0.1", servers[0].port, shared=True)
         assert servers[0].port == servers[1].port

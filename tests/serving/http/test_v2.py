@@ -8,8 +8,11 @@ import polars as pl
 import pytest
 
 from contract.predictions import FEATURE_PREFIX
+from serving.http.admission import Admission
+from serving.http.app import build_app
 from serving.http.bodies import BATCH_BYTES, BATCH_ROWS
 from serving.protocol.tensors import join_strings, split_strings
+from tests.serving.conftest import Client
 
 pytestmark = pytest.mark.unit
 
@@ -340,3 +343,26 @@ def test_a_binary_request_needs_no_content_type(host) -> None:
     """Tritonclient sends none."""
     headers = {"Inference-Header-Content-Length": GOOD[1]["Inference-Header-Content-Length"]}
     assert host.client.request("POST", INFER, content=GOOD[0], headers=headers).status_code == 200
+
+
+def test_too_much_at_once_is_refused_for_now(host) -> None:
+    """503 with Retry-After while another request holds the only place, and afterwards an answer."""
+    admission = Admission(1, 1_000)
+    app = build_app(host.settings, host.versions, host.log, host.metrics, admission=admission)
+    body = {"inputs": [NUMBERS, WORDS]}
+    with admission.request():
+        refused = Client(app).post(INFER, body)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    assert "another attempt later" in refused.json()["error"]
+    assert Client(app).post(INFER, body).status_code == 200
+    many = {
+        "inputs": [
+            {**NUMBERS, "shape": [9, 2], "data": [1] * 18},
+            {**WORDS, "shape": [9, 1], "data": ["A"] * 9},
+        ]
+    }
+    with admission.batch(995):
+        assert Client(app).post(INFER, many).status_code == 503
+        assert Client(app).post(INFER, body).status_code == 200
+    assert Client(app).post(INFER, many).status_code == 200
+    assert (admission.requests, admission.rows) == (0, 0)
