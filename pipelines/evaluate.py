@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import joblib
 import numpy as np
 import polars as pl
 
@@ -50,14 +49,20 @@ def evaluate(name: str) -> str:
     answers = _both(test, contract, (answer, scores), fitted)
     rival = _columns(f"{SIMPLE_PREFIX}{SCORE_PREFIX}", contract, simple[1])
     write_table(artifacts.predictions, answers.with_columns(*rival))
-    near = beside_thresholds(joblib.load(artifacts.model / "fitted.joblib"), contract, test)
+    near = beside_thresholds(_fitted(artifacts, "fitted"), contract, test)
     beside = run(graph, contract, near), _answers(artifacts, "fitted", contract, near)
     write_table(artifacts.near, _both(near, contract, *beside))
     return ", ".join(f"{metric} {value:.4f}" for metric, value in sorted(metrics.items()))
 
 
 def _answers(artifacts: Artifacts, which: str, contract: Contract, rows: pl.DataFrame) -> tuple[Any, Any]:
-    return answers(joblib.load(existing(artifacts.model / f"{which}.joblib")), contract, rows)
+    return answers(_fitted(artifacts, which), contract, rows)
+
+
+def _fitted(artifacts: Artifacts, which: str) -> Any:
+    import joblib  # the stages after this one import this module, and load nothing
+
+    return joblib.load(existing(artifacts.model / f"{which}.joblib"))
 
 
 def answers_of(predictions: pl.DataFrame, contract: Contract) -> np.ndarray:

@@ -17,7 +17,8 @@ from typing import Any
 import polars as pl
 
 from contract.bundle import Bundle
-from contract.predictions import log_schema
+from contract.predictions import SHADOW, completed, log_schema
+from contract.segments import live_segments
 from contract.strict import decode_json
 from monitoring.decision import Evidence, decide
 from monitoring.drift import drift_report
@@ -121,15 +122,17 @@ def read_log(
     once, as last answered.
     """
     schema = log_schema(bundle.contract)
-    folder = settings.predictions(environment) / model
-    paths = sorted(folder.glob("*.parquet"))
+    paths = live_segments(settings.predictions(environment) / model)
     if not paths:
         return pl.DataFrame(schema=schema)
     inside = pl.col("event_time").is_between(as_of - timedelta(days=WINDOW_DAYS), as_of, closed="left")
+    answers = pl.col("role").ne_missing(SHADOW)  # what a shadow would have said is nobody's prediction
     # What the smoke suite asks is not traffic.
     asked = pl.col("entity_id").is_null() | (pl.col("entity_id") != SMOKE_ENTITY)
     parts = [
-        pl.scan_parquet(path).filter(inside & asked & (pl.col("digest") == bundle.digest)).collect()
+        completed(pl.scan_parquet(path, glob=False))
+        .filter(inside & asked & answers & (pl.col("digest") == bundle.digest))
+        .collect()
         for path in paths
     ]
     made = pl.concat([pl.DataFrame(schema=schema), *[part for part in parts if part.height]])

@@ -3,7 +3,6 @@
 import platform
 from importlib import metadata
 
-import joblib
 import msgspec
 import polars as pl
 
@@ -33,6 +32,8 @@ def train(name: str) -> str:
 
     The joblib files stay in training: evaluation compares the graph with them. Serving never unpickles.
     """
+    import joblib  # the stages after this one import this module, and train nothing
+
     model, wanted, artifacts = models.load(name), params(name), Artifacts.of(name)
     rows = read_table(artifacts.split / "train.parquet")
     require_values(rows, model.contract)

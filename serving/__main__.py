@@ -1,13 +1,11 @@
-"""Start the service on a port: `python -m serving --port 8000`, in this process and without a supervisor."""
+"""Start the service on a port: `python -m serving --port 8000`; with `--workers 2` under a supervisor."""
 
 import argparse
 import os
 import shutil
-import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
 from contract.attestation import read_trust
 from contract.errors import FlightlineError
@@ -15,24 +13,87 @@ from serving.settings import Settings
 
 # Seconds for requests in flight after SIGTERM. One second cuts off slow ones.
 GRACE_SECONDS = 20
+MOST_WORKERS = 64
+SLACK_SECONDS = 5  # for a worker to write its last predictions
+FOLDERS = ("state", "trust", "predictions")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; flags override the FLIGHTLINE_* variables of the same name."""
-    parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--host", default="127.0.0.1")
-    for name in ("state", "trust", "predictions", "clock", "online_store"):
-        parser.add_argument(f"--{name.replace('_', '-')}", help=f"FLIGHTLINE_{name.upper()}")
-    given = vars(parser.parse_args(arguments))
-    for name in ("state", "trust", "predictions", "clock", "online_store"):
-        if given[name] is not None:
-            os.environ[f"FLIGHTLINE_{name.upper()}"] = given[name]
+    given = _options().parse_args(arguments)
+    for name in (*FOLDERS, "clock", "admin_port", "online_store"):
+        if getattr(given, name) is not None:
+            os.environ[f"FLIGHTLINE_{name.upper()}"] = getattr(given, name)
     settings = Settings.from_environment()
+    if given.inherit is not None:
+        return _worker(*given.inherit)
+    if given.port is None:
+        _options().error("--port is required")
+    if not 1 <= given.workers <= MOST_WORKERS:
+        raise FlightlineError(f"--workers is {given.workers}", f"1 to {MOST_WORKERS}", "Correct it")
     read_trust(settings.trust)
-    with _bind(given["host"], given["port"]) as listener:
+    with _bind(given.host, given.port) as listener:
+        _check_admin(settings)
+        if settings.grpc_port is not None:
+            _bind(settings.grpc_host, settings.grpc_port).close()
         _prepare(settings.state / "bentoml")
-        return _serve(listener)
+        if given.workers > 1:
+            return _supervise(settings, listener, given.workers)
+        from serving.process import serve
+
+        return serve(listener, grace_seconds=GRACE_SECONDS, supervised=False)
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m serving",
+        description=__doc__,
+        epilog="example: python -m serving --port 8000 --workers 2 --admin-port 8001",
+    )
+    parser.add_argument("--port", type=int, help="0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the port (default: 1)")
+    for name in (*FOLDERS, "clock", "admin-port", "online-store"):
+        parser.add_argument(f"--{name}", help=f"FLIGHTLINE_{name.upper().replace('-', '_')}")
+    # How a supervisor starts a worker: the listening socket, and a pipe that closes when the supervisor ends.
+    parser.add_argument("--inherit", nargs=2, type=int, help=argparse.SUPPRESS)
+    return parser
+
+
+def _check_admin(settings: Settings) -> None:
+    """Find now, and say in one sentence, what would be a trace in the log later."""
+    if settings.admin_port is None:
+        return
+    from serving.admin.token import ensure_token
+
+    if settings.admin_port:
+        _bind("127.0.0.1", settings.admin_port).close()
+    ensure_token(settings.state)
+
+
+def _supervise(settings: Settings, listener: socket.socket, workers: int) -> int:
+    """Run several workers, and the admin API beside them, so that no worker's death cuts a call off."""
+    from serving.admin.server import Admin
+    from serving.supervisor import Supervisor
+
+    os.environ.pop("FLIGHTLINE_ADMIN_PORT", None)
+    stop_seconds = settings.drain_seconds + GRACE_SECONDS + SLACK_SECONDS
+    command = [sys.executable, "-m", "serving"]
+    admin = Admin(settings.state, settings.admin_port)
+    admin.start()
+    try:
+        return Supervisor(command, workers, listener, stop_seconds).run()
+    finally:
+        admin.close()
+
+
+def _worker(listener: int, lifeline: int) -> int:
+    """Be one worker of a supervisor."""
+    from serving.process import end_with, serve
+
+    end_with(lifeline)
+    inherited = socket.socket(fileno=listener)
+    return serve(inherited, grace_seconds=GRACE_SECONDS, supervised=True)
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -65,28 +126,6 @@ def _prepare(home: Path) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counters)
     os.environ["BENTOML_DO_NOT_TRACK"] = "True"
     os.environ["DO_NOT_TRACK"] = "1"
-
-
-def _serve(listener: socket.socket) -> int:
-    import uvicorn
-
-    from serving.service import Flightline
-
-    service: Any = Flightline  # the decorator made it a bentoml.Service
-    config = uvicorn.Config(
-        app=service.to_asgi(),
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        server_header=False,
-        log_level="warning",
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
-    # uvicorn raises the signal that stopped it once more when it is done; then there is nothing left to do.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    server = uvicorn.Server(config)
-    server.run(sockets=[listener])
-    return 0 if server.started else 1
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from contract.attestation import Trust, read_trust
@@ -23,20 +25,43 @@ def fetch(uri: str, into: Path, trust: Trust, digest: str | None = None) -> Bund
     Raises:
         FlightlineError: the release cannot be fetched, is not trusted, or is not the bundle `digest`.
     """
+    with _fetched(uri, into.parent, trust, digest) as (release, bundle):
+        _publish(release, into)
+    return open_release(into, bundle.digest, trust)
+
+
+def fetch_named(uri: str, folder: Path, trust: Trust, digest: str | None = None) -> Path:
+    """As `fetch`, into a folder of `folder` that is named by the bundle's digest; return that folder.
+
+    With a `digest` nothing is fetched where the folder of that name already holds the bundle.
+
+    Raises:
+        FlightlineError: as of `fetch`.
+    """
+    if digest is not None and (folder / digest).is_dir():
+        open_release(folder / digest, digest, trust)
+        return folder / digest
+    with _fetched(uri, folder, trust, digest) as (release, bundle):
+        _publish(release, folder / bundle.digest)
+    open_release(folder / bundle.digest, bundle.digest, trust)
+    return folder / bundle.digest
+
+
+@contextmanager
+def _fetched(uri: str, folder: Path, trust: Trust, digest: str | None) -> Iterator[tuple[Path, Bundle]]:
+    """The release directory at `uri`, copied to below `folder` and verified, for the length of the block."""
     try:
-        into.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=into.parent, prefix=f".{into.name}."))
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".fetching."))
     except OSError as error:
         raise FlightlineError(
-            f"{into.parent} cannot be written ({error.strerror})", "a writable volume", "Choose another --to"
+            f"{folder} cannot be written ({error.strerror})", "a writable volume", "Choose another --to"
         ) from None
     try:
         _copy(uri, temporary / "release")
-        bundle = open_release(temporary / "release", digest, trust)
-        _publish(temporary / "release", into)
+        yield temporary / "release", open_release(temporary / "release", digest, trust)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return open_release(into, bundle.digest, trust)
 
 
 def _publish(release: Path, into: Path) -> None:

@@ -68,7 +68,7 @@ def ablate(
     if not model.feature_groups:
         return Ablation(metric, sample.height)
     require_partition(model)
-    import sklearn.ensemble  # noqa: F401 - its threads can be limited once they are there
+    import sklearn  # noqa: F401 - its threads can be limited once they are there
     from threadpoolctl import threadpool_limits
 
     def loss(contract: Contract) -> np.ndarray:

@@ -16,8 +16,6 @@ def measure(label: np.ndarray, scores: np.ndarray, contract: Contract) -> dict[s
     `accuracy` always. For probabilities `log_loss` (nats), `brier` and `calibration_error` (expected
     calibration error, ten equal-width bins), and for two classes `roc_auc` of the second class.
     """
-    from sklearn.metrics import roc_auc_score
-
     found = {"accuracy": float(np.mean(np.argmax(scores, axis=1) == label))}
     if contract.scores == "probability":
         found["log_loss"] = float(np.mean(losses(label, scores, contract)))
@@ -25,6 +23,8 @@ def measure(label: np.ndarray, scores: np.ndarray, contract: Contract) -> dict[s
         found["brier"] = float(np.mean(np.sum((scores - hit) ** 2, axis=1)) / 2)
         found["calibration_error"] = calibration_error(hit[:, -1], scores[:, -1])
         if len(contract.classes) == 2:  # noqa: PLR2004 - a ROC curve needs a positive class
+            from sklearn.metrics import roc_auc_score
+
             found["roc_auc"] = float(roc_auc_score(label, scores[:, 1]))
     return found
 

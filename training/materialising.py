@@ -10,8 +10,8 @@ import polars as pl
 
 from contract.errors import ConfigError
 from contract.schema import Aggregate, Contract, Feature
-from training.features import running_totals
 from training.model import AT
+from training.windows import running_totals
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Balance:
     since: datetime  # windows that begin here or later are answered
     summed: tuple[str, ...]
     latest: tuple[str, ...]
-    # `by`, `at` (microseconds), `n`, `known_VALUE` and `sum_VALUE` of the summed, `last_VALUE` of the latest: at
-    # the moments after `since`, and the last one up to it, by key and moment.
+    # `by`, `at` (microseconds), `n`, `known_VALUE` and `sum_VALUE` of the summed, `last_VALUE` of the latest:
+    # at the moments after `since`, and the last one up to it, by key and moment.
     totals: pl.DataFrame
 
 

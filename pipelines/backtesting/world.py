@@ -17,7 +17,7 @@ import polars as pl
 from contract.attestation import sign
 from contract.bundle import Bundle
 from contract.errors import FlightlineError
-from contract.predictions import FEATURE_PREFIX, SCORE_PREFIX, log_schema
+from contract.predictions import ANSWER, FEATURE_PREFIX, SCORE_PREFIX, log_schema
 from contract.schema import Contract
 from contract.statements import ManifestStatement, Provenance
 from monitoring.decision import Attempt
@@ -135,9 +135,12 @@ class World:
             "model": pl.lit(contract.model),
             "version": pl.lit(version),
             "digest": pl.lit(digest),
+            "role": pl.lit(ANSWER),
             "received_at": rows[AT],
             "event_time": rows[AT],
             "latency_ms": pl.lit(None),  # nobody waited
+            "keys": pl.lit(None),
+            "filled": pl.lit([], dtype=pl.List(pl.String)),  # every feature is in the table
             "label": pl.Series([contract.classes[index] for index in label], dtype=pl.String),
             **{FEATURE_PREFIX + item.name: rows[item.name] for item in contract.features},
             **{SCORE_PREFIX + name: pl.Series(scores[:, k]) for k, name in enumerate(contract.classes)},

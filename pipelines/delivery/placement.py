@@ -7,7 +7,15 @@ from datetime import UTC, datetime
 
 from contract.errors import FlightlineError
 from pipelines.delivery.releases import Release
-from pipelines.delivery.services import converge, desire, ensure_service, recorded, running, stop_service
+from pipelines.delivery.services import (
+    champions,
+    converge,
+    desire,
+    ensure_service,
+    recorded,
+    running,
+    stop_service,
+)
 from pipelines.delivery.smoke import Check, require_passed, run_smoke
 from pipelines.ledger import Action, Entry, Placed, append, live, read
 from pipelines.machine.locks import exclusive
@@ -77,9 +85,10 @@ def place(change: Change, release: Release, settings: Settings, say: Say = print
     entries = read(settings.ledger)
     before = recorded(environment, entries, settings)
     digest = release.bundle.digest
+    back = change.action != "deploy"  # to what ran before: its contract may be the older one
     wanted = {
         **before,
-        model: DesiredModel(version=change.version, release=str(release.path), digest=digest),
+        model: DesiredModel.of(change.version, str(release.path), digest, older_contract=back),
     }
     _align(environment, before, settings)
     ran = running(environment, settings) is not None
@@ -127,7 +136,8 @@ def _try(
 def _align(environment: str, before: Mapping[str, DesiredModel], settings: Settings) -> None:
     """Undo what a deployment that was killed left desired: a service must not start with it."""
     desired = read_desired(settings.state(environment))
-    if (desired.models if desired else {}) != dict(before) and running(environment, settings) is None:
+    found = champions(desired.models) if desired else {}
+    if found != champions(before) and running(environment, settings) is None:
         desire(environment, before, settings)
 
 

@@ -12,7 +12,15 @@ from pipelines.ledger import Entry, live, models
 from pipelines.machine.environments import port_variable
 from pipelines.machine.processes import Program, Running, Say, family, find, start_all, stop
 from pipelines.machine.settings import Settings
-from serving.models.desired import Ack, Desired, DesiredModel, read_acks, read_desired, write_desired
+from serving.models.desired import (
+    Ack,
+    Desired,
+    DesiredModel,
+    change_desired,
+    read_acks,
+    read_desired,
+    write_desired,
+)
 
 ACK_S = 60.0
 READY = 200
@@ -29,7 +37,9 @@ def program(environment: str, settings: Settings) -> Program:
             "FLIGHTLINE_STATE": str(settings.state(environment)),
             "FLIGHTLINE_TRUST": str(settings.trust),
             "FLIGHTLINE_PREDICTIONS": str(settings.predictions(environment)),
+            "FLIGHTLINE_SCORES": str(settings.scores(environment)),
             "FLIGHTLINE_CLOCK": declared.clock,
+            "FLIGHTLINE_ADMIN_PORT": "0",  # a free one, which the state folder names
             "BENTOML_DO_NOT_TRACK": "true",
             "DO_NOT_TRACK": "true",
         },
@@ -69,25 +79,36 @@ def running(environment: str, settings: Settings) -> Running | None:
 
 
 def recorded(environment: str, entries: list[Entry], settings: Settings) -> dict[str, DesiredModel]:
-    """What the ledger says `environment` runs: the truth after a deployment that was cut off."""
+    """What the ledger says `environment` runs: the truth after a deployment that was cut off.
+
+    It ran, so it may run again, even where its contract is older than that of what replaced it.
+    """
     found: dict[str, DesiredModel] = {}
     for model in models(entries, environment):
         placed = live(entries, environment, model)
         if placed is not None:
             release = settings.releases / placed.digest
-            found[model] = DesiredModel(version=placed.version, release=str(release), digest=placed.digest)
+            found[model] = DesiredModel.of(placed.version, str(release), placed.digest, older_contract=True)
     return found
 
 
 def desire(environment: str, wanted: Mapping[str, DesiredModel], settings: Settings) -> int:
-    """Write the next generation of the desired state and return its number."""
-    state = settings.state(environment)
-    before = read_desired(state)
-    kept = before.default if before else ""
-    default = kept if kept in wanted else next(iter(sorted(wanted)), "")
-    generation = (before.generation if before else 0) + 1
-    write_desired(state, Desired(generation=generation, default=default, models=dict(wanted)))
-    return generation
+    """Write the next generation of the desired state and return its number.
+
+    A model whose champion stays keeps its other versions, its split and its mirror.
+    """
+
+    def next_one(before: Desired | None) -> Desired:
+        known = before.models if before else {}
+        models = {
+            name: known[name] if name in known and _champion(known[name]) == _champion(model) else model
+            for name, model in wanted.items()
+        }
+        kept = before.default if before else ""
+        default = kept if kept in wanted else next(iter(sorted(wanted)), "")
+        return Desired(generation=0, default=default, models=models)
+
+    return change_desired(settings.state(environment), next_one).generation
 
 
 def converge(
@@ -104,7 +125,10 @@ def converge(
         acks = _acks(environment, settings)
         if acks and all(ack.generation >= generation for ack in acks):
             for ack in acks:
-                for model, sentence in sorted(ack.refused.items()):
+                for model, asked in sorted(wanted.items()):
+                    sentence = ack.refused.get(f"{model}@{asked.default}")
+                    if sentence is None:
+                        continue
                     raise FlightlineError(
                         f"{environment} refused {model}: {sentence.rstrip('.')}",
                         "a release it can serve",
@@ -157,12 +181,12 @@ def _own_words(environment: str, settings: Settings) -> str:
 
 
 def intact(wanted: Mapping[str, DesiredModel], environment: str, settings: Settings) -> bool:
-    """Whether the desired state on disk and the workers' answers are `wanted`."""
+    """Whether the champions on disk and in the workers' answers are those of `wanted`."""
     desired = read_desired(settings.state(environment))
     acks = _acks(environment, settings)
     return (
         desired is not None
-        and desired.models == dict(wanted)
+        and champions(desired.models) == champions(wanted)
         and bool(acks)
         and all(ack.served == _digests(wanted) for ack in acks)
     )
@@ -179,8 +203,17 @@ def _acks(environment: str, settings: Settings) -> list[Ack]:
     return [ack for worker, ack in acks.items() if worker.isdigit() and int(worker) in workers]
 
 
+def champions(models: Mapping[str, DesiredModel]) -> dict[str, tuple[str, str, str]]:
+    """Version, release and digest of each model's default version: what a deployment decides."""
+    return {name: _champion(model) for name, model in models.items()}
+
+
+def _champion(model: DesiredModel) -> tuple[str, str, str]:
+    return model.default, model.champion.release, model.champion.digest
+
+
 def _digests(wanted: Mapping[str, DesiredModel]) -> dict[str, str]:
-    return {name: model.digest for name, model in wanted.items()}
+    return {name: model.champion.digest for name, model in wanted.items()}
 
 
 def _await_ready(environment: str, settings: Settings, deadline: float) -> None:

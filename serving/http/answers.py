@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from serving.http.bodies import RefusedError
 from serving.models.predictor import Predictor
 from serving.recording.metrics import Metrics
-from serving.recording.prediction_log import Entry, PredictionLog
+from serving.recording.prediction_log import Answered, PredictionLog
 from serving.rows import Rows
 
 # Rows up to which predicting is faster than handing the work to a thread.
@@ -55,21 +55,20 @@ class Answerer:
         seconds = time.perf_counter() - call.began
         self._metrics.answered(model, predictor.version, seconds, rows, names)
         self._log.append(
-            [
-                Entry(
-                    contract=predictor.contract,
-                    request_id=call.request_id if count == 1 else f"{call.request_id}/{index}",
-                    entity_id=call.entities[index],
-                    version=predictor.version,
-                    digest=predictor.bundle.digest,
-                    received_at=call.received_at,
-                    event_time=call.moments[index],
-                    latency_ms=seconds * 1000,
-                    label=names[index],
-                    scores=tuple(values[index]),
-                    values=rows.values[index],
-                )
-                for index in range(count)
-            ]
+            Answered(
+                contract=predictor.contract,
+                version=predictor.version,
+                digest=predictor.bundle.digest,
+                request_ids=[call.request_id]
+                if count == 1
+                else [f"{call.request_id}/{index}" for index in range(count)],
+                entity_ids=call.entities,
+                received_at=[call.received_at] * count,
+                event_times=call.moments,
+                latency_ms=[seconds * 1000] * count,
+                labels=labels,
+                scores=scores,
+                values=rows.values,
+            )
         )
         return names, values

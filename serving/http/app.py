@@ -19,12 +19,16 @@ from serving.http.answers import INLINE_ROWS, Answerer, Call
 from serving.http.bodies import RefusedError
 from serving.http.events import Events
 from serving.http.pages import Pages, static_content
-from serving.http.replies import known_parameters, model_headers, named, reply
+from serving.http.replies import chosen, known_parameters, model_headers, once, reply
+from serving.http.scores import ScorePages
+from serving.http.v2 import V2
 from serving.models.versions import Served, Versions
 from serving.recording.metrics import Metrics
 from serving.recording.prediction_log import PredictionLog
 from serving.rows import Problem, RowsRefusedError, decode_rows
+from serving.scores import Scores
 from serving.settings import Settings
+from serving.tracing import note_rows
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -43,13 +47,16 @@ def build_app(
     api = _Api(settings, versions, log, metrics, completer)
     pages = Pages(settings, versions, log, completer)
     events = Events(versions, completer)
+    scores = ScorePages(Scores(settings.scores), versions)
     every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-    return Starlette(
+    app = Starlette(
         routes=[
+            *V2(versions, api.answerer).routes(api.guarded),
             Route("/predict", api.guarded(api.predict), methods=["POST"]),
             Route("/predict_batch", api.guarded(api.predict_batch), methods=["POST"]),
             Route("/events", api.guarded(events.post), methods=["POST"]),
             Route("/predict/{rest:path}", api.guarded(api.predict_claimed), methods=every),
+            Route("/scores/{model}/{entity_id:path}", api.guarded(scores.score), methods=["GET"]),
             Route("/models", api.guarded(pages.models), methods=["GET"]),
             Route("/models/{name}/contract", api.guarded(pages.contract), methods=["GET"]),
             Route("/status", api.guarded(pages.status), methods=["GET"]),
@@ -60,6 +67,9 @@ def build_app(
         ],
         exception_handlers={HTTPException: api.http_error, Exception: api.crash},
     )
+    # A redirect would send a body's sender to whatever host the request claims to be for.
+    app.router.redirect_slashes = False
+    return app
 
 
 class _Api:
@@ -75,13 +85,17 @@ class _Api:
     ) -> None:
         self._settings, self._versions, self._log, self._metrics = settings, versions, log, metrics
         self._completer = completer
-        self._answerer = Answerer(log, metrics)
+        self.answerer = Answerer(log, metrics)
 
     def guarded(self, endpoint: Endpoint) -> Endpoint:
         """`endpoint`, with a request id on its answer and every refusal turned into an object."""
 
         async def call(request: Request) -> Response:
             request.state.id = bodies.request_id(request)
+            if not request.scope[
+                "path"
+            ].isprintable():  # a route's pattern matches before a last line feed, too
+                raise HTTPException(404)
             try:
                 response = await endpoint(request)
             except RefusedError as error:
@@ -104,8 +118,9 @@ class _Api:
         moment = bodies.check_moment(body.at, "at", self._settings.clock, now)
         complete = await self._completed(served, [body.row], [body.keys], [moment], "row")
         rows = decode_rows(served.predictor.contract, complete, "row")
+        note_rows(request.scope, 1)
         call = Call(request.state.id, began, now, [entity], [moment])
-        labels, scores = await self._answerer.answer(served.predictor, rows, call)
+        labels, scores = await self.answerer.answer(served.predictor, rows, call)
         classes = served.predictor.contract.classes
         return _predicted(
             request,
@@ -128,8 +143,9 @@ class _Api:
         when = moments or [now] * count
         complete = await self._completed(served, body.rows, body.keys or [None] * count, when, "rows")
         rows = decode_rows(served.predictor.contract, complete)
+        note_rows(request.scope, count)
         call = Call(request.state.id, began, now, entities or [None] * count, when)
-        labels, scores = await self._answerer.answer(served.predictor, rows, call)
+        labels, scores = await self.answerer.answer(served.predictor, rows, call)
         classes = list(served.predictor.contract.classes)
         return _predicted(request, served, {"predictions": labels, "scores": scores, "classes": classes})
 
@@ -143,7 +159,7 @@ class _Api:
         if request.method != "POST":
             raise HTTPException(405, headers={"Allow": "POST"})
         known_parameters(request, set())
-        served = snapshot.models[name]
+        served = chosen(snapshot, name, None, request.state.id)
         body = await bodies.read_body(request, bodies.DataBody, bodies.SINGLE_BYTES)
         now = datetime.now(UTC)
         features = served.predictor.contract.features
@@ -156,8 +172,9 @@ class _Api:
             )
         row = {feature.name: value for feature, value in zip(features, body.data[0], strict=True)}
         rows = decode_rows(served.predictor.contract, [row], "row")
+        note_rows(request.scope, 1)
         call = Call(request.state.id, began, now, [None], [now])
-        labels, _ = await self._answerer.answer(served.predictor, rows, call)
+        labels, _ = await self.answerer.answer(served.predictor, rows, call)
         return reply({"prediction": labels[0]}, headers=model_headers(served))
 
     async def http_error(self, request: Request, error: Exception) -> Response:
@@ -165,12 +182,14 @@ class _Api:
         status, headers = (
             (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
         )
-        known = sorted({*openapi.document(self._versions.current)["paths"], "/docs", "/openapi.json"})
-        sentence = {
-            404: f"there is no {request.url.path[:200]}; known are {', '.join(known)}",
-            405: f"{request.method} is not a method of {request.url.path[:200]}",
-        }.get(status, "the request cannot be answered")
-        response = self._refusal(RefusedError(status, sentence))
+        paths = sorted({*openapi.document(self._versions.current)["paths"], "/docs", "/openapi.json"})
+        path, known = request.url.path[:200], f"one of {', '.join(paths)}"
+        allowed = (headers or {}).get("Allow", "another method")
+        sentence, problem = {
+            404: (f"there is no {path}; expected {known}", Problem("path", path, known)),
+            405: (f"{request.method} is not a method of {path}", Problem("method", request.method, allowed)),
+        }.get(status, ("the request cannot be answered", Problem("request", "it as it is", "another one")))
+        response = self._refusal(RefusedError(status, sentence, [problem]))
         response.headers.update({"X-Request-Id": bodies.request_id(request), **(headers or {})})
         return response
 
@@ -193,18 +212,14 @@ class _Api:
         return completed.rows
 
     def _choose(self, request: Request) -> Served:
-        """The model a request names, else the default."""
-        known_parameters(request, {"model"})
+        """The model and version a request names; else the default model, by its split."""
+        known_parameters(request, {"model", "version"})
         snapshot = self._versions.current
-        asked = request.query_params.getlist("model")
-        if len(asked) > 1:
-            raise RefusedError(
-                422, "'model' is given more than once", [Problem("model", f"{len(asked)} names", "one")]
-            )
-        name = asked[0] if asked else snapshot.default
-        if not snapshot.models or (not asked and not name):
+        asked, version = once(request, "model"), once(request, "version")
+        name = snapshot.default if asked is None else asked
+        if not snapshot.models or (asked is None and not name):
             raise RefusedError(503, f"no model answers yet: {self._versions.reason or 'none is desired'}")
-        return named(snapshot, name)
+        return chosen(snapshot, name, version, request.state.id)
 
     def _refusal(self, error: RefusedError) -> Response:
         self._metrics.refused(error.status)

@@ -22,7 +22,7 @@ BATCH_ROWS = 1_000
 ID_LENGTH = 200
 
 _COLON = re.compile(rb'"[ \t\r\n]*:')
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 class RefusedError(Exception):
@@ -79,13 +79,13 @@ async def read_body(request: Request, into: type[T], limit: int) -> T:
             if len(data) > limit:
                 raise _too_large(limit)
     except ClientDisconnect:
-        raise RefusedError(400, "the caller went away before the body was complete") from None
+        raise _not_whole("only a part of it", "the caller went away before the body was complete") from None
     try:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RefusedError(400, f"the body is not JSON ({error})") from None
+        raise _not_whole(f"no JSON: {error}", f"the body is not JSON ({error})") from None
     except RecursionError:
-        raise RefusedError(400, "the body is nested too deeply") from None
+        raise _not_whole("nesting without end", "the body is nested too deeply") from None
     _check_keys(value, into)
     _check_once(data, value)
     try:
@@ -146,19 +146,32 @@ def check_moment(value: str | None, place: str, clock: str, now: datetime) -> da
 
 
 def request_id(request: Request) -> str:
-    """The caller's X-Request-Id where it is short and plain, else a new one."""
-    sent = request.headers.get("x-request-id", "")
-    return sent if _REQUEST_ID.fullmatch(sent) else uuid4().hex
+    """The caller's X-Request-Id where it is short and plain, else a new one; one for all of a request."""
+    known: str | None = request.scope.get("flightline.request_id")
+    if known is None:
+        sent = request.headers.get("x-request-id", "")
+        known = plain_id(sent.encode("latin-1")) or uuid4().hex
+        request.scope["flightline.request_id"] = known
+    return known
+
+
+def plain_id(sent: bytes) -> str:
+    """`sent` where it is a plain id, else nothing: it is to stand in answers and in logs."""
+    return sent.decode() if _REQUEST_ID.fullmatch(sent) else ""
 
 
 def _check_headers(request: Request, limit: int) -> None:
-    kind, _, rest = request.headers.get("content-type", "").partition(";")
+    sent = ", ".join(request.headers.getlist("content-type"))
+    kind, _, rest = sent.partition(";")
     charset = rest.strip().lower().replace('"', "")
     if kind.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"}:
-        sent = request.headers.get("content-type", "")[:80] or "missing"
-        raise RefusedError(415, f"the content type is {sent}; expected application/json in UTF-8")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise RefusedError(415, "the body is encoded; expected it as it is")
+        found, expected = sent[:80] or "missing", "application/json in UTF-8"
+        problem = Problem("content-type", found, expected)
+        raise RefusedError(415, f"the content type is {found}; expected {expected}", [problem])
+    coding = ", ".join(request.headers.getlist("content-encoding")) or "identity"
+    if coding.lower() != "identity":
+        problem = Problem("content-encoding", coding[:80], "identity, or none")
+        raise RefusedError(415, "the body is encoded; expected it as it is", [problem])
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > limit:
         raise _too_large(limit)
@@ -231,7 +244,11 @@ def _count_below(row: dict[str, Any]) -> int | None:
     return count
 
 
+def _not_whole(found: str, sentence: str) -> RefusedError:
+    return RefusedError(400, sentence, [Problem("body", found, "one JSON object in UTF-8")])
+
+
 def _too_large(limit: int) -> RefusedError:
-    return RefusedError(
-        413, f"the body is larger than {limit // 1024} KiB, which is the most this route takes"
-    )
+    most = f"{limit // 1024} KiB"
+    sentence = f"the body is larger than {most}, which is the most this route takes"
+    return RefusedError(413, sentence, [Problem("body", f"more than {most}", f"at most {most}")])

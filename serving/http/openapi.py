@@ -7,6 +7,8 @@ from contract.schema import Contract, Feature
 from serving.features.origins import KEY_LENGTH
 from serving.http.bodies import BATCH_ROWS, ID_LENGTH
 from serving.http.events import EVENTS, FACTS
+from serving.http.openapi_answers import with_answers
+from serving.http.openapi_v2 import v2_paths
 from serving.models.versions import Served, Snapshot
 
 VERSION = "1"  # of this interface: another one where a caller would have to change
@@ -33,7 +35,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
     models = dict(sorted(snapshot.models.items(), key=lambda item: (item[0] != snapshot.default, item[0])))
     contracts = {name: served.predictor.contract for name, served in models.items()}
     rows = {name: _example(served) for name, served in models.items()}
-    return {
+    described = {
         "openapi": "3.0.3",
         "info": {
             "title": "Flightline",
@@ -68,17 +70,29 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
             ),
             **({"/events": _events(contracts)} if _streams(contracts) else {}),
             **{route: _claimed(models[name]) for route, name in sorted(snapshot.routes.items())},
+            "/scores/{model}/{entity_id}": _lookup(models),
+            **v2_paths(models),
             "/models": _get("The models that answer, and their versions"),
-            "/models/{name}/contract": _get("The contract of a model", [_parameter("name", "path", models)]),
+            "/models/{name}/contract": _get(
+                "The contract of a model", [_parameter("name", "path", models), _VERSION]
+            ),
             "/status": _get("What is served and refused, and why"),
             "/readyz": _get("Whether every desired model was loaded and verified"),
             "/metrics": _get("Prometheus metrics"),
         },
         "components": {"schemas": {f"{name}Row": _row(contract) for name, contract in contracts.items()}},
     }
+    return with_answers(described, models, dict(snapshot.routes))
 
 
 _TEXT = {"type": "string"}
+_VERSION = {
+    "name": "version",
+    "in": "query",
+    "required": False,
+    "schema": _TEXT,
+    "description": "One of the model's loaded versions, as /models lists them; else its split decides",
+}
 _MOMENT = {"type": "string", "format": "date-time"}
 
 
@@ -188,7 +202,7 @@ def _post(
     return {
         "post": {
             "summary": summary,
-            "parameters": [_parameter("model", "query", models)] if models else [],
+            "parameters": [_parameter("model", "query", models), _VERSION] if models else [],
             "requestBody": {"required": True, "content": {"application/json": content}},
             "responses": _responses("200", "400", "404", "413", "415", "422", "503"),
         }
@@ -196,7 +210,16 @@ def _post(
 
 
 def _get(summary: str, parameters: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    return {"get": {"summary": summary, "parameters": parameters or [], "responses": _responses("200")}}
+    codes = ("200", "404", "422") if parameters else ("200",)
+    return {"get": {"summary": summary, "parameters": parameters or [], "responses": _responses(*codes)}}
+
+
+def _lookup(models: dict[str, Served]) -> dict[str, Any]:
+    entity: dict[str, Any] = {"name": "entity_id", "in": "path", "required": True}
+    entity["schema"] = {**_TEXT, "minLength": 1, "maxLength": ID_LENGTH}
+    found = _get("A precomputed answer by entity", [_parameter("model", "path", models), entity])
+    found["get"]["responses"] = _responses("200", "404", "422", "503")
+    return found
 
 
 def _parameter(name: str, where: str, models: dict[str, Served]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from serving.features.completion import Completer
 from serving.http import openapi
-from serving.http.replies import model_headers, named, reply
-from serving.models.versions import Versions
+from serving.http.replies import chosen, known_parameters, model_headers, once, reply
+from serving.models.desired import ALL
+from serving.models.versions import ServedModel, Versions
 from serving.recording.prediction_log import PredictionLog
 from serving.settings import Settings
 
@@ -45,6 +46,7 @@ class Pages:
                         "skew": served.predictor.skew,
                         "loaded_at": served.loaded_at,
                         "routes": served.predictor.contract.routes,
+                        **traffic(snapshot.loaded[name]),
                     }
                     for name, served in sorted(snapshot.models.items())
                 },
@@ -53,7 +55,13 @@ class Pages:
 
     async def contract(self, request: Request) -> Response:
         """The contract of one model."""
-        served = named(self._versions.current, request.path_params["name"])
+        known_parameters(request, {"version"})
+        snapshot, name = self._versions.current, request.path_params["name"]
+        version = once(request, "version")
+        if version is None and name in snapshot.models:
+            served = snapshot.models[name]  # the default's, whatever the split
+        else:
+            served = chosen(snapshot, name, version, request.state.id)
         return reply(served.predictor.contract, headers=model_headers(served))
 
     async def status(self, request: Request) -> Response:  # noqa: ARG002
@@ -65,6 +73,12 @@ class Pages:
                 "reason": self._versions.reason,
                 "generation": snapshot.generation,
                 "default": snapshot.default,
+                "versions": {
+                    name: {
+                        version: served.predictor.bundle.digest for version, served in model.versions.items()
+                    }
+                    for name, model in snapshot.loaded.items()
+                },
                 "served": {name: served.predictor.bundle.digest for name, served in snapshot.models.items()},
                 "refused": dict(snapshot.refused),
                 "clock": self._settings.clock,
@@ -89,6 +103,19 @@ class Pages:
     async def index(self, request: Request) -> Response:  # noqa: ARG002
         """The way to the documentation."""
         return RedirectResponse("/docs")
+
+
+def traffic(model: ServedModel) -> dict[str, object]:
+    """The versions of a model that are loaded, and which requests come to them."""
+    shares: dict[str, float] = {}
+    reached = 0.0
+    for end, served in model.split or ((ALL, model.default),):
+        shares[served.version], reached = round(end - reached, 6), end
+    return {
+        "versions": {version: served.predictor.bundle.digest for version, served in model.versions.items()},
+        "split": shares,
+        "mirror": {served.version: share for share, served in model.mirror},
+    }
 
 
 def static_content() -> Path:

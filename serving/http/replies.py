@@ -6,24 +6,34 @@ from starlette.responses import Response
 
 from contract.strict import near_miss
 from serving.http.bodies import RefusedError
-from serving.models.versions import Served, Snapshot
+from serving.models.versions import NotServedError, Served, Snapshot
 from serving.rows import Problem
 
 
-def named(snapshot: Snapshot, name: str) -> Served:
-    """The model `name` of a snapshot.
+def chosen(snapshot: Snapshot, name: str, version: str | None, request_id: str) -> Served:
+    """Who answers a request to the model `name`, and to its `version` if one is named.
 
     Raises:
         RefusedError: 404, nobody answers to that name.
     """
-    served = snapshot.models.get(name)
-    if served is None:
-        known = sorted(snapshot.models)
-        hint = near_miss(name[:80], known)
+    try:
+        return snapshot.choose(name, version, request_id)
+    except NotServedError as error:
+        raise RefusedError(404, str(error), [Problem(*error.details)]) from None
+
+
+def once(request: Request, name: str) -> str | None:
+    """The query parameter `name`, or None.
+
+    Raises:
+        RefusedError: 422, it is given more than once.
+    """
+    asked = request.query_params.getlist(name)
+    if len(asked) > 1:
         raise RefusedError(
-            404, f"there is no model '{name[:80]}'{hint}; known are {', '.join(known) or 'none'}"
+            422, f"'{name}' is given more than once", [Problem(name, f"{len(asked)} values", "one")]
         )
-    return served
+    return asked[0] if asked else None
 
 
 def known_parameters(request: Request, known: set[str]) -> None:

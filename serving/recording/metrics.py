@@ -1,10 +1,12 @@
 """What the service counts for Prometheus, beside what BentoML counts itself."""
 
-from collections import Counter as Tally
-from collections.abc import Iterable, Iterator
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from serving.recording.tally import BUCKETS, Tally
 from serving.rows import Rows
 
 if TYPE_CHECKING:
@@ -13,15 +15,23 @@ if TYPE_CHECKING:
     from serving.features.completion import Completed
     from serving.models.versions import Snapshot
 
-# Seconds. One row takes well under a millisecond, a batch of a thousand some tens.
-BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+# Seconds between two flushes: what another worker's /metrics may lack, and what a kill -9 may lose.
+FLUSH_SECONDS = 1.0
+ODDITIES = (
+    ("out_of_range", "Accepted values outside the declared range"),
+    ("unknown_category", "Accepted categories outside the declared ones"),
+    ("missing", "Accepted missing values"),
+)
+
+LOG_EVENTS = frozenset({"refused_writes", "torn"})  # of the prediction log's summary; all else is rows
 
 
 class Metrics:
     """Histograms and counters by model. One instance per process.
 
     Made only when the service starts: prometheus_client decides at its import whether it counts for
-    several processes, and BentoML prepares that just before.
+    several processes, and BentoML prepares that just before. A request adds to plain integers (`tally`);
+    they are flushed to Prometheus once a second, when this worker's /metrics is asked for, and at the end.
     """
 
     def __init__(self) -> None:
@@ -29,6 +39,7 @@ class Metrics:
         from prometheus_client import CollectorRegistry, Counter, Histogram
 
         self.registry = CollectorRegistry()
+        self.registry.register(_Flushing(self))  # first, so that it collects first
         self._seconds = Histogram(
             "flightline_prediction_seconds",
             "From the body's arrival to the answer",
@@ -42,14 +53,10 @@ class Metrics:
             ("model", "version", "label"),
             registry=self.registry,
         )
-        self._out_of_range, self._unknown, self._missing = (
-            Counter(f"flightline_{name}", text, ("model", "feature"), registry=self.registry)
-            for name, text in (
-                ("out_of_range", "Accepted values outside the declared range"),
-                ("unknown_category", "Accepted categories outside the declared ones"),
-                ("missing", "Accepted missing values"),
-            )
-        )
+        self._oddities = {
+            name: Counter(f"flightline_{name}", text, ("model", "feature"), registry=self.registry)
+            for name, text in ODDITIES
+        }
         self._filled = Counter(
             "flightline_online_features", "Values from the online store", ("model",), registry=self.registry
         )
@@ -63,19 +70,37 @@ class Metrics:
         self._refused = Counter(
             "flightline_refused_requests", "Requests refused", ("status",), registry=self.registry
         )
+        self._tallies: dict[tuple[str, str], tuple[Tally, Tally]] = {}  # what is, and what was flushed of it
+        self._statuses: defaultdict[str, int] = defaultdict(int)
+        self._flushed: defaultdict[str, int] = defaultdict(int)
+        self._one = threading.Lock()  # one flush at a time; nothing on a request's path takes it
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="metrics")
+
+    def start(self) -> None:
+        """Start flushing once a second."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Flush what is left, and stop."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self.flush()
+
+    def tally(self, model: str, version: str) -> Tally:
+        """The counts of one version; the event loop's thread alone may add to them."""
+        found = self._tallies.get((model, version))
+        if found is None:
+            found = self._tallies[model, version] = (Tally(), Tally())
+        return found[0]
 
     def answered(self, model: str, version: str, seconds: float, rows: Rows, labels: Iterable[str]) -> None:
         """Count one answered request."""
-        self._seconds.labels(model, version).observe(seconds)
-        for label, times in Tally(labels).items():
-            self._predictions.labels(model, version, label).inc(times)
-        for counter, counts in (
-            (self._out_of_range, rows.out_of_range),
-            (self._unknown, rows.unknown_category),
-            (self._missing, rows.missing),
-        ):
-            for feature, times in counts.items():
-                counter.labels(model, feature).inc(times)
+        tally = self.tally(model, version)
+        tally.request(seconds)
+        tally.rows(labels)
+        tally.oddities(rows.out_of_range, rows.unknown_category, rows.missing)
 
     def completed(self, model: str, completed: "Completed") -> None:
         """Count what the online store gave, and what it could not give."""
@@ -89,7 +114,61 @@ class Metrics:
 
     def refused(self, status: int) -> None:
         """Count one refused request."""
-        self._refused.labels(str(status)).inc()
+        self._statuses[str(status)] += 1
+
+    def flush(self) -> None:
+        """Give Prometheus what was counted since the last time."""
+        with self._one:
+            for (model, version), (tally, flushed) in list(self._tallies.items()):
+                self._flush_seconds(self._seconds.labels(model, version), tally, flushed)
+                for label, times in _news(tally.labels, flushed.labels):
+                    self._predictions.labels(model, version, label).inc(times)
+                for name, counter in self._oddities.items():
+                    for feature, times in _news(getattr(tally, name), getattr(flushed, name)):
+                        counter.labels(model, feature).inc(times)
+            for status, times in _news(self._statuses, self._flushed):
+                self._refused.labels(status).inc(times)
+
+    def _flush_seconds(self, histogram: Any, tally: Tally, flushed: Tally) -> None:
+        """Add many observations at once.
+
+        `observe` takes one, so this leans on the two parts of a histogram; a test pins them.
+        """
+        for index, count in enumerate(tally.buckets):
+            if count != flushed.buckets[index]:
+                histogram._buckets[index].inc(count - flushed.buckets[index])  # noqa: SLF001
+                flushed.buckets[index] = count
+        seconds = tally.seconds
+        if seconds != flushed.seconds:
+            histogram._sum.inc(seconds - flushed.seconds)  # noqa: SLF001
+            flushed.seconds = seconds
+
+    def _run(self) -> None:
+        while not self._stop.wait(FLUSH_SECONDS):
+            self.flush()
+
+
+def _news(counts: Mapping[str, int], flushed: dict[str, int]) -> Iterator[tuple[str, int]]:
+    """What `counts` has more than `flushed`, which is brought up to it."""
+    for name, count in list(counts.items()):
+        more = count - flushed.get(name, 0)
+        if more:
+            flushed[name] = count
+            yield name, more
+
+
+class _Flushing:
+    """Brings a registry up to date before anything in it is read."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def describe(self) -> "list[Metric]":
+        return []
+
+    def collect(self) -> "list[Metric]":
+        self._metrics.flush()
+        return []
 
 
 def process_and_models(snapshot: "Snapshot", log: dict[str, int | str]) -> str:
@@ -126,7 +205,13 @@ class _Now:
             "Rows of the prediction log by what became of them",
             labels=("state",),
         )
+        events = GaugeMetricFamily(
+            "flightline_prediction_log_events",
+            "Writes that the disk refused, and segments that a crash had left torn",
+            labels=("kind",),
+        )
         for state, value in self._log.items():
             if isinstance(value, int):
-                rows.add_metric((state,), value)
+                (events if state in LOG_EVENTS else rows).add_metric((state,), value)
         yield rows
+        yield events

@@ -1,78 +1,51 @@
 """The prediction log's writer: Parquet segments, written by a thread, never on a request's path."""
 
-import os
+import io
+import logging
 import threading
+import time
+from collections import deque
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
-import polars as pl
+from contract.predictions import segment_name
+from serving.recording.answered import Answered, Sizes, table
+from serving.recording.log_settings import LogSettings
+from serving.recording.segments import publish, recover, sync_path
 
-from contract.predictions import FEATURE_PREFIX, SCORE_PREFIX, log_schema, segment_name
-from contract.schema import Contract
-from serving.rows import Value
+__all__ = ["Answered", "PredictionLog"]
 
-FLUSH_SECONDS = 1.0
-FLUSH_ROWS = 5_000
-MOST_ROWS = 50_000  # waiting to be written; beyond it rows are dropped and counted
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One answered row."""
-
-    contract: Contract
-    request_id: str
-    entity_id: str | None
-    version: str
-    digest: str
-    received_at: datetime
-    event_time: datetime
-    latency_ms: float
-    label: str
-    scores: tuple[float, ...]
-    values: dict[str, Value]
-
-    def row(self) -> dict[str, object]:
-        """The row of the log table."""
-        return {
-            "request_id": self.request_id,
-            "entity_id": self.entity_id,
-            "model": self.contract.model,
-            "version": self.version,
-            "digest": self.digest,
-            "received_at": self.received_at,
-            "event_time": self.event_time,
-            "latency_ms": self.latency_ms,
-            "label": self.label,
-            **{FEATURE_PREFIX + name: value for name, value in self.values.items()},
-            **{
-                SCORE_PREFIX + name: score
-                for name, score in zip(self.contract.classes, self.scores, strict=True)
-            },
-        }
+logger = logging.getLogger(__name__)
 
 
 @dataclass
 class Counts:
-    """What became of the rows that were answered."""
+    """What became of the rows that were answered, and what the disk did."""
 
     written: int = 0
-    dropped: int = 0  # the queue was full
-    failed: int = 0  # the disk refused
-    error: str = field(default="")  # the disk's last words
+    dropped: int = 0  # rows: the queue was full
+    failed: int = 0  # rows: they cannot be written, or the disk refused until the end
+    refused_writes: int = 0  # times that the disk refused; the rows are kept and tried again
+    torn: int = 0  # segments that a crash had left broken, found when the log started
+    error: str = field(default="")  # what the disk says now; empty when it takes what it is given
 
 
 class PredictionLog:
     """Appends answered rows to `folder/MODEL/`, in segments of at most a second or 5,000 rows."""
 
-    def __init__(self, folder: Path, writer: str) -> None:
+    def __init__(self, folder: Path, writer: str, settings: LogSettings | None = None) -> None:
         """Prepare the log; `writer` tells the segments of several processes apart."""
-        self._folder, self._writer = folder, writer
-        self._waiting: list[Entry] = []
+        self._folder, self._writer, self._settings = folder, writer, settings or LogSettings()
+        self._sizes = Sizes()
+        self._queue: deque[tuple[Answered, int]] = deque()  # with its bytes
+        self._queued = 0  # rows in the queue
+        self._held_rows = self._held_bytes = 0  # in the queue or with the thread, not yet written
         self._changed = threading.Condition()
         self._closing = False
         self._segments = 0
+        self._backlog: list[tuple[Answered, int]] = []  # the thread's alone, oldest first
+        self._unsynced: list[Path] = []
+        self._synced_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="prediction-log")
         self.counts = Counts()
 
@@ -80,13 +53,25 @@ class PredictionLog:
         """Start the writing thread."""
         self._thread.start()
 
-    def append(self, entries: list[Entry]) -> None:
-        """Queue `entries`; takes microseconds and never waits for the disk."""
+    def append(self, answered: Answered) -> None:
+        """Queue what was answered, without waiting for the disk; without room it is dropped and counted."""
+        rows, size = len(answered.request_ids), self._sizes.of(answered)
+        if not rows:
+            return
+        settings = self._settings
         with self._changed:
-            room = MOST_ROWS - len(self._waiting)
-            self._waiting += entries[:room]
-            self.counts.dropped += max(0, len(entries) - room)
-            if len(self._waiting) >= FLUSH_ROWS:
+            if (
+                self._held_rows + rows > settings.most_rows
+                or self._held_bytes + size > settings.most_bytes
+                or self._closing
+            ):
+                self.counts.dropped += rows
+                return
+            self._queue.append((answered, size))
+            self._held_rows += rows
+            self._held_bytes += size
+            self._queued += rows
+            if self._queued >= settings.rows:
                 self._changed.notify()
 
     def close(self) -> None:
@@ -98,57 +83,129 @@ class PredictionLog:
             self._thread.join()
 
     def summary(self) -> dict[str, int | str]:
-        """Counters of the log: waiting, written, dropped and failed rows, and the last error."""
+        """Rows by what became of them, writes refused, segments found torn, and what the disk says."""
         with self._changed:
-            waiting = len(self._waiting)
+            waiting = self._held_rows
         counts = self.counts
         return {
             "waiting": waiting,
             "written": counts.written,
             "dropped": counts.dropped,
             "failed": counts.failed,
+            "refused_writes": counts.refused_writes,
+            "torn": counts.torn,
             "error": counts.error,
         }
 
     def _run(self) -> None:
+        self._recover()
         closing = False
         while not closing:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._closing or len(self._waiting) >= FLUSH_ROWS, timeout=FLUSH_SECONDS
+                    # Rows that the disk refused are tried again when the time has passed, not at every call.
+                    lambda: self._closing or (not self._backlog and self._queued >= self._settings.rows),
+                    timeout=self._settings.seconds,
                 )
-                closing, entries, self._waiting = self._closing, self._waiting, []
-            groups: dict[str, list[Entry]] = {}
-            for entry in entries:  # one schema a segment: a model's contract may change with its version
-                groups.setdefault(entry.digest, []).append(entry)
-            for group in groups.values():
-                self._write(group)
+                closing, self._queued = self._closing, 0
+                self._backlog += self._queue
+                self._queue.clear()
+            self._drain()
+            self._sync(now=closing)
+        if self._backlog:
+            rows = _rows(self._backlog)
+            self._lost(self._backlog)
+            logger.error("%d predictions are lost: the service ends and their log cannot be written", rows)
 
-    def _write(self, entries: list[Entry]) -> None:
-        contract = entries[0].contract
-        folder = self._folder / contract.model
-        self._segments += 1
-        path = folder / segment_name(entries[0].received_at, self._writer, self._segments)
-        temporary = path.with_name(f".{path.name}.tmp")
+    def _recover(self) -> None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            table = pl.DataFrame([entry.row() for entry in entries], schema=log_schema(contract))
-            table.write_parquet(temporary)
-            _sync(temporary)
-            temporary.replace(path)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            self.counts.failed += len(entries)
-            self.counts.error = " ".join(str(error).split())[:200]
+            self.counts.torn = recover(self._folder)
+        except OSError as error:
+            logger.warning(
+                "the prediction log in %s cannot be searched for torn segments: %s", self._folder, error
+            )
+
+    def _drain(self) -> None:
+        """Write the backlog, segment by segment; what the disk refuses stays for the next time."""
+        groups: dict[str, list[tuple[Answered, int]]] = {}
+        for item in self._backlog:  # one schema a segment: a model's contract may change with its version
+            groups.setdefault(item[0].digest, []).append(item)
+        self._backlog = []
+        refused = ""
+        for group in groups.values():
+            while group and (part := self._first(group)):
+                try:
+                    self._write([item for item, _ in part])
+                except OSError as error:  # full, read-only, gone: it may take the rows later
+                    self.counts.refused_writes += 1
+                    refused = refused or _line(error)
+                    self._backlog += group
+                    break
+                except Exception:  # whatever one answer holds, the log goes on with the next
+                    logger.exception("%d predictions cannot be logged", _rows(part))
+                    self._lost(part)
+                else:
+                    self.counts.written += _rows(part)
+                    self._release(part)
+                del group[: len(part)]
+        self._tell(refused)
+
+    def _first(self, group: list[tuple[Answered, int]]) -> list[tuple[Answered, int]]:
+        """The beginning of `group` that makes one segment, one item at the least."""
+        rows = 0
+        for count, (item, _) in enumerate(group):
+            rows += len(item.request_ids)
+            if rows > self._settings.rows and count:
+                return group[:count]
+        return group[:]
+
+    def _write(self, answers: list[Answered]) -> None:
+        self._segments += 1
+        folder = self._folder / answers[0].contract.model
+        name = segment_name(answers[0].received_at[0], self._writer, self._segments)
+        data = io.BytesIO()
+        table(answers).write_parquet(data, compression="zstd", compression_level=1)
+        path = publish(folder, name, data.getvalue(), sync=self._settings.sync == "always")
+        if self._settings.sync == "interval":
+            self._unsynced.append(path)
+
+    def _sync(self, *, now: bool) -> None:
+        """Where the policy is `interval`, have on the disk what was written since, when it is time."""
+        due = time.monotonic() - self._synced_at >= self._settings.sync_seconds
+        if not self._unsynced or not (due or now):
+            return
+        try:
+            for path in [*self._unsynced, *sorted({path.parent for path in self._unsynced})]:
+                sync_path(path)
+        except OSError as error:
+            self.counts.refused_writes += 1
+            self._tell(_line(error))
         else:
-            self.counts.written += len(entries)
-        finally:
-            if temporary.exists():
-                temporary.unlink(missing_ok=True)
+            self._unsynced, self._synced_at = [], time.monotonic()
+
+    def _release(self, part: list[tuple[Answered, int]]) -> None:
+        with self._changed:
+            self._held_rows -= _rows(part)
+            self._held_bytes -= sum(size for _, size in part)
+
+    def _lost(self, part: list[tuple[Answered, int]]) -> None:
+        self.counts.failed += _rows(part)
+        self._release(part)
+
+    def _tell(self, refused: str) -> None:
+        """Note what the disk says, and log it when that changes."""
+        if refused and not self.counts.error:
+            logger.error(
+                "the prediction log cannot be written (%s); rows wait in memory, then are dropped", refused
+            )
+        if self.counts.error and not refused:
+            logger.warning("the prediction log is written again; %d rows were dropped", self.counts.dropped)
+        self.counts.error = refused
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _rows(part: list[tuple[Answered, int]]) -> int:
+    return sum(len(item.request_ids) for item, _ in part)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

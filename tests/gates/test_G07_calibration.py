@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from pipelines.evaluate import evaluate
 from pipelines.train import train
 from tests.conftest import toy_contract
+from tests.gates.workshop import at_full_size
 from training.export import to_onnx
 from training.gates.calibration import calibrated, calibration_slope
 from training.gates.policy import Calibrated
@@ -69,7 +70,7 @@ def test_the_slope_is_scikit_learns_and_scales_with_the_logits(seed, scale, shif
     """A shift of all logits leaves it alone; a factor divides it."""
     logit, label = drawn(seed)
     base = calibration_slope(label, sigmoid(logit))
-    fitted = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(logit[:, None], label)
+    fitted = LogisticRegression(C=np.inf, tol=1e-10, solver="newton-cholesky").fit(logit[:, None], label)
     assert base == pytest.approx(float(fitted.coef_[0, 0]), rel=1e-4)
     assert calibration_slope(label, sigmoid(scale * logit + shift)) == pytest.approx(base / scale, rel=1e-4)
 
@@ -137,6 +138,7 @@ def test_scores_that_are_no_probabilities_are_not_judged():
     assert calibrated(np.array([0]), np.zeros((1, 3)), contract, LIMITS).verdict == "not applicable"
 
 
+@at_full_size
 def test_scores_made_too_sure_are_stopped(workshop):
     """Every logit tripled, in scikit-learn's trees and in the graph alike: the ranking stays what it was."""
     path = workshop.artifacts.model / "fitted.joblib"

@@ -2,6 +2,7 @@
 
 import ast
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,27 +29,33 @@ EFFECTS = {
 }
 
 
+# Servers of other kinds, to compare with: their frameworks want an application at import, and some of them an
+# environment of their own.
+OTHERS = ("benchmarks/peers/", "benchmarks/serving/apps/")
+
+
 def modules(root: Path) -> list[str]:
     """Every Python file of the packages, as posix paths below `root`."""
-    return sorted(
-        path.relative_to(root).as_posix() for name in MAY_IMPORT for path in (root / name).rglob("*.py")
-    )
+    found = (path.relative_to(root).as_posix() for name in MAY_IMPORT for path in (root / name).rglob("*.py"))
+    return sorted(name for name in found if not name.startswith(OTHERS))
 
 
-def imported(tree: ast.Module) -> set[str]:
+@cache  # most modules of a copy are those of the repository
+def imported(source: str) -> frozenset[str]:
     """Top-level names that a module imports anywhere in its body."""
+    tree = ast.parse(source)
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {
         node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level
     }
-    return {name.partition(".")[0] for name in names}
+    return frozenset(name.partition(".")[0] for name in names)
 
 
 def wrong_arrows(root: Path) -> list[str]:
     """`file imports package`, for each import that the map does not allow."""
     found = []
     for path in modules(root):
-        names = imported(ast.parse((root / path).read_text()))
+        names = imported((root / path).read_text())
         forbidden = (names & MAY_IMPORT.keys()) - MAY_IMPORT[path.partition("/")[0]]
         forbidden |= names & {"tests", "conftest"}
         forbidden |= {name for name, allowed in ONLY_IN.items() if name in names and path not in allowed}
@@ -58,19 +65,21 @@ def wrong_arrows(root: Path) -> list[str]:
 
 def effects_at_import(root: Path) -> list[str]:
     """`file:line calls name`, for each call with an effect that runs when the module is imported."""
+    return [f"{path}:{line}" for path in modules(root) for line in effects((root / path).read_text())]
+
+
+@cache
+def effects(source: str) -> tuple[str, ...]:
+    """`line calls name`, for each call of one module."""
     found = []
-    for path in modules(root):
-        tree = ast.parse((root / path).read_text())
-        for node in running(tree.body):
-            if isinstance(node, ast.Call):
-                name = (
-                    node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                )
-                if name in EFFECTS:
-                    found.append(f"{path}:{node.lineno} calls {name}")
-            elif isinstance(node, ast.Attribute) and node.attr == "environ":
-                found.append(f"{path}:{node.lineno} reads environ")
-    return found
+    for node in running(ast.parse(source).body):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name in EFFECTS:
+                found.append(f"{node.lineno} calls {name}")
+        elif isinstance(node, ast.Attribute) and node.attr == "environ":
+            found.append(f"{node.lineno} reads environ")
+    return tuple(found)
 
 
 def running(nodes: list[ast.AST]) -> list[ast.AST]:

@@ -15,6 +15,7 @@ from serving.models import desired
 
 pytestmark = pytest.mark.unit
 
+DRAIN = "FLIGHTLINE_DRAIN_SECONDS"
 PATH = Path(__file__).parents[2] / "infra/kubernetes/iris.yaml"
 
 
@@ -39,7 +40,10 @@ def objections(objects: dict[str, dict]) -> list[str]:
     accept("non-root", when=pod["securityContext"].get("runAsNonRoot") is True)
     accept("seccomp", when=pod["securityContext"].get("seccompProfile") == {"type": "RuntimeDefault"})
     accept("token", when=pod.get("automountServiceAccountToken") is False)
-    accept("grace", when=pod.get("terminationGracePeriodSeconds", 30) > GRACE_SECONDS)
+    drain = float(next((item["value"] for item in server["env"] if item["name"] == DRAIN), "0"))
+    accept("grace", when=pod.get("terminationGracePeriodSeconds", 30) > GRACE_SECONDS + drain)
+    # The kubelet's default is three failures in a row.
+    accept("drain", when=drain > 3 * server.get("readinessProbe", {}).get("periodSeconds", 10))
     for container in (loader, server):
         context, resources = container.get("securityContext", {}), container.get("resources", {})
         accept("read-only root", when=context.get("readOnlyRootFilesystem") is True)
@@ -59,7 +63,8 @@ def objections(objects: dict[str, dict]) -> list[str]:
 
 def disagreements(config: dict, pod: dict, loader: dict, server: dict) -> list[str]:
     """Where the loader, the server and what the server is told differ from one another."""
-    wanted = decode_json(config["desired.json"].encode(), desired.Desired, "desired.json").models["iris"]
+    state = decode_json(config["desired.json"].encode(), desired.Desired, "desired.json")
+    wanted = state.models["iris"].champion
     target = loader["command"][loader["command"].index("--to") + 1]
     mounts = {
         name: {mount["mountPath"]: mount for mount in container["volumeMounts"]}
@@ -117,7 +122,7 @@ def test_the_trust_list_holds_no_key_of_anybody():
 
 
 POD = "Deployment.spec.template.spec"
-WANTED = {"version": "1", "release": "/models/iris", "digest": "1" * 64}
+WANTED = {"default": "1", "versions": {"1": {"release": "/models/iris", "digest": "1" * 64}}}
 
 
 @pytest.mark.parametrize(
@@ -128,6 +133,8 @@ WANTED = {"version": "1", "release": "/models/iris", "digest": "1" * 64}
         (f"{POD}.securityContext.runAsNonRoot", False, "non-root"),
         (f"{POD}.securityContext.seccompProfile", {"type": "Unconfined"}, "seccomp"),
         (f"{POD}.automountServiceAccountToken", True, "token"),
+        (f"{POD}.containers.0.env.4.value", "1", "drain"),
+        (f"{POD}.terminationGracePeriodSeconds", 25, "grace"),
         (f"{POD}.terminationGracePeriodSeconds", 5, "grace"),
         (f"{POD}.initContainers.0.securityContext.readOnlyRootFilesystem", False, "read-only root"),
         (f"{POD}.containers.0.securityContext.readOnlyRootFilesystem", False, "read-only root"),

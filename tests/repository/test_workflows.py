@@ -2,31 +2,17 @@
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
-BIN = ROOT / ".venv/bin"
-FOLDER = ".github/workflows"
+from tests.repository.workflows import FOLDER, ROOT, jobs, workflows
+
+pytestmark = pytest.mark.unit
+
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 MAKE = re.compile(r"make [a-z][a-z-]*( [A-Z_]+=\w+)*")
-
-
-def workflows(root: Path) -> dict[str, dict]:
-    """The parsed workflows by file name. PyYAML reads the key `on` as True."""
-    return {path.name: yaml.safe_load(path.read_text()) for path in sorted((root / FOLDER).glob("*.yml"))}
-
-
-def jobs(root: Path) -> list[tuple[str, dict]]:
-    """Every job, with a name for messages."""
-    return [
-        (f"{file}: {name}", job)
-        for file, workflow in workflows(root).items()
-        for name, job in workflow["jobs"].items()
-    ]
 
 
 def unpinned(root: Path) -> list[str]:
@@ -136,14 +122,12 @@ RULES = [
 ]
 
 
-@pytest.mark.unit
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_workflows_keep_the_rule(rule):
     """No workflow and no local action breaks it."""
     assert rule(ROOT) == []
 
 
-@pytest.mark.unit
 @pytest.mark.parametrize(
     ("rule", "old", "new"),
     [
@@ -177,7 +161,6 @@ def test_a_broken_rule_is_found(tmp_path, rule, old, new):
     assert rule(tmp_path) != []
 
 
-@pytest.mark.unit
 @pytest.mark.parametrize(
     ("file", "events"),
     [
@@ -192,138 +175,7 @@ def test_each_workflow_starts_when_it_should(file, events):
     assert set(workflows(ROOT)[file][True]) == events
 
 
-@pytest.mark.unit
-def test_production_comes_after_staging_behind_its_environment():
-    """The job waits for staging's smoke tests and for whoever protects the environment."""
-    production = workflows(ROOT)["cd.yml"]["jobs"]["production"]
-    assert production["needs"] == "staging"
-    assert production["environment"] == "production"
-
-
-def undelivered(root: Path) -> list[str]:
-    """What would ship another bundle than the approved one, or call a kept champion a failure."""
-    files = workflows(root)
-    staging, production = (files["cd.yml"]["jobs"][name] for name in ("staging", "production"))
-    retrain, deliver = (files["ct.yml"]["jobs"][name] for name in ("retrain", "deliver"))
-    accepted = "steps.challenger.outputs.accepted"
-    steps = {step["run"]: step for step in staging["steps"] if "run" in step}
-    order = [step.get("run") for step in production["steps"]]
-    approved = next((step for step in production["steps"] if step.get("run") == "make approved"), {})
-    facts = {
-        "staging names no digest": staging.get("outputs") == {"digest": "${{ steps.tested.outputs.digest }}"},
-        "the digest is not that of make digest": steps["make digest"].get("id") == "tested",
-        "staging runs without a challenger": all(
-            steps[name].get("if") == f"{accepted} == 'true'" for name in ("make staging", "make digest")
-        ),
-        "production runs without a digest": "needs.staging.outputs.digest != ''" in production["if"],
-        "production compares nothing": approved.get("env")
-        == {"DIGEST": "${{ needs.staging.outputs.digest }}"},
-        "production compares too early or too late": [
-            name for name in order if name in {"make staging", "make approved", "make production"}
-        ]
-        == ["make staging", "make approved", "make production"],
-        "retraining names no outcome": retrain.get("outputs") == {"accepted": f"${{{{ {accepted} }}}}"},
-        "a kept champion is delivered": deliver.get("if") == "needs.retrain.outputs.accepted == 'true'",
-    }
-    return [name for name, holds in facts.items() if not holds]
-
-
-def mute(root: Path) -> list[str]:
-    """What would keep the daily check from seeing production, or from saying what it saw."""
-    job = workflows(root)["monitor.yml"]["jobs"]["check"]
-    steps = {step["run"]: step for step in job["steps"] if "run" in step}
-    facts = {
-        "no other runner": "vars.FLIGHTLINE_RUNNER" in job["runs-on"],
-        "no state": "vars.FLIGHTLINE_VAR" in job["env"].get("FLIGHTLINE_VAR", ""),
-        "no summary": steps.get("make summary", {}).get("if") == "always()",
-        "a failure that is passed over": not any("continue-on-error" in step for step in job["steps"]),
-    }
-    return [name for name, holds in facts.items() if not holds]
-
-
-@pytest.mark.unit
-@pytest.mark.parametrize("rule", [undelivered, mute], ids=lambda rule: rule.__name__)
-def test_delivery_and_monitoring_keep_the_rule(rule):
-    """What ships is what was approved; a check that cannot see says so."""
-    assert rule(ROOT) == []
-
-
-@pytest.mark.unit
-@pytest.mark.parametrize(
-    ("rule", "file", "old", "new"),
-    [
-        (undelivered, "cd.yml", "      digest: ${{ steps.tested.outputs.digest }}", "      digest: known"),
-        (undelivered, "cd.yml", "        id: tested\n", ""),
-        (undelivered, "cd.yml", "        if: steps.challenger.outputs.accepted == 'true'\n", ""),
-        (undelivered, "cd.yml", " && needs.staging.outputs.digest != ''", ""),
-        (undelivered, "cd.yml", "          DIGEST: ${{ needs.staging.outputs.digest }}", "          A: b"),
-        (undelivered, "cd.yml", "- run: make approved", "- run: make digest"),
-        (undelivered, "ct.yml", "      accepted: ${{ steps.challenger.outputs.accepted }}", "      a: b"),
-        (undelivered, "ct.yml", "    if: needs.retrain.outputs.accepted == 'true'\n", ""),
-        (mute, "monitor.yml", "${{ vars.FLIGHTLINE_RUNNER || 'ubuntu-latest' }}", "ubuntu-latest"),
-        (mute, "monitor.yml", "      FLIGHTLINE_VAR: ${{ vars.FLIGHTLINE_VAR }}\n", ""),
-        (mute, "monitor.yml", "        if: always()\n", ""),
-        (mute, "monitor.yml", "make monitor\n", "make monitor\n        continue-on-error: true\n"),
-    ],
-)
-def test_a_delivery_that_breaks_the_rule_is_found(tmp_path, rule, file, old, new):
-    """One change in a copy, and the rule that exists for it names it."""
-    shutil.copytree(ROOT / ".github", tmp_path / ".github")
-    path = tmp_path / FOLDER / file
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-    assert rule(tmp_path) != []
-
-
-@pytest.mark.unit
 def test_the_gates_that_ci_names_are_the_two_that_were_asked_for():
     """Loss convergence and the accuracy threshold each have a job of their own."""
     commands = [step.get("run") for _, job in jobs(ROOT) for step in job.get("steps", [])]
     assert {"make gate GATE=G01", "make gate GATE=G03", "make test-features"} <= set(commands)
-
-
-def lint(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run zizmor, offline, at its strictest useful level."""
-    command = [BIN / "zizmor", "--offline", "--persona=pedantic", "--no-progress", folder / ".github"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-
-def schema(path: Path, name: str) -> subprocess.CompletedProcess[str]:
-    """Check one file against a schema that ships with check-jsonschema."""
-    command = [BIN / "check-jsonschema", "--builtin-schema", f"vendor.{name}", path]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-
-def test_zizmor_has_no_finding(tmp_path):
-    """The whole folder at once; a template in a shell line is found."""
-    found = lint(ROOT)
-    assert found.returncode == 0, found.stdout
-    shutil.copytree(ROOT / ".github", tmp_path / ".github")
-    path = tmp_path / FOLDER / "ci.yml"
-    path.write_text(path.read_text().replace("run: make check", "run: echo ${{ github.head_ref }}"))
-    found = lint(tmp_path)
-    assert found.returncode != 0
-    assert "template-injection" in found.stdout
-
-
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        *[(path.relative_to(ROOT), "github-workflows") for path in sorted((ROOT / FOLDER).glob("*.yml"))],
-        (Path(".github/actions/setup/action.yml"), "github-actions"),
-        (Path(".github/dependabot.yml"), "dependabot"),
-    ],
-    ids=str,
-)
-def test_the_schema_holds(path, name):
-    """GitHub accepts the file."""
-    found = schema(ROOT / path, name)
-    assert found.returncode == 0, found.stdout
-
-
-def test_a_misspelt_key_breaks_the_schema(tmp_path):
-    """`run-on` would make GitHub refuse the whole file."""
-    path = tmp_path / "ci.yml"
-    path.write_text((ROOT / FOLDER / "ci.yml").read_text().replace("runs-on", "run-on"))
-    assert schema(path, "github-workflows").returncode != 0

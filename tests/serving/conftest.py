@@ -16,7 +16,7 @@ from serving.http.app import build_app
 from serving.models.desired import Desired, DesiredModel, write_desired
 from serving.models.versions import Versions
 from serving.recording.metrics import Metrics
-from serving.recording.prediction_log import PredictionLog
+from serving.recording.mirror import MirroringLog
 from serving.settings import Settings
 
 
@@ -32,7 +32,9 @@ class Client:
 
         async def send() -> httpx.Response:
             transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://service", trust_env=False
+            ) as client:
                 return await client.request(method, url, **arguments)
 
         return asyncio.run(send())
@@ -52,7 +54,7 @@ class Host:
 
     settings: Settings
     versions: Versions
-    log: PredictionLog
+    log: MirroringLog
     metrics: Metrics
     client: Client
     completer: Completer
@@ -63,7 +65,7 @@ class Host:
         """Desire `release` beside what is desired already, and let the service act on it."""
         self.generation += 1
         name = release.contract.model
-        self.wanted[name] = DesiredModel(version=version, release=str(release.path), digest=release.digest)
+        self.wanted[name] = DesiredModel.of(version, str(release.path), release.digest)
         desired = Desired(
             generation=self.generation, default=default or next(iter(self.wanted)), models=self.wanted
         )
@@ -72,27 +74,36 @@ class Host:
         self.versions.poll()
 
 
+def _open(folder: Path, clock: str = "wall") -> Host:
+    settings = Settings.from_environment(
+        {
+            "FLIGHTLINE_STATE": str(folder / "state"),
+            "FLIGHTLINE_TRUST": str(folder / "trust.json"),
+            "FLIGHTLINE_CLOCK": clock,
+        }
+    )
+    settings.state.mkdir(parents=True)
+    versions, metrics = Versions(settings), Metrics()
+    log = MirroringLog(settings.predictions, versions.worker, current=lambda: versions.current)
+    log.start()
+    completer = Completer(open_store(settings.online_store), cache_seconds=0)
+    app = build_app(settings, versions, log, metrics, completer)
+    return Host(settings, versions, log, metrics, Client(app), completer)
+
+
+@pytest.fixture(scope="session")
+def open_host() -> Callable[..., Host]:
+    """A host in a folder, for fixtures that outlive one test; who opens it closes `log` and `versions`."""
+    return _open
+
+
 @pytest.fixture
 def make_host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
     """Hosts that follow a state folder only when told to, closed at the end."""
     hosts: list[Host] = []
 
     def make(clock: str = "wall") -> Host:
-        folder = tmp_path / f"host{len(hosts)}"
-        settings = Settings.from_environment(
-            {
-                "FLIGHTLINE_STATE": str(folder / "state"),
-                "FLIGHTLINE_TRUST": str(folder / "trust.json"),
-                "FLIGHTLINE_CLOCK": clock,
-            }
-        )
-        settings.state.mkdir(parents=True)
-        versions, metrics = Versions(settings), Metrics()
-        log = PredictionLog(settings.predictions, versions.worker)
-        log.start()
-        completer = Completer(open_store(settings.online_store), cache_seconds=0)
-        app = build_app(settings, versions, log, metrics, completer)
-        hosts.append(Host(settings, versions, log, metrics, Client(app), completer))
+        hosts.append(_open(tmp_path / f"host{len(hosts)}", clock))
         return hosts[-1]
 
     yield make

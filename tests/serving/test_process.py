@@ -59,7 +59,7 @@ class Process:
     def desire(self, release: Any, version: str) -> int:
         """Desire `release` alone; the generation."""
         self.generation += 1
-        model = DesiredModel(version=version, release=str(release.path), digest=release.digest)
+        model = DesiredModel.of(version, str(release.path), release.digest)
         desired = Desired(generation=self.generation, default="toy", models={"toy": model})
         write_desired(self.folder / "state", desired)
         return self.generation
@@ -206,7 +206,7 @@ def test_a_tampered_release_leaves_the_champion_serving(shared) -> None:
     with (challenger.bundle / "model.onnx").open("ab") as file:
         file.write(b"x")
     ack = shared.acknowledged(shared.desire(challenger, "bad"))
-    assert "changed model.onnx" in ack.refused["toy"]
+    assert "changed model.onnx" in ack.refused["toy@bad"]
     assert ack.served == {"toy": champion}
     assert shared.predict().json()["digest"] == champion
     assert shared.status("/readyz") == 200
@@ -230,6 +230,39 @@ def test_a_request_in_flight_is_finished_before_the_end(own) -> None:
     assert "last" in pl.read_parquet(own.folder / "predictions" / "toy" / "*.parquet")["entity_id"].to_list()
     assert read_acks(own.folder / "state") == {}
     assert "Traceback" not in (own.folder / "output.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(["serving"], id="serving"),
+        pytest.param(["bentoml", "serve", "serving.service:Flightline"], id="bentoml"),
+    ],
+)
+def test_unready_comes_before_the_end(tmp_path, build_release, monkeypatch, command) -> None:
+    """SIGTERM: /readyz says 503 while predictions go on; then what is begun ends, and so does the service."""
+    monkeypatch.setenv("FLIGHTLINE_DRAIN_SECONDS", "4")
+    service = started(tmp_path, build_release, command)
+    process = next(service)
+    body = b'{"row": {"width": 1.5, "height": null, "letter": "A"}, "id": "last"}'
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", process.port), timeout=20) as connection:
+        connection.sendall(head % len(body) + body[:10])
+        assert process.predict().status_code == 200
+        process.popen.terminate()
+        until(lambda: process.status("/readyz") == 503, 3)
+        answer = process.predict()
+        assert answer.status_code == 200
+        assert answer.headers["connection"] == "close"
+        connection.sendall(body[10:])
+        assert b"200 OK" in connection.recv(65536)
+    assert process.popen.wait(60) == 0
+    table = pl.read_parquet(process.folder / "predictions" / "toy" / "*.parquet")
+    assert "last" in table["entity_id"].to_list()
+    assert len(table) == 3
+    service.close()
 
 
 def test_a_killed_service_comes_back_as_desired(own) -> None:

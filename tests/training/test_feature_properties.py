@@ -10,7 +10,7 @@ from serving.features.online import OnlineFeatures
 from tests.training.worlds import EVENT, ROW, declared, minute, oracle, past
 from training.features import aggregates
 
-pytestmark = pytest.mark.unit
+# No `unit` where features are compiled: anew for every example, that takes too long for the fastest tests.
 
 # A coarse clock and few keys, so that ties, boundaries and shared keys are common.
 moments = st.integers(-12, 12).map(lambda ten: minute(10 * ten))
@@ -52,6 +52,7 @@ def test_aggregates_equal_the_brute_force_answer(table, departures, landings, wa
         assert found[name].to_list() == values, name
 
 
+@pytest.mark.unit
 @settings(max_examples=200, deadline=None)
 @given(tables, streams, streams, st.lists(specs, min_size=1, max_size=4))
 def test_a_walk_in_the_order_of_time_equals_the_brute_force_answer(table, departures, landings, wanted):
@@ -63,6 +64,7 @@ def test_a_walk_in_the_order_of_time_equals_the_brute_force_answer(table, depart
         assert [found[row][name] for row in sorted(found)] == values, name
 
 
+@pytest.mark.unit
 @settings(max_examples=300, deadline=None)
 @given(tables, streams, st.lists(specs, min_size=1, max_size=4) | beside, st.data())
 def test_events_in_any_order_give_the_brute_force_answer(table, stream, wanted, data):

@@ -74,3 +74,9 @@ def sources(*flights, weather=(WEATHER,), planes=(PLANE,)):
         ),
         "airports": pl.DataFrame(airports),
     }
+
+
+def only(table, column):
+    """The value of a table's single row."""
+    (value,) = table[column]
+    return value

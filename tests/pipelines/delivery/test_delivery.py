@@ -85,7 +85,7 @@ def test_a_deployment_that_was_killed_is_undone(world: World) -> None:
     first = world.promote("killed")
     second = world.stage("killed", seed=1)
     wanted = recorded("production", ledger.read(world.settings.ledger), world.settings)
-    untested = DesiredModel(second.version, str(world.settings.releases / second.digest), second.digest)
+    untested = DesiredModel.of(second.version, str(world.settings.releases / second.digest), second.digest)
     converge("production", {**wanted, "killed": untested}, world.settings)
     assert world.serves("production", "killed") == second.version
     assert status(world.settings).services["production"] == "differs"

@@ -18,7 +18,7 @@ def test_a_generation_without_its_bundles_is_no_convergence(
 ) -> None:
     """A worker on a later generation may serve something else by then: the digests are compared."""
     settings = settings_in(tmp_path)
-    wanted = {"toy": DesiredModel("1", "/release", "a" * 64)}
+    wanted = {"toy": DesiredModel.of("1", "/release", "a" * 64)}
     monkeypatch.setattr(services, "running", lambda *_: object())
     monkeypatch.setattr(services, "ready", lambda *_: True)
     monkeypatch.setattr(services, "_acks", lambda *_: [Ack(99, "1", served, {})])

@@ -61,7 +61,7 @@ def test_a_service_without_a_model_says_so(settings: Settings) -> None:
 def test_a_service_that_cannot_answer_is_not_passed_over(settings: Settings) -> None:
     """With a model desired and nobody answering, the lack has words."""
     prepare("staging", settings)
-    wanted = DesiredModel(version="1", release=str(settings.releases / "x"), digest="d" * 64)
+    wanted = DesiredModel.of("1", str(settings.releases / "x"), "d" * 64)
     write_desired(settings.state("staging"), Desired(generation=2, default="toy", models={"toy": wanted}))
     assert what_is_lacking("staging", settings, wait_s=0).startswith("not ready: it does not answer")
 

@@ -92,7 +92,10 @@ def test_models_says_what_is_loaded(host) -> None:
     assert model["digest"] == host.wanted["toy"].digest
     assert model["as_of"].startswith("2013-04-01")
     assert model["skew"] == {}
-    assert set(model) == {"version", "digest", "contract", "as_of", "skew", "loaded_at", "routes"}
+    known = {"version", "digest", "contract", "as_of", "skew", "loaded_at", "routes"}
+    assert set(model) == known | {"versions", "split", "mirror"}
+    assert model["versions"] == {"1": model["digest"]}
+    assert (model["split"], model["mirror"]) == ({"1": 100}, {})
 
 
 def test_the_contract_can_be_fetched(host) -> None:
@@ -110,7 +113,7 @@ def test_status_says_why_a_service_is_not_ready(make_host, make_bundle) -> None:
     host.serve(release)
     status = host.client.get("/status").json()
     assert status["ready"] is False
-    assert "changed model.onnx" in status["refused"]["toy"]
+    assert "changed model.onnx" in status["refused"]["toy@1"]
     assert host.client.post("/predict", {"row": ROW}).status_code == 503
 
 
@@ -126,10 +129,11 @@ def test_every_example_of_the_document_works(make_host, make_bundle) -> None:
     for path, methods in document["paths"].items():
         examples = methods.get("post", {}).get("requestBody", {}).get("content", {})
         for model, example in examples.get("application/json", {}).get("examples", {}).items():
-            query = "" if path == "/predict/label" else f"?model={model}"
-            assert host.client.post(path + query, example["value"]).status_code == 200
+            query = f"?model={model}" if path in {"/predict", "/predict_batch"} else ""
+            place = path.format(model=model, version="1") + query
+            assert host.client.post(place, example["value"]).status_code == 200
             sent += 1
-    assert sent == 5
+    assert sent == 9
 
 
 def test_the_version_of_the_interface_does_not_move_with_a_deployment(host, make_bundle) -> None:

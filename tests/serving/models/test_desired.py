@@ -21,7 +21,7 @@ from serving.models.desired import (
 
 pytestmark = pytest.mark.unit
 
-MODEL = DesiredModel(version="1", release="/releases/1", digest="d" * 64)
+MODEL = DesiredModel.of("1", "/releases/1", "d" * 64)
 
 
 def test_a_state_is_read_as_written(tmp_path) -> None:
@@ -53,7 +53,7 @@ def test_a_default_must_be_a_model() -> None:
 def test_a_relative_release_is_refused() -> None:
     """A service has another working directory than who deploys."""
     with pytest.raises(ConfigError, match="absolute path"):
-        Desired(generation=1, default="toy", models={"toy": DesiredModel("1", "releases/1", "d")})
+        Desired(generation=1, default="toy", models={"toy": DesiredModel.of("1", "releases/1", "d")})
 
 
 def test_a_reader_never_sees_half_a_state(tmp_path) -> None:

@@ -35,7 +35,7 @@ def test_a_service_is_not_ready_before_its_models_are(make_host, make_bundle) ->
     (release.bundle / "golden.json").write_bytes(b"{}")
     host.serve(release)
     assert not host.versions.ready
-    assert "changed golden.json" in ack(host).refused["toy"]
+    assert "changed golden.json" in ack(host).refused["toy@1"]
 
 
 def test_a_new_version_takes_over(host, make_bundle) -> None:
@@ -57,7 +57,7 @@ def test_a_refused_version_leaves_the_old_one_answering(host, make_bundle) -> No
     assert host.versions.ready
     assert ack(host).generation == 2
     assert ack(host).served == {"toy": champion}
-    assert "changed model.onnx" in ack(host).refused["toy"]
+    assert "changed model.onnx" in ack(host).refused["toy@2"]
     host.serve(make_bundle(seed=3), version="3")
     assert ack(host).refused == {}
 
@@ -81,10 +81,10 @@ def test_an_unchanged_model_is_not_loaded_again(host, make_bundle) -> None:
 def test_a_release_of_another_model_is_refused(host, make_bundle) -> None:
     """A name in the desired state is the name in the contract."""
     release = make_bundle(model="other")
-    wanted = {"toy": DesiredModel(version="2", release=str(release.path), digest=release.digest)}
+    wanted = {"toy": DesiredModel.of("2", str(release.path), release.digest)}
     write_desired(host.settings.state, Desired(generation=2, default="toy", models=wanted))
     host.versions.poll()
-    assert "holds 'other'" in ack(host).refused["toy"]
+    assert "holds 'other'" in ack(host).refused["toy@2"]
 
 
 def test_a_route_belongs_to_who_has_it(make_host, make_bundle) -> None:
@@ -94,7 +94,7 @@ def test_a_route_belongs_to_who_has_it(make_host, make_bundle) -> None:
     claim = {"features": toy.numbers, "routes": ("/predict/label",)}
     host.serve(make_bundle(contract=msgspec.structs.replace(toy, model="second", **claim)))
     host.serve(make_bundle(contract=msgspec.structs.replace(toy, model="first", **claim)))
-    assert "/predict/label, which second has" in ack(host).refused["first"]
+    assert "/predict/label, which second has" in ack(host).refused["first@1"]
     assert host.client.post("/predict/label", {"data": [[1, 2]]}).headers["X-Model"] == "second"
 
 
@@ -104,7 +104,7 @@ def test_a_route_of_the_service_cannot_be_claimed(make_host, make_bundle, route)
     host = make_host()
     contract = msgspec.structs.replace(make_bundle().contract, routes=(route,))
     host.serve(make_bundle(contract=contract))
-    assert "a route below /predict/" in ack(host).refused["toy"]
+    assert "a route below /predict/" in ack(host).refused["toy@1"]
 
 
 def test_an_older_generation_is_ignored(host, make_bundle) -> None:
@@ -128,7 +128,7 @@ def test_a_corrupt_desired_state_changes_nothing(host) -> None:
 def test_a_trust_list_that_arrives_late_is_found(make_host, make_bundle) -> None:
     """What is missing is looked for again."""
     host, release = make_host(), make_bundle()
-    wanted = {"toy": DesiredModel(version="1", release=str(release.path), digest=release.digest)}
+    wanted = {"toy": DesiredModel.of("1", str(release.path), release.digest)}
     write_desired(host.settings.state, Desired(generation=1, default="toy", models=wanted))
     host.versions.poll()
     assert "trust list" in host.versions.reason
@@ -151,8 +151,8 @@ def test_an_unforeseen_failure_refuses_the_model_only(host, make_bundle, caplog,
 
     monkeypatch.setattr(Predictor, "load", load)
     host.serve(make_bundle(seed=2), version="2")
-    assert "failed to load (ValueError: nobody thought of this)" in ack(host).refused["toy"]
-    assert "loading toy failed" in caplog.text
+    assert "failed to load (ValueError: nobody thought of this)" in ack(host).refused["toy@2"]
+    assert "loading toy version 2 failed" in caplog.text
     assert host.client.post("/predict", {"row": ROW}).status_code == 200
 
 
@@ -162,5 +162,5 @@ def test_a_trust_list_with_a_broken_key_is_named(host, make_bundle) -> None:
     broken = Trust(keys=(TrustedKey(role="trainer", public="AAAA"),))
     release.trust_file.write_bytes(encode_json(broken))
     host.serve(release, version="2")
-    assert "'AAAA' as a trainer key" in ack(host).refused["toy"]
+    assert "'AAAA' as a trainer key" in ack(host).refused["toy@2"]
     assert host.client.post("/predict", {"row": ROW}).status_code == 200

@@ -1,0 +1,75 @@
+"""Who is measured: a table. Each is a command, a route and the form of its body."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+ROOT = Path(__file__).parents[2]
+OURS = "flightline"
+LIMIT = "echo"
+STOCK = "bentoml-stock"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a contender finds when it is started."""
+
+    bundle: Path  # of the model
+    work: Path  # a folder of its own
+    state: Path  # holds desired.json
+    trust: Path
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One server; `command` gets the place and the port."""
+
+    name: str
+    title: str
+    command: Callable[[Place, int], list[str]]
+    path: str = "/predict"
+    ready: str = "/readyz"  # answered with 200 once it serves
+    body: Callable[[dict[str, Any]], bytes] = lambda row: msgspec.json.encode({"row": row})
+    python: Path = ROOT / ".venv-serving" / "bin" / "python"  # a peer has an environment of its own
+
+
+def _flightline(place: Place, port: int) -> list[str]:
+    return [
+        *("-m", "serving", "--port", str(port), "--state", str(place.state), "--trust", str(place.trust)),
+        *("--predictions", str(place.work / "predictions")),
+    ]
+
+
+def _echo(_: Place, port: int) -> list[str]:
+    stack = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--no-server-header")
+    return [
+        *("-m", "uvicorn", "benchmarks.serving.apps.echo:app", "--port", str(port), *stack),
+        *("--log-level", "warning"),
+    ]
+
+
+def _stock(_: Place, port: int) -> list[str]:
+    return ["-m", "bentoml", "serve", "benchmarks.serving.apps.stock:Stock", "--port", str(port)]
+
+
+CONTENDERS = (
+    Contender(OURS, "this service: metrics, validation and prediction log on", _flightline),
+    Contender(LIMIT, "ASGI echo of constant bytes, same server stack", _echo, ready="/"),
+    Contender(STOCK, "stock BentoML: @bentoml.api with pydantic", _stock),
+)
+
+
+def environment(place: Place) -> dict[str, str]:
+    """The environment every contender is started with."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "FLIGHTLINE_BENCH_BUNDLE": str(place.bundle),
+        "BENTOML_HOME": str(place.work / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "DO_NOT_TRACK": "1",
+    }

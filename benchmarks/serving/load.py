@@ -1,0 +1,179 @@
+"""One core serves and another asks: starting contenders, and wrk's figures about them."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from benchmarks.serving.contenders import ROOT, Contender, Place, environment
+from contract.errors import FlightlineError
+
+SCRIPT = Path(__file__).with_name("load.lua")
+START_SECONDS = 120
+STOP_SECONDS = 30
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """What wrk found out in one run."""
+
+    requests: int
+    microseconds: int
+    failed: int  # answered with 4xx or 5xx
+    broken: int  # not answered
+    p50_us: int
+    p90_us: int
+    p99_us: int
+    max_us: int
+    cpu_us: float = 0.0  # of the server's processes, a request: what contention for a core does not change
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / self.microseconds * 1e6
+
+
+@dataclass(frozen=True)
+class Cores:
+    """One for the server and one for the load."""
+
+    server: int
+    load: int
+
+    @classmethod
+    def of_this_machine(cls) -> "Cores":
+        """The first two that this process may use.
+
+        Raises:
+            FlightlineError: there are none, or the tools are missing.
+        """
+        for tool in ("wrk", "taskset"):
+            if shutil.which(tool) is None:
+                raise FlightlineError(f"there is no {tool}", "it on the PATH", f"Run: apt-get install {tool}")
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) < 2:  # noqa: PLR2004
+            raise FlightlineError("there is one core", "two: one serves, one asks", "Use a larger machine")
+        return cls(cores[0], cores[1])
+
+
+@dataclass(frozen=True)
+class Server:
+    """A started contender."""
+
+    address: str
+    pid: int
+    cores: Cores
+
+    def cpu_seconds(self) -> float:
+        """CPU time so far, of its supervisor and workers, too."""
+        first = psutil.Process(self.pid)
+        times = [process.cpu_times() for process in (first, *first.children(recursive=True))]
+        return float(sum(time.user + time.system for time in times))
+
+
+@contextlib.contextmanager
+def running(contender: Contender, place: Place, cores: Cores) -> Iterator[Server]:
+    """`contender`, started on its core and stopped at the end.
+
+    Raises:
+        FlightlineError: it does not become ready.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    place.work.mkdir(parents=True, exist_ok=True)
+    command = [str(contender.python), *contender.command(place, port)]
+    log = place.work / "output.txt"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["taskset", "--cpu-list", str(cores.server), *command],
+            cwd=ROOT,
+            env=environment(place),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a supervisor's workers end with it
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(address + contender.ready):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise FlightlineError(
+                    f"{contender.name} did not start", "a server", f"See: {log.read_text()[-2000:]}"
+                )
+            time.sleep(0.1)
+        yield Server(address, process.pid, cores)
+    finally:
+        _stop(process)
+
+
+def ask(url: str, body: bytes) -> bytes:
+    """The answer to one request.
+
+    Raises:
+        FlightlineError: it is none.
+    """
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - ours
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return bytes(answer.read())
+    except urllib.error.URLError as error:
+        raise FlightlineError(f"{url} failed: {error}", "an answer", "See the contender's output") from error
+
+
+def measure(server: Server, route: str, bodies: Path, concurrency: int, seconds: float) -> Sample:
+    """One run of wrk at `route` over `bodies`, a file with one a line.
+
+    Raises:
+        FlightlineError: wrk failed.
+    """
+    words = ["taskset", "--cpu-list", str(server.cores.load), "wrk", "--threads", "1"]
+    words += ["--connections", str(concurrency), "--duration", f"{seconds:g}s", "--timeout", "10s"]
+    before = server.cpu_seconds()
+    done = subprocess.run(
+        [*words, "--script", str(SCRIPT), server.address + route, "--", str(bodies)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not lines:
+        raise FlightlineError(f"wrk failed: {done.stderr.strip()[:200]}", "figures", "Run it by hand")
+    sample = msgspec.json.decode(lines[-1], type=Sample)
+    cpu = (server.cpu_seconds() - before) / max(sample.requests, 1)
+    return msgspec.structs.replace(sample, cpu_us=cpu * 1e6)
+
+
+def write_bodies(path: Path, bodies: Sequence[bytes]) -> Path:
+    """The file that `measure` reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\n".join(bodies) + b"\n")
+    return path
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
+            return int(answer.status) < 300  # noqa: PLR2004
+    except OSError:
+        return False
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,212 @@
+"""The admin API's own small HTTP server, on the loopback, in a thread of whichever process holds its lock.
+
+The standard library's server is enough for a handful of calls a day, adds nothing to memory, and runs in a
+supervisor that has no event loop.
+"""
+
+import fcntl
+import logging
+import threading
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socket import socket
+from typing import IO, Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from contract.errors import FlightlineError
+from contract.strict import encode_json
+from serving.admin import requests
+from serving.admin.requests import Answer, refusal
+from serving.admin.token import ensure_token, matches
+from serving.models.desired import replace_file
+
+logger = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+ADDRESS, LOCK = "admin.json", ".admin.lock"
+BODY_BYTES = 64 * 1024
+SOCKET_S = 10.0  # for a caller to send what it began to send
+MOST_CALLS = 8  # at a time; each is a thread
+RETRY_S = 0.5
+
+
+class Address(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the admin API listens."""
+
+    port: int
+
+
+class Admin:
+    """Serves the admin API of a state folder, once no other process of the service does.
+
+    The workers of one service agree by a file lock who serves it; when that one ends, another takes over.
+    """
+
+    def __init__(self, state: Path, port: int | None) -> None:
+        """`port` 0 takes a free one; with None there is no API."""
+        self._state, self._port = state, port
+        self._lock: IO[str] | None = None
+        self._server: _Server | None = None
+        self._closing = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Serve in threads of this process, now or when the present holder ends.
+
+        Raises:
+            FlightlineError: the port is taken by another program, or the token file is not safe.
+        """
+        if self._port is not None and not self._take():
+            self._run(self._await_lock, "admin-waiting")
+
+    def close(self) -> None:
+        """Stop; a call that still waits is cut off, and may be made again."""
+        self._closing.set()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            (self._state / ADDRESS).unlink(missing_ok=True)
+        for thread in self._threads:
+            thread.join()
+        if self._lock is not None:
+            self._lock.close()
+
+    def _take(self) -> bool:
+        """Serve, unless another process does."""
+        self._state.mkdir(parents=True, exist_ok=True)
+        lock = (self._state / LOCK).open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._server = _Server(self._port or 0, self._state, ensure_token(self._state))
+        except BlockingIOError:
+            lock.close()
+            return False
+        except BaseException:
+            lock.close()
+            raise
+        self._lock = lock
+        address = Address(port=self._server.server_address[1])
+        replace_file(self._state / ADDRESS, encode_json(address))
+        self._run(self._server.serve_forever, "admin")
+        return True
+
+    def _await_lock(self) -> None:
+        told = ""
+        while not self._closing.wait(RETRY_S):
+            try:
+                if self._take():
+                    return
+            except FlightlineError as error:
+                if str(error) != told:
+                    logger.warning("%s", error)
+                told = str(error)
+
+    def _run(self, target: Any, name: str) -> None:
+        self._threads.append(threading.Thread(target=target, name=name, daemon=True))
+        self._threads[-1].start()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True  # a call that waits for workers must not keep the service from ending
+    allow_reuse_address = True
+
+    def __init__(self, port: int, state: Path, token: str) -> None:
+        self.state, self.token = state, token
+        self._calls = threading.BoundedSemaphore(MOST_CALLS)
+        try:
+            super().__init__((HOST, port), _Handler)
+        except (OSError, OverflowError) as error:
+            raise FlightlineError(
+                f"{HOST}:{port} cannot be used ({getattr(error, 'strerror', None) or error})",
+                "a free port for the admin API",
+                "Stop what uses it or change FLIGHTLINE_ADMIN_PORT",
+            ) from None
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """In a thread of its own, unless there are too many."""
+        if not self._calls.acquire(blocking=False):
+            with suppress(OSError):
+                _refuse_busy(request)
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._calls.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - an override
+        """A caller went away: no error of ours. Ours are caught where a call is made."""
+        logger.info("an admin call was cut off")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = SOCKET_S
+    server_version, sys_version = "flightline-admin", ""
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_PUT(self) -> None:
+        self._serve()
+
+    def do_DELETE(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    def _serve(self) -> None:
+        if not matches(self.headers.get("Authorization", ""), self.server.token):
+            sentence = "the Authorization header does not carry the token of the state folder"
+            self._send(refusal(401, sentence, "no such token", "Bearer TOKEN"))
+            return
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not (length.isascii() and length.isdecimal()):
+            self._send(refusal(411, "the body has no Content-Length", "none", "its bytes"))
+            return
+        if int(length[:20]) > BODY_BYTES:
+            sentence = f"the body has {length[:20]} bytes; expected at most {BODY_BYTES}"
+            self._send(refusal(413, sentence, f"{length[:20]} bytes", f"at most {BODY_BYTES}"))
+            return
+        body = self.rfile.read(int(length))
+        url = urlsplit(self.path)
+        query = parse_qs(url.query, keep_blank_values=True, max_num_fields=10)
+        try:
+            found = requests.answer(self.server.state, self.command, url.path, query, body)
+        except Exception:  # a defect of ours: the log has it, and the caller an answer
+            logger.exception("an admin call failed")
+            found = refusal(500, "the call failed; the service's log says why", "a defect", "none")
+        logger.info("%s %s: %d", self.command, url.path, found.status)
+        self._send(found)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """What the base class refuses, as an object."""
+        self._send(refusal(int(code), message or "the request cannot be answered", "", ""))
+
+    def _send(self, found: Answer) -> None:
+        data = encode_json(found.body)
+        self.send_response(found.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        if found.status == 401:  # noqa: PLR2004
+            self.send_header("WWW-Authenticate", "Bearer")
+        self.end_headers()
+        with suppress(BrokenPipeError, ConnectionResetError):  # nobody waits any more; the work is done
+            self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - an override
+        """Nothing: the base class would print each call."""
+
+
+def _refuse_busy(request: socket) -> None:
+    data = encode_json(refusal(503, f"{MOST_CALLS} calls are under way", "more", "fewer").body)
+    head = "HTTP/1.0 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+    request.settimeout(1.0)
+    request.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)

@@ -1,0 +1,62 @@
+"""How much may wait at once. Beyond it a request is refused at once rather than answered late."""
+
+import asyncio
+from collections import deque
+
+RETRY_SECONDS = 1
+# Refusals written in one turn of the event loop. A refusal costs half of what an answer does, so that a crowd
+# of callers who try again at once would otherwise take the time of those who were let in.
+REFUSALS = 16
+
+
+class Admission:
+    """Counts the requests whose body has arrived and whose answer has not left."""
+
+    def __init__(self, most_requests: int, most_rows: int) -> None:
+        """Let in `most_requests` at once, and rows of batches up to `most_rows`."""
+        self._most_requests, self._most_rows = most_requests, most_rows
+        self.requests = 0
+        self.rows = 0
+        self._turns: deque[asyncio.Future[None]] = deque()
+        self._letting_go = False
+
+    def enter(self) -> bool:
+        """Let one request in, to `leave` later; False where there is no room."""
+        if self.requests >= self._most_requests:
+            return False
+        self.requests += 1
+        return True
+
+    def leave(self) -> None:
+        """One request less."""
+        self.requests -= 1
+
+    def enter_rows(self, rows: int) -> bool:
+        """Let the rows of a batch in, to `leave_rows` later. A batch that is alone always fits."""
+        if self.rows and self.rows + rows > self._most_rows:
+            return False
+        self.rows += rows
+        return True
+
+    def leave_rows(self, rows: int) -> None:
+        """Fewer rows."""
+        self.rows -= rows
+
+    async def turn(self) -> None:
+        """Wait until a refusal may be written: a few in each turn of the loop, first come first."""
+        loop = asyncio.get_running_loop()
+        mine = loop.create_future()
+        self._turns.append(mine)
+        if not self._letting_go:
+            self._letting_go = True
+            loop.call_soon(self._let_go, loop)
+        await mine
+
+    def _let_go(self, loop: asyncio.AbstractEventLoop) -> None:
+        for _ in range(min(REFUSALS, len(self._turns))):
+            mine = self._turns.popleft()
+            if not mine.done():  # its caller may have been cancelled
+                mine.set_result(None)
+        self._letting_go = bool(self._turns)
+        if self._letting_go:
+            loop.call_soon(self._let_go, loop)

@@ -1,0 +1,190 @@
+"""One version of a model, compiled from its contract: bytes into rows, rows into arrays, answers into bytes.
+
+It accepts only what is perfectly good. Whatever else may be acceptable, and every sentence about what is
+not, is the business of `bodies` and `rows`; both ways answer alike, byte for byte.
+"""
+
+import math
+import re
+from operator import itemgetter
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.schema import Contract, Feature
+from serving.http.bodies import BATCH_ROWS, ID_LENGTH
+from serving.models.predictor import Predictor
+from serving.recording.tally import Tally
+from serving.rows import FLOAT32_MAX, Categories, Numbers, Value
+
+Row: TypeAlias = tuple[Value, ...]  # in the order of the contract's features
+
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_LENGTH)]
+_COLON = re.compile(rb'"[ \t\r\n]*:')
+_encode = msgspec.json.Encoder().encode
+
+
+class Packed(NamedTuple):
+    """The values of some rows as arrays, a row each."""
+
+    exact: NDArray[np.float64]  # the numbers as sent, by which is counted
+    numbers: Numbers
+    categories: Categories | None
+
+
+class Plan:
+    """What answering with one predictor takes. Made once, when its first request comes."""
+
+    def __init__(self, predictor: Predictor, tally: Tally) -> None:
+        """Compile the contract of `predictor`; what it answers is counted in `tally`."""
+        contract = predictor.contract
+        self.predictor, self.contract, self.tally = predictor, contract, tally
+        self.classes = contract.classes
+        self.width = len(contract.features)
+        row, many = _row_type(contract), msgspec.Meta(min_length=1, max_length=BATCH_ROWS)
+        self.decode_one = _decoder("One", ("row", row), ("id", _Text | None, None), ("at", str | None, None))
+        self.decode_many = _decoder(
+            "Many",
+            ("rows", Annotated[list[row], many]),  # type: ignore[valid-type]
+            ("ids", list[_Text] | None, None),
+            ("at", list[str] | None, None),
+        )
+        features = list(enumerate(contract.features))
+        self._numbers = _Columns([item for item in features if item[1].kind == "number"])
+        self._categories = _Columns([item for item in features if item[1].kind == "category"])
+        bounds = [_lenient_bounds(feature) for feature in self._numbers.features]
+        self._low, self._high = (np.array([bound[side] for bound in bounds]) for side in (0, 1))
+        self._known = [_known(feature) for feature in self._categories.features]
+        bundle = predictor.bundle
+        identity = {"model": bundle.model, "version": predictor.version, "digest": bundle.digest}
+        self.headers: list[tuple[bytes, bytes]] = [
+            (b"content-type", b"application/json"),
+            (b"x-model", bundle.model.encode("latin-1")),
+            (b"x-model-version", predictor.version.encode("latin-1")),
+            (b"x-model-digest", bundle.digest.encode("latin-1")),
+        ]
+        end = b"," + _encode(identity)[1:-1] + b',"request_id":"'
+        scores = b",".join(_literal(name) + b":%b" for name in self.classes)
+        self._one = [
+            b'{"prediction":' + _literal(name) + b',"scores":{' + scores + b"}" + _percent(end) + b'%b"}'
+            for name in self.classes
+        ]
+        self._many_end = b',"classes":' + _encode(list(self.classes)) + end
+        self._names = [_encode(name) for name in self.classes]
+
+    def pack(self, rows: list[Row]) -> Packed:
+        """The graph's two matrices; missing is NaN and "", as `decode_rows` makes them."""
+        exact = self._numbers.of(rows, np.float64)
+        categories = self._categories.of(rows, object) if self._known else None
+        if categories is not None:
+            categories[categories == None] = ""  # noqa: E711 - elementwise, as numpy has it
+        return Packed(exact, exact.astype(np.float32), categories)
+
+    def count(self, packed: Packed) -> None:
+        """Add to the tally what `decode_rows` would have counted of accepted rows."""
+        tally, exact = self.tally, packed.exact
+        usual = (exact >= self._low) & (exact <= self._high)  # false of NaN, too
+        if not usual.all():
+            for column, times in enumerate((~usual).sum(axis=0).tolist()):
+                if times:
+                    name, absent = self._numbers.features[column].name, int(np.isnan(exact[:, column]).sum())
+                    tally.missing[name] += absent
+                    tally.out_of_range[name] += times - absent
+        if packed.categories is None:
+            return
+        for column, (feature, known) in enumerate(zip(self._categories.features, self._known, strict=True)):
+            for word in packed.categories[:, column].tolist():
+                if not word:
+                    tally.missing[feature.name] += 1
+                elif known is not None and word not in known:
+                    tally.unknown_category[feature.name] += 1
+
+    def render_one(self, label: int, scores: bytes, request_id: bytes) -> bytes:
+        """The answer of /predict; `scores` as `split_scores` cut them."""
+        return self._one[label] % (*scores.split(b","), request_id)
+
+    def render_many(self, labels: list[int], scores: list[bytes], request_id: bytes) -> bytes:
+        """The answer of /predict_batch."""
+        names, rows = b",".join(map(self._names.__getitem__, labels)), b"],[".join(scores)
+        return b'{"predictions":[%b],"scores":[[%b]]%b%b"}' % (names, rows, self._many_end, request_id)
+
+
+def split_scores(scores: NDArray[np.float32]) -> list[bytes]:
+    """Each row's scores as the JSON numbers that the encoder writes, with commas between them."""
+    return _encode(scores.tolist())[2:-2].split(b"],[")
+
+
+def all_once(data: bytes, keys: int) -> bool:
+    """Whether no key of `data` is repeated, where `keys` different ones were decoded; if in doubt, False.
+
+    Each key has one colon. Where there are as few colons as keys, none can have been lost. Colons inside of
+    texts only add, and are then told apart by the quote that goes before.
+    """
+    return data.count(b":") == keys or len(_COLON.findall(data)) == keys
+
+
+class _Columns:
+    """The columns of one input of the graph."""
+
+    def __init__(self, items: list[tuple[int, Feature]]) -> None:
+        self.indices = [index for index, _ in items]
+        self.features = [feature for _, feature in items]
+        self._pick: Any = itemgetter(*self.indices) if len(items) > 1 else None  # of one it gives no tuple
+
+    def of(self, rows: list[Row], dtype: Any) -> NDArray[Any]:
+        """Matrix (rows, columns); None becomes NaN where it is of numbers."""
+        pick = self._pick or (lambda row: [row[index] for index in self.indices])
+        return np.array(list(map(pick, rows)), dtype=dtype).reshape(len(rows), len(self.indices))
+
+
+def _lenient_bounds(feature: Feature) -> tuple[float, float]:
+    """The range outside of which a value is accepted and counted; the others were refused."""
+    low, high = feature.minimum, feature.maximum
+    if feature.out_of_range == "refuse":
+        return -math.inf, math.inf
+    return -math.inf if low is None else low, math.inf if high is None else high
+
+
+def _row_type(contract: Contract) -> Any:
+    """A struct with one required field a feature: the slow way judges, or completes, what is absent."""
+    names = [f"f{index}" for index in range(len(contract.features))]  # a feature may have any name
+    return msgspec.defstruct(
+        "Row",
+        [(name, _value_type(feature)) for name, feature in zip(names, contract.features, strict=True)],
+        forbid_unknown_fields=True,
+        rename=dict(zip(names, (feature.name for feature in contract.features), strict=True)),
+        gc=False,
+    )
+
+
+def _value_type(feature: Feature) -> Any:
+    kind: Any
+    if feature.kind == "number":
+        low, high = -FLOAT32_MAX, FLOAT32_MAX
+        if feature.out_of_range == "refuse":
+            low = max(low, -math.inf if feature.minimum is None else feature.minimum)
+            high = min(high, math.inf if feature.maximum is None else feature.maximum)
+        kind = Annotated[float, msgspec.Meta(ge=low, le=high)]
+    elif feature.categories and feature.unknown_category == "refuse":
+        kind = Literal[tuple(name for name in feature.categories if name and "\0" not in name)]
+    else:
+        kind = Annotated[str, msgspec.Meta(min_length=1)]
+    return kind | None if feature.nullable else kind
+
+
+def _decoder(name: str, *fields: Any) -> Any:
+    return msgspec.json.Decoder(msgspec.defstruct(name, fields, forbid_unknown_fields=True, gc=False)).decode
+
+
+def _known(feature: Feature) -> frozenset[str] | None:
+    return frozenset(feature.categories) if feature.categories else None
+
+
+def _percent(text: bytes) -> bytes:
+    return text.replace(b"%", b"%%")
+
+
+def _literal(name: str) -> bytes:
+    return _percent(_encode(name))

@@ -1,0 +1,255 @@
+"""The hot path: good requests to /predict and /predict_batch, in front of BentoML and of Starlette.
+
+It reads a bounded body, decodes it straight into the contract's struct and has it answered with whatever else
+arrived in this turn of the event loop. What is not perfectly good goes on to the application behind, with all
+that was read of it: there it is judged, and a sentence made about it. Both answer alike, byte for byte.
+"""
+
+import asyncio
+import os
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec.structs import astuple
+
+from serving.http import bodies
+from serving.http.admission import RETRY_SECONDS, Admission
+from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES, RefusedError
+from serving.http.compiled import Plan, all_once
+from serving.http.limits import Limits
+from serving.http.ticks import INLINE_ROWS, Ticks, Waiting
+from serving.models.versions import NotServedError, Served, Snapshot, Versions
+from serving.recording.metrics import Metrics
+from serving.recording.prediction_log import PredictionLog
+from serving.settings import Settings
+from serving.tracing import note_rows
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SINGLE, BATCH, CLAIMED = "/predict", "/predict_batch", "/predict/"
+PARAMETERS = frozenset({"model", "version"})
+_IDS, _ID_BYTES = 256, 16  # ids drawn ahead, and the size of each
+_OVERLOADED = "the service has as much to answer as it can; expected another attempt later"
+
+
+class Hot:
+    """Answers what is good, and passes all else on."""
+
+    def __init__(
+        self,
+        slow: "ASGIApp",
+        settings: Settings,
+        versions: Versions,
+        log: PredictionLog,
+        metrics: Metrics,
+        *,
+        limits: Limits,
+    ) -> None:
+        """Stand in front of `slow`, the application that knows every route and every sentence."""
+        self._slow, self._clock = slow, settings.clock
+        self._versions, self._metrics = versions, metrics
+        self._admission = Admission(limits.requests, limits.rows)
+        self._ticks = Ticks(log)
+        self._plans: dict[int, Plan] = {}  # by the identity of the predictor, which the plan keeps alive
+        self._snapshot: Snapshot | None = None
+        self._ids: list[str] = []
+
+    def close(self) -> None:
+        """Wait for what was begun."""
+        self._ticks.close()
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """One request."""
+        path = scope["path"]
+        if scope["type"] != "http" or scope["method"] != "POST" or not path.startswith(SINGLE):
+            await self._slow(scope, receive, send)
+            return
+        fields: list[tuple[bytes, bytes]] = scope["headers"]
+        headers = dict(reversed(fields))  # of several the first, as Starlette has it
+        sent = headers.get(b"x-request-id")
+        request_id = self._new_id() if sent is None else bodies.plain_id(sent) or self._new_id()
+        scope["flightline.request_id"] = request_id
+        limit = BATCH_BYTES if path == BATCH else SINGLE_BYTES
+        length = headers.get(b"content-length", b"")
+        if not headers.get(b"content-type", b"").startswith(b"application/json") or not _fits(length, limit):
+            await self._slow(scope, receive, send)  # which refuses it unread
+            return
+        message = await receive()
+        if message["type"] != "http.request" or message.get("more_body"):
+            messages = await _read(message, receive, limit)
+            receive = _replay(messages, receive)
+            data = b"".join(part.get("body", b"") for part in messages)
+            if len(data) > limit or messages[-1].get("more_body") or messages[-1]["type"] != "http.request":
+                await self._slow(scope, receive, send)
+                return
+        else:
+            data = message.get("body", b"")
+            receive = _replay([message], receive)
+        if not self._admission.enter():
+            await self._refuse(request_id, send)
+            return
+        try:
+            # A header that is given twice means something else to each reader.
+            good = len(headers) == len(fields) and path in {SINGLE, BATCH}
+            if not good or not await self._answer(scope, headers, data, request_id, send):
+                await self._slow(scope, receive, send)
+        finally:
+            self._admission.leave()
+
+    async def _answer(
+        self, scope: "Scope", headers: dict[bytes, bytes], data: bytes, request_id: str, send: "Send"
+    ) -> bool:
+        """Answer a good request; False: it is not one, and nothing was sent."""
+        began = time.perf_counter()
+        if headers[b"content-type"] != b"application/json" or b"content-encoding" in headers:
+            return False
+        served = self._choose(scope["query_string"], request_id)
+        if served is None:
+            return False
+        plan = self._plan(served)
+        waiting = self._decode(plan, scope["path"] == SINGLE, data, request_id, began)
+        if waiting is None:
+            return False
+        rows = len(waiting.rows)
+        note_rows(scope, rows)
+        if rows <= INLINE_ROWS:
+            self._ticks.add(plan, waiting)
+            body = await waiting.answer
+        elif self._admission.enter_rows(rows):
+            try:
+                self._ticks.add(plan, waiting)
+                body = await waiting.answer
+            finally:
+                self._admission.leave_rows(rows)
+        else:
+            await self._refuse(request_id, send)
+            return True
+        if body is None:
+            return False
+        fields = [
+            *plan.headers,
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", request_id.encode()),
+        ]
+        await _send(send, 200, fields, body)
+        return True
+
+    def _choose(self, query: bytes, request_id: str) -> Served | None:
+        """Who answers; None where the slow way is to say why nobody does."""
+        snapshot = self._versions.current
+        if snapshot is not self._snapshot:  # plans of versions that have gone must not keep them in memory
+            self._snapshot = snapshot
+            current = {
+                id(served.predictor)
+                for model in snapshot.loaded.values()
+                for served in model.versions.values()
+            }
+            self._plans = {key: plan for key, plan in self._plans.items() if key in current}
+        named: dict[str, str] = {}
+        if query:
+            pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+            named = dict(pairs)
+            if len(named) < len(pairs) or not named.keys() <= PARAMETERS:
+                return None
+        try:
+            return snapshot.choose(named.get("model", snapshot.default), named.get("version"), request_id)
+        except NotServedError:
+            return None
+
+    def _plan(self, served: Served) -> Plan:
+        predictor = served.predictor
+        plan = self._plans.get(id(predictor))
+        if plan is None:
+            tally = self._metrics.tally(predictor.contract.model, predictor.version)
+            plan = self._plans[id(predictor)] = Plan(predictor, tally)
+        return plan
+
+    def _decode(self, plan: Plan, single: bool, data: bytes, request_id: str, began: float) -> Waiting | None:
+        """The request where it is perfectly good."""
+        if b"\\u0000" in data:  # no category may hold NUL, which is cheaper to see here than in each
+            return None
+        try:
+            body: Any = (plan.decode_one if single else plan.decode_many)(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        rows = [astuple(body.row)] if single else [astuple(row) for row in body.rows]
+        count = len(rows)
+        now = datetime.now(UTC)
+        if single:
+            ids, at = body.id, body.at
+            entities = [ids]
+        else:
+            ids, at = body.ids, body.at
+            entities = [None] * count if ids is None else ids
+            if len(entities) != count or (at is not None and len(at) != count):
+                return None
+        if not all_once(data, 1 + count * plan.width + (ids is not None) + (at is not None)):
+            return None
+        if at is None:
+            moments = [now] * count
+        else:
+            try:
+                moments = [
+                    bodies.check_moment(one, "at", self._clock, now) for one in ([at] if single else at)
+                ]
+            except RefusedError:
+                return None
+        answer = asyncio.get_running_loop().create_future()
+        return Waiting(rows, single, request_id, entities, moments, began, now, answer)
+
+    async def _refuse(self, request_id: str, send: "Send") -> None:
+        """503: there is too much to answer already."""
+        await self._admission.turn()
+        self._metrics.refused(503)
+        body = msgspec.json.encode({"error": _OVERLOADED, "problems": []})
+        fields = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"retry-after", b"%d" % RETRY_SECONDS),
+            (b"x-request-id", request_id.encode()),
+        ]
+        await _send(send, 503, fields, body)
+
+    def _new_id(self) -> str:
+        """32 random hexadecimal digits. One call of the operating system serves many requests."""
+        if not self._ids:
+            text = os.urandom(_ID_BYTES * _IDS).hex()
+            width = 2 * _ID_BYTES
+            self._ids = [text[start : start + width] for start in range(0, len(text), width)]
+        return self._ids.pop()
+
+
+def _fits(length: bytes, limit: int) -> bool:
+    """Whether a content length, where there is one, is not over the limit."""
+    return not length.isdigit() or int(length[:20]) <= limit
+
+
+async def _read(message: "Message", receive: "Receive", limit: int) -> "list[Message]":
+    """`message` and those that follow, up to the end of the body or just over the limit."""
+    messages, size = [message], len(message.get("body", b""))
+    while message["type"] == "http.request" and message.get("more_body") and size <= limit:
+        message = await receive()
+        messages.append(message)
+        size += len(message.get("body", b""))
+    return messages
+
+
+def _replay(messages: "list[Message]", receive: "Receive") -> "Receive":
+    """A `receive` that gives `messages` once more before it goes on."""
+    left = iter(messages)
+
+    async def again() -> "Message":
+        for message in left:
+            return message
+        return await receive()
+
+    return again
+
+
+async def _send(send: "Send", status: int, fields: list[tuple[bytes, bytes]], body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": body})

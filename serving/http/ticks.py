@@ -1,0 +1,177 @@
+"""All rows that arrive in one turn of the event loop, for one version of a model, answered by one run."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.http.compiled import Packed, Plan, Row, split_scores
+from serving.recording.answered import Answered
+from serving.recording.prediction_log import PredictionLog
+
+logger = logging.getLogger(__name__)
+
+# Rows up to which a request is answered in the loop itself, faster than by handing it to a thread.
+INLINE_ROWS = 8
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A request whose rows are good, until its answer's bytes are in `answer`."""
+
+    rows: list[Row]
+    single: bool  # asked at /predict
+    request_id: str
+    entities: list[str | None]  # one a row, as are the moments
+    moments: list[datetime]
+    began: float  # time.perf_counter() when the body had arrived
+    received_at: datetime
+    answer: asyncio.Future[bytes | None]  # None: the model failed; the slow way is to find out at what
+
+
+class _Run(NamedTuple):
+    """What one run of the graph took and gave."""
+
+    packed: Packed
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    texts: list[bytes]
+
+
+class Ticks:
+    """Gathers requests and answers them. All of it happens in the event loop but the runs of long batches."""
+
+    def __init__(self, log: PredictionLog) -> None:
+        """Append to `log` what is answered."""
+        self._log = log
+        self._waiting: dict[Plan, list[Waiting]] = {}
+        # One thread: a worker has about one core, on which several long runs would only take turns.
+        self._long = ThreadPoolExecutor(1, "long-batches")
+
+    def add(self, plan: Plan, waiting: Waiting) -> None:
+        """Answer `waiting` with all others of this turn, or, where it is long, beside them."""
+        loop = waiting.answer.get_loop()
+        if len(waiting.rows) > INLINE_ROWS:
+            run = loop.run_in_executor(self._long, _run, plan, waiting.rows)
+            run.add_done_callback(lambda done: self._long_done(plan, waiting, done))
+            return
+        if not self._waiting:
+            loop.call_soon(self._tick)
+        self._waiting.setdefault(plan, []).append(waiting)
+
+    def close(self) -> None:
+        """Wait for the runs that were begun."""
+        self._long.shutdown()
+
+    def _tick(self) -> None:
+        gathered, self._waiting = self._waiting, {}
+        for plan, members in gathered.items():
+            # Callers who went away meanwhile are not answered, and nobody else hears of it.
+            present = [waiting for waiting in members if not waiting.answer.done()]
+            rows = [row for waiting in present for row in waiting.rows]
+            if rows:
+                self._answer_or_give_back(plan, present, rows, partial(_run, plan, rows))
+
+    def _long_done(self, plan: Plan, waiting: Waiting, done: "asyncio.Future[_Run]") -> None:
+        if not waiting.answer.done():
+            self._answer_or_give_back(plan, [waiting], waiting.rows, done.result)
+
+    def _answer_or_give_back(
+        self, plan: Plan, members: list[Waiting], rows: list[Row], run: Callable[[], _Run]
+    ) -> None:
+        """Whatever goes wrong, each request goes on alone, the slow way, where its failure is its own."""
+        try:
+            self._answer(plan, members, rows, run())
+        except Exception:
+            logger.exception("%s %s could not answer", plan.contract.model, plan.predictor.version)
+        for waiting in members:
+            if not waiting.answer.done():
+                waiting.answer.set_result(None)
+
+    def _answer(self, plan: Plan, members: list[Waiting], rows: list[Row], run: _Run) -> None:
+        labels: list[int] = run.labels.tolist()
+        now, tally = time.perf_counter(), plan.tally
+        tally.rows(map(plan.classes.__getitem__, labels))
+        plan.count(run.packed)
+        record = _Record()
+        bodies: list[bytes] = []
+        start = 0
+        for waiting in members:
+            seconds = now - waiting.began
+            tally.request(seconds)
+            record.add(waiting, seconds * 1000)
+            request_id = waiting.request_id.encode()
+            if waiting.single:
+                bodies.append(plan.render_one(labels[start], run.texts[start], request_id))
+                start += 1
+            else:
+                end = start + len(waiting.rows)
+                bodies.append(plan.render_many(labels[start:end], run.texts[start:end], request_id))
+                start = end
+        self._log.append(record.answered(plan, rows, run))
+        for waiting, body in zip(members, bodies, strict=True):
+            waiting.answer.set_result(body)
+
+
+class _Record:
+    """The lists that the prediction log takes."""
+
+    __slots__ = ("entities", "latencies", "moments", "received", "request_ids")
+
+    def __init__(self) -> None:
+        self.request_ids: list[str] = []
+        self.entities: list[str | None] = []
+        self.received: list[datetime] = []
+        self.moments: list[datetime] = []
+        self.latencies: list[float] = []
+
+    def add(self, waiting: Waiting, latency_ms: float) -> None:
+        """The rows of one request; of several rows each has its index in its id."""
+        count = len(waiting.rows)
+        if count == 1:
+            self.request_ids.append(waiting.request_id)
+        else:
+            self.request_ids += [f"{waiting.request_id}/{index}" for index in range(count)]
+        self.entities += waiting.entities
+        self.moments += waiting.moments
+        self.received += [waiting.received_at] * count
+        self.latencies += [latency_ms] * count
+
+    def answered(self, plan: Plan, rows: list[Row], run: _Run) -> Answered:
+        """All of it, for one call of the log."""
+        bundle = plan.predictor.bundle
+        return Answered(
+            contract=plan.contract,
+            version=plan.predictor.version,
+            digest=bundle.digest,
+            request_ids=self.request_ids,
+            entity_ids=self.entities,
+            received_at=self.received,
+            event_times=self.moments,
+            latency_ms=self.latencies,
+            labels=run.labels,
+            scores=run.scores,
+            values=rows,
+            numbers=run.packed.exact,
+        )
+
+
+def _run(plan: Plan, rows: list[Row]) -> _Run:
+    """One run of the graph.
+
+    Raises:
+        ArithmeticError: it gave a score that is not finite.
+    """
+    packed = plan.pack(rows)
+    labels, scores = plan.predictor.predict(packed.numbers, packed.categories)
+    if not np.isfinite(scores).all():
+        raise ArithmeticError("a score is not finite")
+    return _Run(packed, labels, scores, split_scores(scores))

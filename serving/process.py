@@ -1,0 +1,74 @@
+"""One worker: uvicorn around the service, ready before it accepts."""
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOK_SECONDS = 0.05
+
+
+def serve(listener: socket.socket, *, grace_seconds: int, supervised: bool) -> int:
+    """Serve on `listener` until a signal; `supervised` accepts nothing before the service is ready."""
+    from serving.service import Flightline
+
+    service: Any = Flightline  # the decorator made it a bentoml.Service
+    sockets = [listener]
+
+    def ready() -> bool:
+        return bool(service.instance is not None and service.instance.versions.ready)
+
+    def accept() -> bool:
+        """Whether the wait before accepting is over."""
+        if server.should_exit:
+            sockets.clear()
+        return server.should_exit or ready()
+
+    app = service.to_asgi()
+    config = uvicorn.Config(
+        app=_held(app, accept) if supervised else app,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        server_header=False,
+        log_level="warning",
+        timeout_graceful_shutdown=grace_seconds,
+    )
+    server = uvicorn.Server(config)
+    # uvicorn raises the signal that stopped it once more when it is done; then there is nothing left to do.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    server.run(sockets=sockets)
+    return 0 if server.started else 1
+
+
+def end_with(lifeline: int) -> None:
+    """Stop this process when the other end of the pipe `lifeline` closes: its supervisor is gone."""
+
+    def wait() -> None:
+        os.read(lifeline, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
+def _held(app: "ASGIApp", accept: Callable[[], bool]) -> "ASGIApp":
+    """`app`, whose start is complete only when `accept` says so: only then does uvicorn listen."""
+
+    async def held(scope: "Scope", receive: "Receive", send: "Send") -> None:
+        async def wait(message: "Message") -> None:
+            if message["type"] == "lifespan.startup.complete":
+                while not accept():  # noqa: ASYNC110 - what it looks at changes in another thread
+                    await asyncio.sleep(LOOK_SECONDS)
+            await send(message)
+
+        await app(scope, receive, wait if scope["type"] == "lifespan" else send)
+
+    return held

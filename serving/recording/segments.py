@@ -1,0 +1,112 @@
+"""Segments on the disk: written whole or not at all, and what a crash left behind when the service starts."""
+
+import fcntl
+import logging
+import os
+from pathlib import Path
+
+from contract.segments import PATTERN, TORN, current, generations, is_whole, shared
+
+logger = logging.getLogger(__name__)
+
+TEMPORARY = ".tmp"
+
+
+def publish(folder: Path, name: str, data: bytes, *, sync: bool) -> Path:
+    """Put `data` into the log `folder` as the segment `name`; readers see all of it or nothing. Its path.
+
+    With `sync` it is on the disk, name and all, when this returns.
+
+    Raises:
+        OSError: the disk refuses; nothing is left there.
+    """
+    with shared(folder) as real:
+        temporary = real / f".{name}{TEMPORARY}"
+        with temporary.open("wb", buffering=0) as file:
+            # Whoever starts meanwhile tells by this lock that the file is being written.
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                _write(file.fileno(), data)
+                if sync:
+                    os.fsync(file.fileno())
+                temporary.replace(real / name)
+            finally:
+                temporary.unlink(missing_ok=True)
+        if sync:
+            sync_path(real)
+    return real / name
+
+
+def _write(handle: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:  # a disk that has little room left takes a part
+        left = left[os.write(handle, left) :]
+
+
+def sync_path(path: Path) -> None:
+    """Have a file or folder on the disk; one that a compaction has replaced meanwhile is there already.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def recover(log: Path) -> int:
+    """Clear every model's folder in `log` of what a crash left; how many segments were torn.
+
+    A temporary file that nobody is writing was cut off by a kill and is removed: its rows are lost, at most
+    those of the last interval. A segment without an end, as a power cut leaves it, is kept in `.MODEL/torn`.
+    """
+    found = 0
+    try:
+        folders = sorted({item.name.lstrip(".") for item in log.iterdir() if item.is_dir()})
+    except FileNotFoundError:
+        return 0
+    for name in folders:
+        real = current(log / name)
+        if real is None:
+            continue
+        for path in sorted(real.glob(f".*{TEMPORARY}")):
+            found += _abandoned(path)
+        for path in sorted(real.glob(PATTERN)):
+            found += _torn(path, generations(log / name) / TORN)
+    return found
+
+
+def _abandoned(path: Path) -> bool:
+    """Remove the temporary file unless somebody is writing it."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            size = os.fstat(file.fileno()).st_size
+            path.unlink()
+    except (BlockingIOError, FileNotFoundError):  # a living worker's
+        return False
+    logger.warning(
+        "%s (%d bytes) was being written when its service was killed; it is removed, and with it at most "
+        "the rows of one interval",
+        path,
+        size,
+    )
+    return True
+
+
+def _torn(path: Path, aside: Path) -> bool:
+    """Move the segment out of the way if it is not whole."""
+    try:
+        if is_whole(path):
+            return False
+        aside.mkdir(parents=True, exist_ok=True)
+        path.replace(aside / path.name)
+    except FileNotFoundError:  # another worker was sooner
+        return False
+    logger.warning("%s has no whole end, as after a power cut; it is moved to %s", path, aside)
+    return True

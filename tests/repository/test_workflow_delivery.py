@@ -1,0 +1,91 @@
+"""The workflows ship what was approved, and monitoring says what it saw."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.repository.workflows import FOLDER, ROOT, workflows
+
+pytestmark = pytest.mark.unit
+
+
+def test_production_comes_after_staging_behind_its_environment():
+    """The job waits for staging's smoke tests and for whoever protects the environment."""
+    production = workflows(ROOT)["cd.yml"]["jobs"]["production"]
+    assert production["needs"] == "staging"
+    assert production["environment"] == "production"
+
+
+def undelivered(root: Path) -> list[str]:
+    """What would ship another bundle than the approved one, or call a kept champion a failure."""
+    files = workflows(root)
+    staging, production = (files["cd.yml"]["jobs"][name] for name in ("staging", "production"))
+    retrain, deliver = (files["ct.yml"]["jobs"][name] for name in ("retrain", "deliver"))
+    accepted = "steps.challenger.outputs.accepted"
+    steps = {step["run"]: step for step in staging["steps"] if "run" in step}
+    order = [step.get("run") for step in production["steps"]]
+    approved = next((step for step in production["steps"] if step.get("run") == "make approved"), {})
+    facts = {
+        "staging names no digest": staging.get("outputs") == {"digest": "${{ steps.tested.outputs.digest }}"},
+        "the digest is not that of make digest": steps["make digest"].get("id") == "tested",
+        "staging runs without a challenger": all(
+            steps[name].get("if") == f"{accepted} == 'true'" for name in ("make staging", "make digest")
+        ),
+        "production runs without a digest": "needs.staging.outputs.digest != ''" in production["if"],
+        "production compares nothing": approved.get("env")
+        == {"DIGEST": "${{ needs.staging.outputs.digest }}"},
+        "production compares too early or too late": [
+            name for name in order if name in {"make staging", "make approved", "make production"}
+        ]
+        == ["make staging", "make approved", "make production"],
+        "retraining names no outcome": retrain.get("outputs") == {"accepted": f"${{{{ {accepted} }}}}"},
+        "a kept champion is delivered": deliver.get("if") == "needs.retrain.outputs.accepted == 'true'",
+    }
+    return [name for name, holds in facts.items() if not holds]
+
+
+def mute(root: Path) -> list[str]:
+    """What would keep the daily check from seeing production, or from saying what it saw."""
+    job = workflows(root)["monitor.yml"]["jobs"]["check"]
+    steps = {step["run"]: step for step in job["steps"] if "run" in step}
+    facts = {
+        "no other runner": "vars.FLIGHTLINE_RUNNER" in job["runs-on"],
+        "no state": "vars.FLIGHTLINE_VAR" in job["env"].get("FLIGHTLINE_VAR", ""),
+        "no summary": steps.get("make summary", {}).get("if") == "always()",
+        "a failure that is passed over": not any("continue-on-error" in step for step in job["steps"]),
+    }
+    return [name for name, holds in facts.items() if not holds]
+
+
+@pytest.mark.parametrize("rule", [undelivered, mute], ids=lambda rule: rule.__name__)
+def test_delivery_and_monitoring_keep_the_rule(rule):
+    """What ships is what was approved; a check that cannot see says so."""
+    assert rule(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "file", "old", "new"),
+    [
+        (undelivered, "cd.yml", "      digest: ${{ steps.tested.outputs.digest }}", "      digest: known"),
+        (undelivered, "cd.yml", "        id: tested\n", ""),
+        (undelivered, "cd.yml", "        if: steps.challenger.outputs.accepted == 'true'\n", ""),
+        (undelivered, "cd.yml", " && needs.staging.outputs.digest != ''", ""),
+        (undelivered, "cd.yml", "          DIGEST: ${{ needs.staging.outputs.digest }}", "          A: b"),
+        (undelivered, "cd.yml", "- run: make approved", "- run: make digest"),
+        (undelivered, "ct.yml", "      accepted: ${{ steps.challenger.outputs.accepted }}", "      a: b"),
+        (undelivered, "ct.yml", "    if: needs.retrain.outputs.accepted == 'true'\n", ""),
+        (mute, "monitor.yml", "${{ vars.FLIGHTLINE_RUNNER || 'ubuntu-latest' }}", "ubuntu-latest"),
+        (mute, "monitor.yml", "      FLIGHTLINE_VAR: ${{ vars.FLIGHTLINE_VAR }}\n", ""),
+        (mute, "monitor.yml", "        if: always()\n", ""),
+        (mute, "monitor.yml", "make monitor\n", "make monitor\n        continue-on-error: true\n"),
+    ],
+)
+def test_a_delivery_that_breaks_the_rule_is_found(tmp_path, rule, file, old, new):
+    """One change in a copy, and the rule that exists for it names it."""
+    shutil.copytree(ROOT / ".github", tmp_path / ".github")
+    path = tmp_path / FOLDER / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    assert rule(tmp_path) != []

@@ -1,0 +1,3 @@
+"""Bad inputs below HTTP."""
+
+WIRE: dict = {}

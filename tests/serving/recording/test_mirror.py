@@ -1,0 +1,163 @@
+"""Shadows answer what callers were answered, and no caller notices (S6)."""
+
+import threading
+import time
+from typing import Any
+
+import msgspec
+import polars as pl
+import pytest
+
+from serving.models import changes
+from serving.models.desired import read_desired, write_desired
+from serving.models.predictor import Predictor
+from serving.recording import mirror
+
+pytestmark = pytest.mark.unit
+
+ROW = {"width": 1.5, "height": 0.25, "letter": "A"}
+
+
+def shadowed(host: Any, release: Any, share: float = 100) -> None:
+    """Have version 2, of `release`, answer `share` percent of the requests as a shadow."""
+    state = changes.load(read_desired(host.settings.state), "toy", "2", str(release.path), release.digest)
+    state = changes.set_mirror(state, "toy", {"2": share})
+    write_desired(host.settings.state, msgspec.structs.replace(state, generation=state.generation + 1))
+    host.versions.poll()
+    assert host.versions.current.refused == {}
+
+
+def count(host: Any, outcome: str) -> float:
+    """Rows of the shadow with that outcome."""
+    labels = {"model": "toy", "version": "2", "outcome": outcome}
+    return host.log.registry.get_sample_value("flightline_shadow_rows_total", labels) or 0.0
+
+
+def logged(host: Any) -> pl.DataFrame:
+    """The whole log, once it is closed."""
+    host.log.close()
+    return pl.read_parquet(host.settings.predictions / "toy" / "*.parquet")
+
+
+def test_a_shadow_answers_what_the_caller_was_answered(host, make_bundle) -> None:
+    """The caller hears of the champion alone; the log has both, by role, with one request id."""
+    shadowed(host, make_bundle(seed=2))
+    answer = host.client.post("/predict", {"row": ROW, "id": "UA1"}).json()
+    table = logged(host).sort("role")
+    assert answer["version"] == "1"
+    assert table["role"].to_list() == ["answer", "shadow"]
+    assert table["version"].to_list() == ["1", "2"]
+    assert table["request_id"].to_list() == [answer["request_id"]] * 2
+    assert table["entity_id"].to_list() == ["UA1"] * 2
+    assert table["feature.width"].to_list() == [1.5, 1.5]
+    assert count(host, "agreed") + count(host, "differed") == 1
+
+
+def test_a_shadow_says_what_it_would_say_to_a_caller(host, make_bundle) -> None:
+    """The same labels as when it is asked by name, counted as agreement or not."""
+    shadowed(host, make_bundle(seed=2))
+    rows = [{**ROW, "width": width / 10} for width in range(40)]
+    champion = host.client.post("/predict_batch", {"rows": rows}).json()["predictions"]
+    named = host.client.post("/predict_batch?version=2", {"rows": rows}).json()["predictions"]
+    table = logged(host).filter(pl.col("role") == "shadow")
+    assert table["label"].to_list() == named
+    same = sum(one == other for one, other in zip(champion, named, strict=True))
+    assert (count(host, "agreed"), count(host, "differed")) == (same, 40 - same)
+
+
+def test_a_share_of_the_requests_is_mirrored(host, make_bundle) -> None:
+    """By the draw of the request id."""
+    shadowed(host, make_bundle(seed=2), share=30)
+    ids = [f"r{number}" for number in range(60)]
+    for one in ids:
+        host.client.post("/predict", {"row": ROW}, **{"X-Request-Id": one})
+    mirrored = set(logged(host).filter(pl.col("role") == "shadow")["request_id"])
+    assert mirrored == {one for one in ids if host.versions.current.mirrors("toy", one)}
+    assert 0 < len(mirrored) < 60
+
+
+def test_a_request_for_the_shadow_itself_is_not_mirrored(host, make_bundle) -> None:
+    """Who names a version that answers nobody else is testing it."""
+    shadowed(host, make_bundle(seed=2))
+    assert host.client.post("/predict?version=2", {"row": ROW}).json()["version"] == "2"
+    assert logged(host)["role"].to_list() == ["answer"]
+
+
+def test_a_failing_shadow_harms_nobody(host, make_bundle, monkeypatch) -> None:
+    """It is counted, the caller is answered, and the next shadow answers."""
+    shadowed(host, make_bundle(seed=2))
+    predict = Predictor.predict
+
+    def failing(self: Predictor, *arrays: Any) -> Any:
+        if self.version == "2":
+            raise ValueError("nobody thought of this")
+        return predict(self, *arrays)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "predict", failing)
+        assert host.client.post("/predict", {"row": ROW}).status_code == 200
+        until(lambda: count(host, "failed") == 1)
+    assert host.client.post("/predict", {"row": ROW}).status_code == 200
+    assert logged(host)["role"].to_list().count("shadow") == 1
+
+
+def test_a_row_that_the_shadow_refuses_is_counted_and_the_others_are_answered(host, make_bundle) -> None:
+    """Its contract may be narrower: that is worth knowing before it answers callers."""
+    toy = make_bundle().contract
+    low = msgspec.structs.replace(toy.features[0], maximum=9.0)
+    narrow = msgspec.structs.replace(toy, features=(low, *toy.features[1:]))
+    release = make_bundle(contract=narrow, seed=2)
+    state = changes.load(
+        read_desired(host.settings.state), "toy", "2", str(release.path), release.digest, older_contract=True
+    )
+    model = msgspec.structs.replace(state.models["toy"], mirror={"2": 100.0})
+    wanted = msgspec.structs.replace(state, generation=2, models={"toy": model})
+    write_desired(host.settings.state, wanted)
+    host.versions.poll()
+    rows = [ROW, {**ROW, "width": 9.5}, ROW]
+    assert host.client.post("/predict_batch", {"rows": rows}).status_code == 200
+    until(lambda: count(host, "failed") == 1)
+    assert logged(host)["role"].to_list().count("shadow") == 2
+
+
+def test_callers_do_not_wait_for_a_slow_shadow(host, make_bundle, monkeypatch) -> None:
+    """While the shadow hangs, callers are answered; what finds no room is dropped and counted."""
+    shadowed(host, make_bundle(seed=2))
+    monkeypatch.setattr(host.log, "_room", 5)
+    predict, go_on = Predictor.predict, threading.Event()
+
+    def hanging(self: Predictor, *arrays: Any) -> Any:
+        if self.version == "2":
+            assert go_on.wait(20)
+        return predict(self, *arrays)
+
+    monkeypatch.setattr(Predictor, "predict", hanging)
+    try:
+        for _ in range(8):
+            assert host.client.post("/predict", {"row": ROW}).status_code == 200
+        assert count(host, "dropped") == 3
+    finally:
+        go_on.set()
+    assert logged(host)["role"].to_list().count("shadow") == 5
+
+
+def test_without_a_mirror_there_is_no_thread(host) -> None:
+    """Who has no shadow pays for none."""
+    host.client.post("/predict", {"row": ROW})
+    assert not [thread for thread in threading.enumerate() if thread.name == "shadows"]
+
+
+def until(condition: Any) -> None:
+    """Wait for `condition`, at most 20 s."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        threading.Event().wait(0.01)
+
+
+def test_long_copies_are_answered_in_parts(host, make_bundle, monkeypatch) -> None:
+    """No run of a shadow is long."""
+    monkeypatch.setattr(mirror, "MOST_AT_ONCE", 3)
+    shadowed(host, make_bundle(seed=2))
+    host.client.post("/predict_batch", {"rows": [ROW] * 8})
+    assert logged(host)["role"].to_list().count("shadow") == 8
