@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from contract.schema import Contract
 from serving.features.cache import Cache
 from serving.features.facts import MINUTE, Fact, microseconds
-from serving.features.groups import Group, Plan
+from serving.features.groups import Plan
 from serving.features.lookup import answer, ask
 from serving.features.origins import Origins, Records, Wanted, origins
 from serving.features.store import NEVER, Ask, Counted, Event, Held, State, Store, StoreError, key_text
@@ -108,7 +108,7 @@ class Completer:
             EventError: one of them cannot be meant; none was added.
             StoreError: the store does not answer. Whether they were added is unknown; asking again is safe.
         """
-        self.store.register([group for contract in contracts for group in _groups(self._of(contract))])
+        self.store.register([group for contract in contracts for group in self._of(contract).groups.values()])
         counted = self.store.add(events)
         self.cache.clear()  # this process sees what it has taken in
         return counted
@@ -172,9 +172,7 @@ class Completer:
         for _ in range(TRIES):
             state = self._registered(known)
             asked, records = _questions(known, wanted, state)
-            read = self.store.read(
-                state.epoch, [item[1] for item in asked.values()], records, _streams(known)
-            )
+            read = self.store.read(state.epoch, [item[1] for item in asked.values()], records, known.streams)
             if read is None:
                 self._state = None
                 continue
@@ -189,7 +187,7 @@ class Completer:
                     values = {} if record is None else {n: record[v] for n, v in source.values if v in record}
                     found[item] = Known(values, NEVER if published is None else published.as_of)
                     continue
-                held = state.groups[source.group.id]
+                held = state.groups[source.id]
                 fresh_to = max(held.as_of, read.newest.get(source.group.stream, NEVER))
                 if fresh_to == NEVER or not held.ready:
                     found[item] = NOTHING
@@ -203,9 +201,8 @@ class Completer:
 
     def _registered(self, known: Origins) -> State:
         state = self._state or self.store.state()
-        groups = _groups(known)
-        if any(group.id not in state.groups for group in groups):
-            self.store.register(groups)
+        if not known.groups.keys() <= state.groups.keys():
+            self.store.register(list(known.groups.values()))
             state = self.store.state()
         self._state = state
         return state
@@ -222,14 +219,6 @@ class Completer:
                     total[f"{model}.{name}"] += times
 
 
-def _groups(known: Origins) -> list[Group]:
-    return [source.group for source in known.sources if isinstance(source, Plan)]
-
-
-def _streams(known: Origins) -> list[str]:
-    return sorted({group.stream for group in _groups(known)})
-
-
 def _questions(
     known: Origins, wanted: Sequence[Wanted], state: State
 ) -> tuple[dict[Wanted, tuple[Held, Ask]], list[tuple[str, int, str]]]:
@@ -241,7 +230,7 @@ def _questions(
         if item.key is None:
             continue
         if isinstance(source, Plan):
-            held = state.groups[source.group.id]
+            held = state.groups[source.id]
             asked[item] = held, ask(source, held, key_text(item.key), item.moment)
         elif (published := state.records.get(source.table)) is not None:
             records.append((source.table, published.generation, key_text(item.key)))

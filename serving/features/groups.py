@@ -7,6 +7,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import msgspec
@@ -90,12 +91,17 @@ class Plan:
         """The names of the key."""
         return self.group.by
 
-    @property
+    @cached_property
+    def id(self) -> str:
+        """The group's id."""
+        return self.group.id
+
+    @cached_property
     def windows(self) -> tuple[int, ...]:
         """The different windows, microseconds."""
         return tuple(sorted({feature.window for feature in self.features}))
 
-    @property
+    @cached_property
     def longest(self) -> int:
         """The longest window that ends, microseconds."""
         return max(feature.window for feature in self.features)

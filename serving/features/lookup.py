@@ -21,8 +21,9 @@ def ask(plan: Plan, held: Held, key: str, moment: int) -> Ask:
             points.add(end)
     recent = {max(start, held.as_of) for start in starts} if moment > held.as_of else set()
     return Ask(
-        group=plan.group.id,
+        group=plan.id,
         width=plan.group.width,
+        latest=len(plan.group.latest),
         key=key,
         generation=held.generation,
         starts=tuple(sorted(recent)),

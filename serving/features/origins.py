@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from contract.schema import Contract, Feature, Lookup
 from contract.strict import near_miss
 from serving.features.facts import Fact, Key, microseconds
-from serving.features.groups import Plan, plans
+from serving.features.groups import Group, Plan, plans
 from serving.rows import NAME_LENGTH, Problem
 
 KEY_LENGTH = 200  # characters
@@ -42,6 +42,8 @@ class Origins:
     source_of: dict[str, int]  # feature -> its place in `sources`
     stored: tuple[Feature, ...]
     keys: frozenset[str]  # that a caller sends beside a row
+    groups: dict[str, Group]  # of `sources`, by id
+    streams: tuple[str, ...]  # that they read
 
     def wanted(
         self, row: Any, keys: Any, at: datetime, place: str, problems: list[Problem]
@@ -104,6 +106,7 @@ def origins(number: int, contract: Contract) -> Origins:
             for (table, by), specs in sorted(tables.items())
         ),
     )
+    groups = {plan.id: plan.group for plan in sources if isinstance(plan, Plan)}
     return Origins(
         number=number,
         contract=contract,
@@ -111,6 +114,8 @@ def origins(number: int, contract: Contract) -> Origins:
         source_of={name: place for place, source in enumerate(sources) for name in names(source)},
         stored=contract.stored,
         keys=frozenset(contract.keys),
+        groups=groups,
+        streams=tuple(sorted({group.stream for group in groups.values()})),
     )
 
 

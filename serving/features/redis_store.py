@@ -14,7 +14,7 @@ import msgspec
 import redis
 
 from serving.features.facts import Fact
-from serving.features.groups import Group, Latest
+from serving.features.groups import Group, Latest, Totals
 from serving.features.store import (
     Ask,
     Base,
@@ -35,6 +35,8 @@ from serving.features.store import (
 )
 
 PREFIX = "flightline:"
+_MEMBER = msgspec.json.Decoder(tuple[int, str, Totals, Latest])
+_BASE = msgspec.json.Decoder(Base)
 TIMEOUT_S = 2.0  # of one answer; a completion in flight waits no longer
 CHUNK = 2_000  # commands a round trip
 COUNTS = ("accepted", "duplicates", "conflicting", "late", "covered")
@@ -148,7 +150,7 @@ class RedisStore:
                 arguments += (event.id, event.stream, event.at, _logged(event))
                 arguments += (int(covered(state, event)), len(rows))
                 for row in rows:
-                    arguments += (f"keys:{row.group}", _recent(row.group, row.key), _member(event.id, row))
+                    arguments += (f"keys:{row.group}", _recent(row.group, row.key), _member(event, row))
             with self._asking():
                 found = self._script(keys=[PREFIX + "epoch"], args=arguments)
             if found is not None:
@@ -169,7 +171,6 @@ class RedisStore:
                         f"({ask.starts[0]}",
                         ask.until,
                         byscore=True,
-                        withscores=True,
                     )
                 for point in ask.points:
                     pipe.zrange(
@@ -315,7 +316,7 @@ class RedisStore:
                 for event, rows in zip(part, placed(only, part), strict=True):
                     for row in rows:
                         name = _recent(row.group, row.key)
-                        pipe.zadd(PREFIX + name, {_member(event.id, row): event.at})
+                        pipe.zadd(PREFIX + name, {_member(event, row): event.at})
                         pipe.sadd(PREFIX + f"keys:{row.group}", name)
                 pipe.execute()
             count += len(part)
@@ -349,20 +350,20 @@ def _found(ask: Ask, said: Iterator[Any]) -> Found:
     newest: tuple[int, Latest] | None = None
     if ask.starts:
         totals = [[0] * ask.width for _ in ask.starts]
-        for member, score in next(said):
-            _, numbers, latest = msgspec.json.decode(member, type=tuple[str, tuple[int, ...], Latest])
-            at = int(score)
+        for member in next(said):
+            at, _, numbers, latest = _MEMBER.decode(member)
             for start, total in zip(ask.starts, totals, strict=True):
                 if at > start:
                     for column, number in enumerate(numbers):
                         total[column] += number
-            same = newest is not None and newest[0] == at
-            newest = (at, larger(newest[1], latest) if newest is not None and same else latest)
+            if ask.latest:
+                same = newest is not None and newest[0] == at
+                newest = (at, larger(newest[1], latest) if newest is not None and same else latest)
         sums = [tuple(total) for total in totals]
     points: list[Base | None] = []
     for _ in ask.points:
         rows = next(said)
-        points.append(msgspec.json.decode(rows[0], type=Base) if rows else None)
+        points.append(_BASE.decode(rows[0]) if rows else None)
     return Found(sums, newest, points)
 
 
@@ -374,8 +375,8 @@ def _base(generation: int, group: str, key: str) -> str:
     return f"base:{generation}:{group}:{key}"
 
 
-def _member(event: str, row: Row) -> bytes:
-    return msgspec.json.encode((event, row.totals, row.latest))
+def _member(event: Event, row: Row) -> bytes:
+    return msgspec.json.encode((event.at, event.id, row.totals, row.latest))
 
 
 def _logged(event: Event) -> bytes:

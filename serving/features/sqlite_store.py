@@ -306,6 +306,7 @@ class SqliteStore:
             for start in ask.starts:
                 row = db.execute(self._sum(ask.group, ask.width), (ask.key, start, ask.until)).fetchone()
                 sums.append(tuple(row))
+        if ask.starts and ask.latest:
             rows = db.execute(
                 f"SELECT * FROM recent_{ask.group} WHERE key = ?1 AND at = (SELECT max(at) FROM"
                 f" recent_{ask.group} WHERE key = ?1 AND at > ?2 AND at <= ?3)",

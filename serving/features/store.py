@@ -98,7 +98,8 @@ class Ask(NamedTuple):
     """A question about one key of a group: sums of the recent and points of the base."""
 
     group: str
-    width: int
+    width: int  # how many totals the group has
+    latest: int  # how many latest values; without any, what is newest is not looked for
     key: str
     generation: int
     starts: tuple[int, ...]  # sums over (start, until], ascending; empty: of the recent nothing

@@ -63,7 +63,11 @@ class Events:
             )
         body = await bodies.read_body(request, EventsBody, bodies.BATCH_BYTES)
         events = read_events(body.events)
-        contracts = [served.predictor.contract for served in self._versions.current.models.values()]
+        contracts = [
+            served.predictor.contract
+            for model in self._versions.current.loaded.values()
+            for served in model.versions.values()
+        ]
         try:
             counted = await run_in_threadpool(self._completer.accept, contracts, events)
         except EventError as error:
