@@ -1,4 +1,4 @@
-"""benchmarks: build times, inference and features, each figure beside the time of a fixed loop.
+"""benchmarks: builds, inference, batch scoring and features, each figure beside the time of a fixed loop.
 
 The loop is the same work everywhere: the ratio to it is what two machines, or two days, can compare. Builds
 run the last commit in a clone with an empty cache.
@@ -20,11 +20,12 @@ from benchmarks import report
 from benchmarks.builds import builds
 from benchmarks.calibration import Figure
 from benchmarks.inference import inference
+from benchmarks.scoring import scoring
 from contract.errors import FlightlineError
 from pipelines.cli import OK, command
 from pipelines.machine.settings import ROOT
 
-OWN = ("builds", "inference")
+OWN = ("builds", "inference", "scoring")
 FEATURES = "features"  # prints and writes its own section
 MODELS = ("flights", "iris")
 
@@ -79,6 +80,8 @@ def _own(wanted: list[str]) -> dict[str, list[Figure]]:
             found["inference"] = [
                 figure for model in MODELS for figure in inference(built / model / "bundle")
             ]
+        if "scoring" in wanted:
+            found["scoring"] = scoring(built / MODELS[0] / "bundle")
     return found
 
 
