@@ -55,10 +55,11 @@ def inference(bundle_path: Path) -> list[Figure]:
     return figures
 
 
-def session(bundle: Bundle) -> Any:
+def session(bundle: Bundle, threads: int = 1) -> Any:
     """The bundle's graph with the options of the service: one core, which it does not spin on."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(
         bundle.read("model.onnx"), options, providers=["CPUExecutionProvider"]
