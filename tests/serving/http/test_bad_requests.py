@@ -156,7 +156,7 @@ def test_it_is_refused_with_an_object(host, name) -> None:
         ("feature twice", '"field":"width","found":"several values","expected":"one"'),
         ("row twice", "'row' is given more than once"),
         ("unknown path", "/docs, /metrics"),
-        ("unknown path", "/openapi.json, /predict, /predict_batch, /readyz, /status"),
+        ("unknown path", "/predict_batch, /readyz, /scores/{model}/{entity_id}, /status"),
     ],
 )
 def test_the_reason_helps(host, name, words) -> None:
