@@ -21,9 +21,9 @@ from contract.schema import Contract
 from pipelines.scoring.checking import Checked, check, check_columns
 from serving.models.predictor import Predictor
 
-PIECE_ROWS = 32_768  # read, checked and written at once
+PIECE_ROWS = 16_384  # read, checked and written at once
 RUN_ROWS = 4_096  # of them through the model at once; more is slower, since they leave the core's cache
-GROUP_PIECES = 2  # pieces in a row group of the output
+GROUP_PIECES = 4  # pieces in a row group of the output
 BUFFER_BYTES = 1024 * 1024  # read of a column at once: a row group may be as large as the file
 PREFIX = "flightline."  # of the keys in an output's metadata
 ENTITY, ROW, REASON = "entity_id", "row", "reason"
@@ -100,7 +100,7 @@ def score_table(
             pool = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="score"))
             pieces = _pieces(table, wanted)
             work = partial(_score, predictor=predictor, entity=task.entity)
-            for piece in _in_order(pool, threads + 1, pieces, work):
+            for piece in _in_order(pool, 2 * threads + 2, pieces, work):
                 if piece.reason and rejects is None:
                     raise _bad_row(task.source, piece)
                 answers.add(piece.answers)
