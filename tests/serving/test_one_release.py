@@ -1,4 +1,4 @@
-"""A service that is started with one release: baked into its image, or fetched when it starts (M1, M2)."""
+"""A service that is started with one release: baked into its image, or fetched when it starts (R5, R6)."""
 
 import shutil
 import subprocess

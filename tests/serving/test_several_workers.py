@@ -1,4 +1,4 @@
-"""Two workers behind one port: killed, stopped, told to change, and no caller notices (R5, S5)."""
+"""Two workers behind one port: killed, stopped, told to change, and no caller notices (S5)."""
 
 import json
 import os
@@ -109,6 +109,17 @@ def test_a_bad_bundle_is_refused_by_both_and_nothing_changes(shared) -> None:
     assert answer.json()["error"].count("lacks golden.json") == 1
     assert {shared.ask().json()["digest"] for _ in range(10)} == before
     assert shared.ask("b").status_code == 404
+
+
+def test_what_shadows_answered_is_counted_over_all_workers(shared) -> None:
+    """Whichever worker is asked for /metrics: the rows of both are in it, and no caller saw the shadow."""
+    assert shared.load("s", shared.release(seed=15)).status_code == 200
+    assert shared.admin("PUT", "/models/toy/mirror", {"mirror": {"s": 100}}).status_code == 200
+    try:
+        assert "s" not in {shared.ask().json()["version"] for _ in range(20)}
+        until(lambda: shadow_rows(shared, "s") == 20)
+    finally:
+        assert shared.admin("PUT", "/models/toy/mirror", {"mirror": {}}).status_code == 200
 
 
 def test_a_worker_killed_in_the_middle_of_a_call_does_not_break_it(shared) -> None:
@@ -242,6 +253,17 @@ def test_bentoml_serves_two_workers_with_one_admin_api(tmp_path, build_release, 
     assert {process.ask("2").json().get("digest") for _ in range(20)} == {release.digest}
     assert process.stop() == 0
     made.close()
+
+
+def shadow_rows(process: Pair, version: str) -> float:
+    """Rows that a shadow answered, of all workers, as one of them tells."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{process.port}", timeout=20) as client:
+        lines = client.get("/metrics").text.splitlines()
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in lines
+        if line.startswith("flightline_shadow_rows_total") and f'version="{version}"' in line
+    )
 
 
 def connection_of(process: Pair, worker: int) -> httpx.Client:

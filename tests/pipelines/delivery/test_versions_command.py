@@ -1,4 +1,4 @@
-"""`python -m pipelines.versions` shows and changes what a running service has (S6)."""
+"""`python -m pipelines.versions` shows and changes what a running service has (S5)."""
 
 import json
 import shutil
