@@ -52,7 +52,7 @@ RUN := exec .venv/bin/python -m
 PYTEST := .venv/bin/python -m pytest
 
 .PHONY: help setup demo up down test test-unit test-features test-slow gates gate repro train register \
-	retrain challenger staging digest approved production monitor summary dispatch backtest bench tune reproduce explain \
+	retrain challenger staging digest approved production monitor summary dispatch backtest bench bench-serving tune reproduce explain \
 	check hooks required clean uv
 
 help: ## This list
@@ -144,6 +144,9 @@ backtest: setup ## Train as of each month of 2013: gates, and what retraining is
 
 bench: setup ## How long builds, inference and features take, beside a fixed loop
 	@$(RUN) benchmarks $(ARGS)
+
+bench-serving: setup ## The service under load, beside an echo, stock BentoML and peers
+	@$(RUN) benchmarks.serving $(ARGS)
 
 tune: setup ## Search hyperparameters of MODEL; interrupted, it continues; ARGS=--write keeps the best
 	@.venv/bin/python -m pipelines.build "$$MODEL"

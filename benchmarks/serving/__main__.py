@@ -22,7 +22,6 @@ from contract.errors import FlightlineError
 from pipelines.cli import OK, command
 
 CONCURRENCIES = (1, 8, 32, 64)
-ROWS = 200  # different rows, sent in turn
 DOCUMENT = Path("docs/benchmarks-serving.json")
 PICTURE = Path("docs/benchmarks-serving.svg")
 
@@ -47,6 +46,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
     chosen = [contender for contender in CONTENDERS if contender.name in (options.only or names)]
+    for absent in [contender for contender in chosen if not contender.python.exists()]:
+        print(f"{absent.name} is left out: there is no {absent.python}", file=sys.stderr)
+        chosen.remove(absent)
     concurrencies = tuple(options.concurrency or CONCURRENCIES)
     runs = bench(
         Path("artifacts") / options.model / "bundle", chosen, concurrencies, options.seconds, options.rounds
@@ -73,7 +75,7 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="flightline-") as name, contextlib.ExitStack() as servers:
         folder = Path(name)
         place = prepare(bundle, folder)
-        sent = rows(place.bundle, ROWS)
+        sent = rows(place.bundle)
         started = []
         for contender in contenders:
             own = replace(place, work=folder / contender.name)

@@ -56,10 +56,32 @@ def _stock(_: Place, port: int) -> list[str]:
     return ["-m", "bentoml", "serve", "benchmarks.serving.apps.stock:Stock", "--port", str(port)]
 
 
+def _peer(name: str, title: str, **differences: Any) -> Contender:
+    """A server of `benchmarks/peers/NAME`, in the environment that its lock file makes."""
+    folder = ROOT / "benchmarks" / "peers" / name
+    return Contender(
+        name,
+        title,
+        lambda place, port: [str(folder / "serve.py"), str(place.bundle), str(port)],
+        python=folder / ".venv" / "bin" / "python",
+        **differences,
+    )
+
+
 CONTENDERS = (
     Contender(OURS, "this service: metrics, validation and prediction log on", _flightline),
     Contender(LIMIT, "ASGI echo of constant bytes, same server stack", _echo, ready="/"),
     Contender(STOCK, "stock BentoML: @bentoml.api with pydantic", _stock),
+    _peer("fastapi", "FastAPI with pydantic and onnxruntime", ready="/docs"),
+    _peer("litserve", "LitServe", ready="/health"),
+    _peer(
+        "mlflow",
+        "mlflow models serve",
+        path="/invocations",
+        ready="/ping",
+        body=lambda row: msgspec.json.encode({"dataframe_records": [row]}),
+    ),
+    # More peers are more lines: their route, what answers once they serve, and the form of their body.
 )
 
 

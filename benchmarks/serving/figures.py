@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Sequence
 from statistics import median
+from typing import Any
 
 import msgspec
 
@@ -67,10 +68,11 @@ def draw(runs: Sequence[Run]) -> bytes:
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2)
-        for axes, title, value in (
+        sides: list[tuple[Any, str, Callable[[Sample], float]]] = [
             (left, "requests a second", lambda sample: sample.rate),
             (right, "p99, ms", lambda sample: sample.p99_us / 1000),
-        ):
+        ]
+        for axes, title, value in sides:
             for name in names:
                 points: dict[int, list[float]] = {}
                 for run in runs:
@@ -83,7 +85,7 @@ def draw(runs: Sequence[Run]) -> bytes:
                 for concurrency, found in points.items():
                     axes.scatter([concurrency] * len(found), found, s=6, alpha=0.5)
             axes.set(title=title, xlabel="connections", xscale="log", yscale="log")
-            axes.grid(visible=True, alpha=0.3)
+            axes.grid(alpha=0.3)
         left.legend(frameon=False)
         out = io.BytesIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})

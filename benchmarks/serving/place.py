@@ -4,14 +4,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.serving.contenders import Place
 from contract.attestation import Trust, sign, trusted_key
 from contract.bundle import open_bundle
 from contract.errors import FlightlineError
-from contract.predictions import FEATURE_PREFIX
 from contract.statements import ManifestStatement
 from contract.strict import encode_json
 from serving.models.desired import Desired, DesiredModel, write_desired
@@ -41,9 +39,6 @@ def prepare(bundle: Path, folder: Path) -> Place:
     return Place(bundle=(release / "bundle").absolute(), work=folder / "work", state=state, trust=trust)
 
 
-def rows(bundle: Path, most: int) -> list[dict[str, Any]]:
-    """Rows of the reference as a caller would send them."""
-    table = pl.read_parquet(bundle / "reference.parquet").head(most)
-    names = [name for name in table.columns if name.startswith(FEATURE_PREFIX)]
-    plain = table.select(pl.col(name).alias(name.removeprefix(FEATURE_PREFIX)) for name in names)
-    return plain.fill_nan(None).to_dicts()
+def rows(bundle: Path) -> list[dict[str, Any]]:
+    """The golden rows, as a caller would send them."""
+    return [dict(item.row) for item in open_bundle(bundle).golden.rows]

@@ -6,7 +6,7 @@ from collections import deque
 RETRY_SECONDS = 1
 # Refusals written in one turn of the event loop. A refusal costs half of what an answer does, so that a crowd
 # of callers who try again at once would otherwise take the time of those who were let in.
-REFUSALS = 16
+REFUSALS = 8
 
 
 class Admission:
