@@ -1,5 +1,6 @@
 """The OpenAPI document of what is loaded, and the page that shows it without any other host."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from contract.bundle import GoldenRow
@@ -38,6 +39,11 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
     models = dict(sorted(snapshot.models.items(), key=lambda item: (item[0] != snapshot.default, item[0])))
     contracts = {name: served.predictor.contract for name, served in models.items()}
     rows = {name: _example(served) for name, served in models.items()}
+    versions = sorted({version for model in snapshot.loaded.values() for version in model.versions})
+    choice = [
+        _parameter("model", "query", models),
+        {**_parameter("version", "query", versions), "description": _VERSION},
+    ]
     return {
         "openapi": "3.0.3",
         "info": {
@@ -54,7 +60,7 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
                     ["row"],
                 ),
                 {name: {"row": row} for name, row in rows.items()},
-                models,
+                choice,
                 {"prediction": _TEXT, "scores": {"type": "object", "additionalProperties": _NUMBER}},
             ),
             "/predict_batch": _post(
@@ -69,13 +75,13 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
                     ["rows"],
                 ),
                 {name: {"rows": [row]} for name, row in rows.items()},
-                models,
+                choice,
                 {"predictions": _list(_TEXT), "classes": _list(_TEXT), "scores": _list(_list(_NUMBER))},
             ),
             **{route: _claimed(models[name]) for route, name in sorted(snapshot.routes.items())},
             "/models": _get("The models that answer, and their versions"),
             "/models/{name}/contract": _get(
-                "The contract of a model", [_parameter("name", "path", models), _VERSION], "404", "422"
+                "The contract of a model", [_parameter("name", "path", models), *choice[1:]], "404", "422"
             ),
             "/status": _get("What is served and refused, and why"),
             "/readyz": _get("Whether every desired model was loaded and verified"),
@@ -91,13 +97,7 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
 
 
 _TEXT = {"type": "string"}
-_VERSION = {
-    "name": "version",
-    "in": "query",
-    "required": False,
-    "schema": _TEXT,
-    "description": "One of the model's loaded versions, as /models lists them; else its split decides",
-}
+_VERSION = "One of the model's loaded versions, as /models lists them; else its split decides"
 _NUMBER = {"type": "number"}
 _IDENTITY = {"model": _TEXT, "version": _TEXT, "digest": _TEXT, "request_id": _TEXT}
 _ID = {"type": "string", "minLength": 1, "maxLength": ID_LENGTH}
@@ -198,7 +198,7 @@ def _claimed(served: Served) -> dict[str, Any]:
         f"Predict one row of {contract.model}: {order}",
         schema,
         {contract.model: example},
-        {},
+        [],
         {"prediction": _TEXT},
     )
 
@@ -207,16 +207,16 @@ def _post(
     summary: str,
     schema: dict[str, Any],
     examples: dict[str, Any],
-    models: dict[str, Served],
+    choice: list[dict[str, Any]],
     answer: dict[str, Any],
 ) -> dict[str, Any]:
-    said = {**answer, **(_IDENTITY if models else {})}  # a claimed route says them in headers alone
+    said = {**answer, **(_IDENTITY if choice else {})}  # a claimed route says them in headers alone
     answered = {"type": "object", "required": list(said), "additionalProperties": False, "properties": said}
     content = {"schema": schema, "examples": {name: {"value": value} for name, value in examples.items()}}
     return {
         "post": {
             "summary": summary,
-            "parameters": [_parameter("model", "query", models), _VERSION] if models else [],
+            "parameters": choice,
             "requestBody": {"required": True, "content": {"application/json": content}},
             "responses": {
                 "200": {"description": "the answer", "content": {"application/json": {"schema": answered}}},
@@ -231,8 +231,8 @@ def _get(summary: str, parameters: list[dict[str, Any]] | None = None, *refusals
     return {"get": {"summary": summary, "parameters": parameters or [], "responses": responses}}
 
 
-def _parameter(name: str, where: str, models: dict[str, Served]) -> dict[str, Any]:
-    schema = {"type": "string", **({"enum": list(models)} if models else {})}
+def _parameter(name: str, where: str, known: Iterable[str]) -> dict[str, Any]:
+    schema = {"type": "string", **({"enum": every} if (every := list(known)) else {})}
     return {"name": name, "in": where, "required": where == "path", "schema": schema}
 
 

@@ -33,6 +33,10 @@ _RANGE = """
 import serving.http.openapi as o; f = o._feature
 o._feature = lambda feature: {**f(feature), **({'maximum': 99} if feature.name == 'width' else {})}
 """
+_REQUIRED = """
+import serving.http.openapi as o; f = o._parameter
+o._parameter = lambda *known: {**f(*known), 'required': True}
+"""
 _STATUS = """
 import serving.http.openapi as o; f = o._responses
 o._responses = lambda *codes: {code: v for code, v in f(*codes).items() if code != '422'}
@@ -40,10 +44,7 @@ o._responses = lambda *codes: {code: v for code, v in f(*codes).items() if code 
 DEFECTS = {
     "a route that fails": ("import serving.http.app as a; a.decode_rows = None", "ServerError"),
     "a range wider than the contract's": (_RANGE, "RejectedPositiveData"),
-    "a demand that the service does not make": (
-        "import serving.http.openapi as o; o._or_null = dict",
-        "AcceptedNegativeData",
-    ),
+    "a demand that the service does not make": (_REQUIRED, "AcceptedNegativeData"),
     "an answer without a field": (
         "import serving.http.openapi as o; o._IDENTITY['trace'] = {'type': 'string'}",
         "JsonSchemaError",
