@@ -1,5 +1,6 @@
 """The OpenAPI document of what is loaded, and the page that shows it without any other host."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from contract.bundle import GoldenRow
@@ -42,6 +43,11 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
     models = dict(sorted(snapshot.models.items(), key=lambda item: (item[0] != snapshot.default, item[0])))
     contracts = {name: served.predictor.contract for name, served in models.items()}
     rows = {name: _example(served) for name, served in models.items()}
+    versions = sorted({version for model in snapshot.loaded.values() for version in model.versions})
+    choice = [
+        _parameter("model", "query", models),
+        {**_parameter("version", "query", versions), "description": _VERSION},
+    ]
     described = {
         "openapi": "3.0.3",
         "info": {
@@ -63,7 +69,7 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
                     ["row"],
                 ),
                 {name: {"row": row} for name, row in rows.items()},
-                models,
+                choice,
             ),
             "/predict_batch": _post(
                 f"Predict up to {BATCH_ROWS} rows",
@@ -78,7 +84,7 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
                     ["rows"],
                 ),
                 {name: {"rows": [row]} for name, row in rows.items()},
-                models,
+                choice,
             ),
             **({"/events": _events(contracts)} if _streams(contracts) else {}),
             **{route: _claimed(models[name]) for route, name in sorted(snapshot.routes.items())},
@@ -86,7 +92,7 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
             **v2_paths(models),
             "/models": _get("The models that answer, and their versions"),
             "/models/{name}/contract": _get(
-                "The contract of a model", [_parameter("name", "path", models), _VERSION], "404", "422"
+                "The contract of a model", [_parameter("name", "path", models), *choice[1:]], "404", "422"
             ),
             "/status": _get("What is served and refused, and why"),
             "/readyz": _get("Whether every desired model was loaded and verified"),
@@ -98,13 +104,7 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
 
 
 _TEXT = {"type": "string"}
-_VERSION = {
-    "name": "version",
-    "in": "query",
-    "required": False,
-    "schema": _TEXT,
-    "description": "One of the model's loaded versions, as /models lists them; else its split decides",
-}
+_VERSION = "One of the model's loaded versions, as /models lists them; else its split decides"
 _ID = {"type": "string", "minLength": 1, "maxLength": ID_LENGTH}
 _MOMENT: dict[Clock, dict[str, Any]] = {
     "request": {"type": "string", "format": "date-time"},
@@ -157,7 +157,7 @@ def _events(contracts: dict[str, Contract]) -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {"events": {"type": "array", "items": event, "minItems": 1, "maxItems": EVENTS}},
     }
-    return _post(f"Take in up to {EVENTS} events of {', '.join(streams)}", schema, {}, {})
+    return _post(f"Take in up to {EVENTS} events of {', '.join(streams)}", schema, {}, [])
 
 
 def _list(item: dict[str, Any]) -> dict[str, Any]:
@@ -228,7 +228,7 @@ def _claimed(served: Served) -> dict[str, Any]:
         f"Predict one row of {contract.model}: {order}",
         schema,
         {contract.model: example},
-        {},
+        [],
     )
 
 
@@ -236,13 +236,13 @@ def _post(
     summary: str,
     schema: dict[str, Any],
     examples: dict[str, Any],
-    models: dict[str, Served],
+    choice: list[dict[str, Any]],
 ) -> dict[str, Any]:
     content = {"schema": schema, "examples": {name: {"value": value} for name, value in examples.items()}}
     return {
         "post": {
             "summary": summary,
-            "parameters": [_parameter("model", "query", models), _VERSION] if models else [],
+            "parameters": choice,
             "requestBody": {"required": True, "content": {"application/json": content}},
             "responses": _responses("200", "400", "404", "408", "413", "415", "422", "503"),
         }
@@ -261,8 +261,8 @@ def _lookup(models: dict[str, Served]) -> dict[str, Any]:
     return _get("A precomputed answer by entity", parameters, "404", "422", "503")
 
 
-def _parameter(name: str, where: str, models: dict[str, Served]) -> dict[str, Any]:
-    schema = {"type": "string", **({"enum": list(models)} if models else {})}
+def _parameter(name: str, where: str, known: Iterable[str]) -> dict[str, Any]:
+    schema = {"type": "string", **({"enum": every} if (every := list(known)) else {})}
     return {"name": name, "in": where, "required": where == "path", "schema": schema}
 
 
