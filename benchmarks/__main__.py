@@ -1,4 +1,4 @@
-"""benchmarks: builds, inference, scoring, online store, features, each figure beside the time of a fixed loop.
+"""benchmarks: builds, inference, scoring, online store, features, each figure beside a fixed loop's.
 
 The loop is the same work everywhere: the ratio to it is what two machines, or two days, can compare. Builds
 run the last commit in a clone with an empty cache.
