@@ -18,6 +18,7 @@ LOOK_SECONDS = 0.05
 
 def serve(listener: socket.socket, *, grace_seconds: int, supervised: bool) -> int:
     """Serve on `listener` until a signal; `supervised` accepts nothing before the service is ready."""
+    from serving.http.wire import protocol
     from serving.service import Flightline
 
     service: Any = Flightline  # the decorator made it a bentoml.Service
@@ -36,7 +37,8 @@ def serve(listener: socket.socket, *, grace_seconds: int, supervised: bool) -> i
     config = uvicorn.Config(
         app=_held(app, accept) if supervised else app,
         loop="uvloop",
-        http="httptools",
+        http=protocol(),
+        ws="none",
         access_log=False,
         proxy_headers=False,  # nobody asks for the caller's address, and it costs each request 2 µs
         server_header=False,

@@ -1,11 +1,18 @@
 """The OpenAPI document of what is loaded, and the page that shows it without any other host."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from contract.bundle import GoldenRow
 from contract.schema import Contract, Feature
-from serving.http.bodies import BATCH_ROWS
+from serving.features.origins import KEY_LENGTH
+from serving.http.bodies import BATCH_ROWS, ID_LENGTH
+from serving.http.events import EVENTS, FACTS
+from serving.http.openapi_answers import with_answers
+from serving.http.openapi_v2 import v2_paths
 from serving.models.versions import Served, Snapshot
+from serving.rows import FLOAT32_MAX
+from serving.settings import Clock
 
 VERSION = "1"  # of this interface: another one where a caller would have to change
 # BentoML's own page loads a tag manager from another host.
@@ -26,12 +33,22 @@ DOCS = """<!DOCTYPE html>
 """
 
 
-def document(snapshot: Snapshot) -> dict[str, Any]:
-    """OpenAPI 3.0 of the routes that work now, with examples that may be sent as they are."""
+def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
+    """OpenAPI 3.0 of the routes that work now, with examples that may be sent as they are.
+
+    What it cannot say: that `ids` and `at` are as long as `rows`, which model a row is for, and what stands
+    where in the row of a claimed route.
+    """
+    moments = _list(_MOMENT[clock]) if clock == "request" else _MOMENT[clock]
     models = dict(sorted(snapshot.models.items(), key=lambda item: (item[0] != snapshot.default, item[0])))
     contracts = {name: served.predictor.contract for name, served in models.items()}
     rows = {name: _example(served) for name, served in models.items()}
-    return {
+    versions = sorted({version for model in snapshot.loaded.values() for version in model.versions})
+    choice = [
+        _parameter("model", "query", models),
+        {**_parameter("version", "query", versions), "description": _VERSION},
+    ]
+    described = {
         "openapi": "3.0.3",
         "info": {
             "title": "Flightline",
@@ -41,24 +58,41 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "paths": {
             "/predict": _post(
                 "Predict one row",
-                _body(contracts, lambda row: {"row": row, "id": _TEXT, "at": _MOMENT}, ["row"]),
+                _body(
+                    contracts,
+                    lambda row: {
+                        "row": row,
+                        "id": _or_null(_ID),
+                        "at": _or_null(_MOMENT[clock]),
+                        "keys": _or_null(_keys(contracts)),
+                    },
+                    ["row"],
+                ),
                 {name: {"row": row} for name, row in rows.items()},
-                models,
+                choice,
             ),
             "/predict_batch": _post(
                 f"Predict up to {BATCH_ROWS} rows",
                 _body(
                     contracts,
-                    lambda row: {"rows": _list(row), "ids": _list(_TEXT), "at": _list(_MOMENT)},
+                    lambda row: {
+                        "rows": {**_list(row), "minItems": 1, "maxItems": BATCH_ROWS},
+                        "ids": _or_null(_list(_ID)),
+                        "at": _or_null(moments),
+                        "keys": _or_null(_list(_or_null(_keys(contracts)))),
+                    },
                     ["rows"],
                 ),
                 {name: {"rows": [row]} for name, row in rows.items()},
-                models,
+                choice,
             ),
+            **({"/events": _events(contracts)} if _streams(contracts) else {}),
             **{route: _claimed(models[name]) for route, name in sorted(snapshot.routes.items())},
+            "/scores/{model}/{entity_id}": _lookup(models),
+            **v2_paths(models),
             "/models": _get("The models that answer, and their versions"),
             "/models/{name}/contract": _get(
-                "The contract of a model", [_parameter("name", "path", models), _VERSION]
+                "The contract of a model", [_parameter("name", "path", models), *choice[1:]], "404", "422"
             ),
             "/status": _get("What is served and refused, and why"),
             "/readyz": _get("Whether every desired model was loaded and verified"),
@@ -66,17 +100,64 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         },
         "components": {"schemas": {f"{name}Row": _row(contract) for name, contract in contracts.items()}},
     }
+    return with_answers(described, models, dict(snapshot.routes))
 
 
 _TEXT = {"type": "string"}
-_VERSION = {
-    "name": "version",
-    "in": "query",
-    "required": False,
-    "schema": _TEXT,
-    "description": "One of the model's loaded versions, as /models lists them; else its split decides",
+_VERSION = "One of the model's loaded versions, as /models lists them; else its split decides"
+_ID = {"type": "string", "minLength": 1, "maxLength": ID_LENGTH}
+_MOMENT: dict[Clock, dict[str, Any]] = {
+    "request": {"type": "string", "format": "date-time"},
+    "wall": {
+        "type": "string",
+        "enum": [None],
+        "description": "Refused: this environment's clock is wall time",
+    },
 }
-_MOMENT = {"type": "string", "format": "date-time"}
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    return {**schema, "nullable": True}
+
+
+def _keys(contracts: dict[str, Contract]) -> dict[str, Any]:
+    """The keys of stored features that a caller sends beside a row."""
+    names = sorted({key for contract in contracts.values() for key in contract.keys})
+    kinds = [{"type": "string", "maxLength": KEY_LENGTH}, {"type": "integer"}]
+    return {
+        "type": "object",
+        "nullable": True,
+        "additionalProperties": False,
+        "description": "keys of features that the row leaves to the online store",
+        "properties": {name: {"oneOf": kinds, "nullable": True} for name in names},
+    }
+
+
+def _streams(contracts: dict[str, Contract]) -> list[str]:
+    aggregates = [f.aggregate for contract in contracts.values() for f in contract.stored]
+    return sorted({aggregate.events for aggregate in aggregates if aggregate is not None})
+
+
+def _events(contracts: dict[str, Contract]) -> dict[str, Any]:
+    streams = _streams(contracts)
+    event = {
+        "type": "object",
+        "required": ["id", "stream", "at", "facts"],
+        "additionalProperties": False,
+        "properties": {
+            "id": {"type": "string", "minLength": 1, "maxLength": ID_LENGTH},
+            "stream": {"type": "string", "enum": streams},
+            "at": _MOMENT["request"],
+            "facts": {"type": "object", "maxProperties": FACTS},
+        },
+    }
+    schema = {
+        "type": "object",
+        "required": ["events"],
+        "additionalProperties": False,
+        "properties": {"events": {"type": "array", "items": event, "minItems": 1, "maxItems": EVENTS}},
+    }
+    return _post(f"Take in up to {EVENTS} events of {', '.join(streams)}", schema, {}, [])
 
 
 def _list(item: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +165,7 @@ def _list(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _body(contracts: dict[str, Contract], properties: Any, required: list[str]) -> dict[str, Any]:
-    row = {"oneOf": [{"$ref": f"#/components/schemas/{name}Row"} for name in contracts]}
+    row = {"anyOf": [{"$ref": f"#/components/schemas/{name}Row"} for name in contracts]}
     return {
         "type": "object",
         "required": required,
@@ -110,8 +191,14 @@ def _feature(feature: Feature) -> dict[str, Any]:
     }
     if feature.nullable:
         schema["nullable"] = True
-    if feature.out_of_range == "refuse":  # else the range is not what decides
-        schema |= {k: v for k in ("minimum", "maximum") if (v := getattr(feature, k)) is not None}
+    if feature.kind == "number":
+        # Where a value out of range is accepted, what fits in 32 bits decides.
+        refused = feature.out_of_range == "refuse"
+        low, high = (feature.minimum, feature.maximum) if refused else (None, None)
+        schema["minimum"] = -FLOAT32_MAX if low is None else low
+        schema["maximum"] = FLOAT32_MAX if high is None else high
+    else:
+        schema |= {"minLength": 1, "pattern": "^[^\\u0000]*$"}
     if feature.categories and feature.unknown_category == "refuse":
         schema["enum"] = [*feature.categories, *([None] if feature.nullable else [])]
     return schema
@@ -125,7 +212,9 @@ def _example(served: Served) -> dict[str, Any]:
 def _claimed(served: Served) -> dict[str, Any]:
     contract = served.predictor.contract
     width = len(contract.features)
-    data = {**_list({**_list({}), "minItems": width, "maxItems": width}), "minItems": 1, "maxItems": 1}
+    kinds = [_feature(feature) for feature in contract.features]
+    each = {"anyOf": [kind for index, kind in enumerate(kinds) if kind not in kinds[:index]]}
+    data = {**_list({**_list(each), "minItems": width, "maxItems": width}), "minItems": 1, "maxItems": 1}
     schema = {
         "type": "object",
         "required": ["data"],
@@ -135,29 +224,45 @@ def _claimed(served: Served) -> dict[str, Any]:
     row = _example(served)
     example = {"data": [[row.get(feature.name) for feature in contract.features]]}
     order = ", ".join(feature.name for feature in contract.features)
-    return _post(f"Predict one row of {contract.model}: {order}", schema, {contract.model: example}, {})
+    return _post(
+        f"Predict one row of {contract.model}: {order}",
+        schema,
+        {contract.model: example},
+        [],
+    )
 
 
 def _post(
-    summary: str, schema: dict[str, Any], examples: dict[str, Any], models: dict[str, Served]
+    summary: str,
+    schema: dict[str, Any],
+    examples: dict[str, Any],
+    choice: list[dict[str, Any]],
 ) -> dict[str, Any]:
     content = {"schema": schema, "examples": {name: {"value": value} for name, value in examples.items()}}
     return {
         "post": {
             "summary": summary,
-            "parameters": [_parameter("model", "query", models), _VERSION] if models else [],
+            "parameters": choice,
             "requestBody": {"required": True, "content": {"application/json": content}},
-            "responses": _responses("200", "400", "404", "413", "415", "422", "503"),
+            "responses": _responses("200", "400", "404", "408", "413", "415", "422", "503"),
         }
     }
 
 
-def _get(summary: str, parameters: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    return {"get": {"summary": summary, "parameters": parameters or [], "responses": _responses("200")}}
+def _get(summary: str, parameters: list[dict[str, Any]] | None = None, *refusals: str) -> dict[str, Any]:
+    responses = _responses("200", *refusals)
+    return {"get": {"summary": summary, "parameters": parameters or [], "responses": responses}}
 
 
-def _parameter(name: str, where: str, models: dict[str, Served]) -> dict[str, Any]:
-    schema = {"type": "string", **({"enum": list(models)} if models else {})}
+def _lookup(models: dict[str, Served]) -> dict[str, Any]:
+    entity: dict[str, Any] = {"name": "entity_id", "in": "path", "required": True}
+    entity["schema"] = {**_TEXT, "minLength": 1, "maxLength": ID_LENGTH}
+    parameters = [_parameter("model", "path", models), entity]
+    return _get("A precomputed answer by entity", parameters, "404", "422", "503")
+
+
+def _parameter(name: str, where: str, known: Iterable[str]) -> dict[str, Any]:
+    schema = {"type": "string", **({"enum": every} if (every := list(known)) else {})}
     return {"name": name, "in": where, "required": where == "path", "schema": schema}
 
 

@@ -19,7 +19,8 @@ def chosen(snapshot: Snapshot, name: str, version: str | None, request_id: str) 
     try:
         return snapshot.choose(name, version, request_id)
     except NotServedError as error:
-        raise RefusedError(404, str(error)) from None
+        problem = Problem(error.field, error.found, error.expected)
+        raise RefusedError(404, str(error), [problem]) from None
 
 
 def once(request: Request, name: str) -> str | None:

@@ -16,6 +16,11 @@ NAME_LENGTH = 80  # of what a caller wrote, in a sentence
 class NotServedError(LookupError):
     """Nobody answers to that name; the words say who does."""
 
+    def __init__(self, sentence: str, field: str, found: str, expected: str) -> None:
+        """Keep the sentence, and apart what was asked for: a model or a version, which, and who answers."""
+        super().__init__(sentence)
+        self.field, self.found, self.expected = field, found, expected
+
 
 @dataclass(frozen=True)
 class Served:
@@ -73,12 +78,13 @@ class Snapshot:
         """
         found = self.loaded.get(model)
         if found is None:
-            raise _not_served(f"there is no model '{model[:NAME_LENGTH]}'", model, list(self.loaded))
+            sentence = f"there is no model '{model[:NAME_LENGTH]}'"
+            raise _not_served(sentence, "model", model, list(self.loaded))
         if version is not None:
             named = found.versions.get(version)
             if named is None:
                 sentence = f"there is no version '{version[:NAME_LENGTH]}' of {model}"
-                raise _not_served(sentence, version, list(found.versions))
+                raise _not_served(sentence, "version", version, list(found.versions))
             return named
         if not found.split:
             return found.default
@@ -96,6 +102,8 @@ class Snapshot:
         )
 
 
-def _not_served(sentence: str, word: str, known: list[str]) -> NotServedError:
+def _not_served(sentence: str, field: str, word: str, known: list[str]) -> NotServedError:
     hint = near_miss(word[:NAME_LENGTH], sorted(known))
-    return NotServedError(f"{sentence}{hint}; known are {', '.join(sorted(known)) or 'none'}")
+    every = ", ".join(sorted(known)) or "none"
+    found, expected = f"'{word[:NAME_LENGTH]}'{hint}", f"one of {every}"
+    return NotServedError(f"{sentence}{hint}; known are {every}", field, found, expected)

@@ -10,6 +10,8 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from serving.features.completion import Completer
+from serving.features.store import open_store
 from serving.http.app import build_app
 from serving.models.desired import Desired, DesiredModel, write_desired
 from serving.models.versions import Versions
@@ -30,7 +32,9 @@ class Client:
 
         async def send() -> httpx.Response:
             transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://service", trust_env=False
+            ) as client:
                 return await client.request(method, url, **arguments)
 
         return asyncio.run(send())
@@ -53,6 +57,7 @@ class Host:
     log: MirroringLog
     metrics: Metrics
     client: Client
+    completer: Completer
     generation: int = 0
     wanted: dict[str, DesiredModel] = field(default_factory=dict)
 
@@ -69,32 +74,43 @@ class Host:
         self.versions.poll()
 
 
+def _open(folder: Path, clock: str = "wall") -> Host:
+    settings = Settings.from_environment(
+        {
+            "FLIGHTLINE_STATE": str(folder / "state"),
+            "FLIGHTLINE_TRUST": str(folder / "trust.json"),
+            "FLIGHTLINE_CLOCK": clock,
+        }
+    )
+    settings.state.mkdir(parents=True)
+    versions, metrics = Versions(settings), Metrics()
+    log = MirroringLog(settings.predictions, versions.worker, current=lambda: versions.current)
+    log.start()
+    completer = Completer(open_store(settings.online_store), cache_seconds=0)
+    app = build_app(settings, versions, log, metrics, completer)
+    return Host(settings, versions, log, metrics, Client(app), completer)
+
+
+@pytest.fixture(scope="session")
+def open_host() -> Callable[..., Host]:
+    """A host in a folder, for fixtures that outlive one test; who opens it closes `log` and `versions`."""
+    return _open
+
+
 @pytest.fixture
 def make_host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
     """Hosts that follow a state folder only when told to, closed at the end."""
     hosts: list[Host] = []
 
     def make(clock: str = "wall") -> Host:
-        folder = tmp_path / f"host{len(hosts)}"
-        settings = Settings.from_environment(
-            {
-                "FLIGHTLINE_STATE": str(folder / "state"),
-                "FLIGHTLINE_TRUST": str(folder / "trust.json"),
-                "FLIGHTLINE_CLOCK": clock,
-            }
-        )
-        settings.state.mkdir(parents=True)
-        versions, metrics = Versions(settings), Metrics()
-        log = MirroringLog(settings.predictions, versions.worker, current=lambda: versions.current)
-        log.start()
-        app = build_app(settings, versions, log, metrics)
-        hosts.append(Host(settings, versions, log, metrics, Client(app)))
+        hosts.append(_open(tmp_path / f"host{len(hosts)}", clock))
         return hosts[-1]
 
     yield make
     for host in hosts:
         host.log.close()
         host.versions.close()
+        host.completer.close()
 
 
 @pytest.fixture

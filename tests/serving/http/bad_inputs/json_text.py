@@ -1,0 +1,87 @@
+"""Bodies that are not one JSON document in UTF-8."""
+
+from tests.serving.http.bad_inputs.form import literal, text
+
+GOOD = '{"row": {"width": 1.5, "letter": "A"}}'
+
+
+def letter(value: bytes, **more):
+    """A body whose category is these bytes."""
+    return text(b'{"row": {"width": 1, "letter": "' + value + b'"}}', **more)
+
+
+CASES = {
+    "empty body": text(b""),
+    "blanks only": text(b" \t\r\n"),
+    "a form": text("row=1"),
+    "truncated json": text('{"row": {"width": 1'),
+    "truncated inside a string": text('{"row": {"letter": "A'),
+    "truncated inside an escape": text('{"row": {"letter": "\\u00'),
+    "trailing garbage": text(GOOD + " x"),
+    "two documents": text(GOOD + GOOD),
+    "two lines of json": text(GOOD + "\n" + GOOD),
+    "trailing comma in an object": text('{"row": {"width": 1,}}'),
+    "trailing comma in an array": text('{"rows": [{"width": 1},]}', url="/predict_batch"),
+    "single quotes": text("{'row': {}}"),
+    "unquoted key": text('{row: {"width": 1}}'),
+    "numeric key": text('{1: {"width": 1}}'),
+    "comment": text('{"row": {"width": 1} /* metres */}'),
+    "line comment": text('// a row\n{"row": {"width": 1}}'),
+    "python literals": text('{"row": {"width": 1, "letter": None}}'),
+    "capital null": text('{"row": {"width": 1, "letter": NULL}}'),
+    "undefined": text('{"row": {"width": undefined}}'),
+    "yaml": text("row:\n  width: 1\n"),
+    "xml": text('<?xml version="1.0"?><!DOCTYPE r [<!ENTITY e SYSTEM "file:///etc/passwd">]><row>&e;</row>'),
+    "nan literal": literal("height", "NaN", 400),
+    "infinity literal": literal("height", "Infinity", 400),
+    "negative infinity literal": literal("height", "-Infinity", 400),
+    "lower case nan": literal("height", "nan", 400),
+    "number beyond float64": literal("height", "1e400", 400),
+    "negative number beyond float64": literal("height", "-1e400", 400),
+    "plus sign": literal("height", "+1", 400),
+    "leading zero": literal("height", "01", 400),
+    "hexadecimal": literal("height", "0x10", 400),
+    "digit separators": literal("height", "1_000", 400),
+    "decimal comma": literal("height", "1,5", 400),
+    "no digit after the point": literal("height", "1.", 400),
+    "no digit before the point": literal("height", ".5", 400),
+    "exponent without digits": literal("height", "1e", 400),
+    "two points": literal("height", "1.5.2", 400),
+    "arabic digits": literal("height", "\u0661", 400),
+    "megabyte of digits": text(b'{"row": {"width": ' + b"9" * 1_000_000 + b"}}"),
+    "byte order mark": text(b"\xef\xbb\xbf" + GOOD.encode()),
+    "utf-16": text(GOOD.encode("utf-16")),
+    "utf-16 without a mark": text(GOOD.encode("utf-16-le")),
+    "utf-32": text(GOOD.encode("utf-32")),
+    "bytes that are no utf-8": letter(b"\xff\xfe"),
+    "latin-1 text": letter("Zürich".encode("latin-1")),
+    "overlong utf-8": letter(b"\xc0\xaf"),
+    "overlong nul": letter(b"\xc0\x80"),
+    "truncated utf-8": letter(b"\xe2\x82"),
+    "lone continuation byte": letter(b"\x80"),
+    "utf-8 beyond unicode": letter(b"\xf4\x90\x80\x80"),
+    "surrogate in utf-8": letter(b"\xed\xa0\x80"),
+    "bad utf-8 in a key": text(b'{"row": {"wid\xffth": 1}}'),
+    "lone surrogate": letter(b"\\ud800"),
+    "surrogates the wrong way round": letter(b"\\udc00\\ud800"),
+    "lone surrogate in a key": text('{"row": {"\\ud800": 1}}'),
+    "raw line feed in a string": letter(b"A\nB"),
+    "raw nul in a string": letter(b"A\x00B"),
+    "raw escape character in a string": letter(b"\x1b[31m"),
+    "unknown escape": letter(b"\\x41"),
+    "nul after the document": text(GOOD.encode() + b"\0"),
+    "deep arrays": text(b"[" * 100_000),
+    "deep closed arrays": text(b"[" * 100_000 + b"]" * 100_000),
+    "deep objects": text(b'{"row":' * 100_000),
+    "deep array as a value": text(b'{"row": {"width": ' + b"[" * 50_000 + b"]" * 50_000 + b"}}"),
+    "gzip without saying so": text(
+        bytes.fromhex("1f8b0800000000000203ab562acaaf54b2aaae0500e4bf2ab50a000000")
+    ),
+    "pickle as json": text(b"\x80\x04\x95\x1a\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x8c\x06system\x93."),
+    "old pickle as json": text(b"cos\nsystem\n(S'true'\ntR."),
+    "msgpack as json": text(b"\x81\xa3row\x81\xa5width\x01"),
+    "bson as json": text(b"\x16\x00\x00\x00\x01width\x00\x00\x00\x00\x00\x00\x00\xf8?\x00"),
+    "npy as json": text(b"\x93NUMPY\x01\x00v\x00{'descr': '|O'}"),
+    "parquet as json": text(b"PAR1\x15\x00\x15"),
+    "zip as json": text(b"PK\x03\x04\x14\x00"),
+}
