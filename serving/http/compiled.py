@@ -56,7 +56,14 @@ class Plan:
         self._categories = _Columns([item for item in features if item[1].kind == "category"])
         bounds = [_lenient_bounds(feature) for feature in self._numbers.features]
         self._low, self._high = (np.array([bound[side] for bound in bounds]) for side in (0, 1))
-        self._known = [_known(feature) for feature in self._categories.features]
+        words = list(enumerate(self._categories.features))
+        self._nullable = any(feature.nullable for _, feature in words)
+        # Which columns may hold something to be counted, and what is known of each.
+        self._counted = [
+            (column, feature.name, _known(feature))
+            for column, feature in words
+            if feature.nullable or _known(feature) is not None
+        ]
         bundle = predictor.bundle
         identity = {"model": bundle.model, "version": predictor.version, "digest": bundle.digest}
         self.headers: list[tuple[bytes, bytes]] = [
@@ -77,8 +84,8 @@ class Plan:
     def pack(self, rows: list[Row]) -> Packed:
         """The graph's two matrices; missing is NaN and "", as `decode_rows` makes them."""
         exact = self._numbers.of(rows, np.float64)
-        categories = self._categories.of(rows, object) if self._known else None
-        if categories is not None:
+        categories = self._categories.of(rows, object) if self._categories.indices else None
+        if categories is not None and self._nullable:
             categories[categories == None] = ""  # noqa: E711 - elementwise, as numpy has it
         return Packed(exact, exact.astype(np.float32), categories)
 
@@ -94,12 +101,12 @@ class Plan:
                     tally.out_of_range[name] += times - absent
         if packed.categories is None:
             return
-        for column, (feature, known) in enumerate(zip(self._categories.features, self._known, strict=True)):
+        for column, name, known in self._counted:
             for word in packed.categories[:, column].tolist():
                 if not word:
-                    tally.missing[feature.name] += 1
+                    tally.missing[name] += 1
                 elif known is not None and word not in known:
-                    tally.unknown_category[feature.name] += 1
+                    tally.unknown_category[name] += 1
 
     def render_one(self, label: int, scores: bytes, request_id: bytes) -> bytes:
         """The answer of /predict; `scores` as `split_scores` cut them."""
@@ -179,7 +186,9 @@ def _decoder(name: str, *fields: Any) -> Any:
 
 
 def _known(feature: Feature) -> frozenset[str] | None:
-    return frozenset(feature.categories) if feature.categories else None
+    """The categories by which others are counted; None where none were declared, or others are refused."""
+    declared = feature.categories if feature.unknown_category == "accept_and_count" else ()
+    return frozenset(declared) if declared else None
 
 
 def _percent(text: bytes) -> bytes:

@@ -55,7 +55,7 @@ class Predictor:
         self, numbers: Numbers, categories: Categories | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Labels (rows,) as indices into the classes, and scores (rows, classes)."""
-        inputs: dict[str, Any] = {"numbers": numbers} if self.contract.numbers else {}
+        inputs: dict[str, Any] = {"numbers": numbers} if numbers.shape[1] else {}
         if categories is not None:
             inputs["categories"] = categories
         labels, scores = self._session.run(("label", "scores"), inputs)
