@@ -1,7 +1,8 @@
 """How many rows a second a served model answers, 1,000 a request, beside the same graph in this process.
 
-The service has one core and the caller the other. In-process onnxruntime and each way to ask take turns,
-several rounds, so that a ratio compares neighbours in time. Checks, metrics and the prediction log are on.
+The service has the first core and the caller the last. onnxruntime in this process has its turns on the
+first, the service idle; each way to ask follows within seconds, so that a ratio compares the same core.
+Checks, metrics and the prediction log are on.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ from serving.models.predictor import Predictor
 from serving.protocol.tensors import join_strings
 from serving.rows import Rows, decode_rows
 
+BASE = "onnxruntime in this process"
 ROWS = 1_000  # a request
 IN_FLIGHT = 4  # requests at once: the service is never without one, as under load
 LEAST = 0.5  # of in-process onnxruntime's rows a second
@@ -67,25 +69,21 @@ def measure(bundle_path: Path, seconds: float, rounds: int) -> list[Rate]:
     """
     if not bundle_path.is_dir():
         raise FlightlineError(f"{bundle_path} does not exist", "a built model", "Run: make train")
-    bundle = open_bundle(bundle_path)
+    bundle, cores = open_bundle(bundle_path), _cores()
     sent = _rows(bundle_path / "reference.parquet")
     rows = decode_rows(bundle.contract, sent)
-    with tempfile.TemporaryDirectory(prefix="flightline-") as place, _alone():
+    with tempfile.TemporaryDirectory(prefix="flightline-") as place, _on(cores[-1:]):
         trust = _release(bundle_path, bundle, Path(place))
         predictor = Predictor.load(Path(place) / "release", bundle.digest, "1", trust)
-        with _service(Path(place)) as (port, rpc):
+        with _service(Path(place), cores[:1]) as (port, rpc):
             ways = _ways(bundle.contract.model, rows, sent, port, rpc)
-            found = {
-                "onnxruntime in this process": [],
-                **{name: [] for name in ways},
-            }  # type: dict[str, list[float]]
+            found: dict[str, list[float]] = {name: [] for name in (BASE, *ways)}
             for _ in range(rounds):
-                found["onnxruntime in this process"].append(
-                    _rate(lambda: lambda: _run(predictor, rows), seconds, at_once=1)
-                )
+                with _on(cores[:1]):
+                    found[BASE].append(_rate(lambda: lambda: _run(predictor, rows), seconds, at_once=1))
                 for name, way in ways.items():
                     found[name].append(_rate(way, seconds, at_once=IN_FLIGHT))
-    base = found["onnxruntime in this process"]
+    base = found[BASE]
     return [
         Rate(
             name,
@@ -192,23 +190,27 @@ def _rate(way: Callable[[], Ask], seconds: float, at_once: int) -> float:
     return sum(count / took for count, took in done) * ROWS
 
 
+def _cores() -> tuple[int, ...]:
+    """The cores that this process may use; none where the system does not tell."""
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+
+
 @contextmanager
-def _alone() -> Iterator[None]:
-    """This process on the last core, so that the service has the first."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(cores)})
+def _on(cores: Sequence[int]) -> Iterator[None]:
+    """This thread, and those that it starts, on `cores`; anywhere where there are none."""
+    before = _cores()
+    if cores:
+        os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, cores)
+        if cores:
+            os.sched_setaffinity(0, before)
 
 
 @contextmanager
-def _service(place: Path) -> Iterator[tuple[int, int]]:
-    """A service of the release in `place`, on the first core; its HTTP and gRPC ports."""
+def _service(place: Path, cores: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """A service of the release in `place`, on `cores`; its HTTP and gRPC ports."""
     ports = [_free_port(), _free_port()]
     environment = {
         **os.environ,
@@ -218,8 +220,8 @@ def _service(place: Path) -> Iterator[tuple[int, int]]:
         "FLIGHTLINE_GRPC_PORT": str(ports[1]),
     }
     program = [str(ROOT / ".venv-serving/bin/python"), "-m", "serving", "--port", str(ports[0])]
-    pin = ["taskset", "-c", str(min(os.sched_getaffinity(0) | {0}))] if shutil.which("taskset") else []
-    process = subprocess.Popen([*pin, *program], cwd=ROOT, env=environment, stdout=sys.stderr)
+    with _on(cores):  # a process stays where it was started
+        process = subprocess.Popen(program, cwd=ROOT, env=environment, stdout=sys.stderr)
     try:
         deadline = time.monotonic() + START_SECONDS
         while not _ready(ports[0]):
