@@ -150,8 +150,11 @@ def _redis(command: str, folder: Path) -> Iterator[str]:
 
 
 def _answers(address: str) -> bool:
+    store = open_store(address)
     try:
-        open_store(address).close()
+        store.state()
     except StoreError:
         return False
+    finally:
+        store.close()
     return True

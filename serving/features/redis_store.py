@@ -82,29 +82,28 @@ class RedisStore:
     quick = False  # a round trip: not on the event loop
 
     def __init__(self, address: str) -> None:
-        """Connect to `address`, and make what is missing.
+        """Know `address`; it is first asked when something is wanted, so that a service starts without it.
 
         Raises:
-            StoreError: nobody answers there.
+            StoreError: it cannot be an address.
         """
-        self._address = address.rpartition("@")[2]  # without a password, for sentences
+        self._address = address.partition("?")[0].rpartition("@")[2]  # without a password, for sentences
         self._state: State | None = None
         with self._asking():
             self._redis: Any = redis.Redis.from_url(
                 address, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, decode_responses=False
             )
-        with self._asking():
-            self._redis.setnx(PREFIX + "epoch", 1)
         self._script = self._redis.register_script(ADD)
 
     def state(self) -> State:
         """What there is."""
         with self._asking(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.setnx(PREFIX + "epoch", 1)
             pipe.get(PREFIX + "epoch")
             kept = self._state
             pipe.hgetall(PREFIX + "held")
             pipe.hgetall(PREFIX + "published")
-            epoch, held, published = pipe.execute()
+            _, epoch, held, published = pipe.execute()
         if kept is None or kept.epoch != int(epoch):
             groups = {
                 name.decode(): msgspec.json.decode(text, type=Held) for name, text in sorted(held.items())

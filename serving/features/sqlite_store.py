@@ -6,6 +6,7 @@ A commit is on the disk when it returns (`synchronous=FULL`): an acknowledged ev
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -225,7 +226,17 @@ class SqliteStore:
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA journal_mode = WAL")
+        deadline = time.monotonic() + BUSY_S
+        while True:
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError as error:
+                # Of several who make a new file WAL at once, all but one are told that it is busy, unwaited.
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    db.close()
+                    raise
+                threading.Event().wait(0.01)
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA mmap_size = 268435456")  # bytes: reads without a system call each
         return db

@@ -141,7 +141,7 @@ def workers(tmp_path, release, store):
     for name in ("one", "two"):
         folder = tmp_path / name
         (folder / "state").mkdir(parents=True)
-        model = DesiredModel(version="1", release=str(release.path), digest=release.digest)
+        model = DesiredModel.of("1", str(release.path), release.digest)
         desired = Desired(generation=1, default="flights", models={"flights": model})
         write_desired(folder / "state", desired)
         environment = {

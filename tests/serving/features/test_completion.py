@@ -9,7 +9,7 @@ from contract.schema import Contract, Feature, Lookup
 from serving.features.completion import PAUSE_S, Completer
 from serving.features.facts import microseconds
 from serving.features.groups import plans
-from serving.features.store import Event, Held, Published, StoreError, key_text
+from serving.features.store import Event, Held, Published, StoreError, key_text, open_store
 from serving.rows import RowsRefusedError
 from tests.training.worlds import minute, past
 
@@ -250,3 +250,13 @@ def test_while_the_store_is_away_rows_follow_the_contract_and_nobody_waits_twice
     now[0] += PAUSE_S
     assert one(completer, {"origin": "JFK"}, KEYS).rows[0]["delay"] == 20.0
     assert completer.summary()["error"] == ""
+
+
+def test_a_service_starts_without_its_redis():
+    """Nobody listens there: rows follow the contract, and the summary says why."""
+    completer = Completer(open_store("redis://127.0.0.1:1"))
+    found = one(completer, {"origin": "JFK"}, KEYS)
+    assert found.rows == [{"origin": "JFK", "delay": None, "rate": None, "seats": None}]
+    assert completer.summary()["failures"] == 1
+    assert "the online store at redis://127.0.0.1:1 fails" in completer.summary()["error"]
+    completer.close()

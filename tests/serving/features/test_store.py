@@ -343,6 +343,27 @@ def test_several_connections_may_write_at_once(open_stores, store, kind):
     assert_same(stores[-1], events)
 
 
+@backends
+def test_many_may_open_a_new_store_at_once(store_address, kind):
+    """As the workers of a service do when it first starts: each of them succeeds."""
+    address = store_address(kind)
+    together, opened = threading.Barrier(8), []
+
+    def opening():
+        together.wait(20)
+        opened.append(open_store(address))
+        opened[-1].register(GROUPS)
+
+    threads = [threading.Thread(target=opening) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [len(store.state().groups) for store in opened] == [len(GROUPS)] * 8
+    for store in opened:
+        store.close()
+
+
 @pytest.mark.unit
 def test_an_address_of_another_kind_is_refused():
     """The sentence names the variable."""
@@ -352,8 +373,12 @@ def test_an_address_of_another_kind_is_refused():
 
 @pytest.mark.unit
 def test_a_store_that_cannot_be_opened_says_so(tmp_path):
-    """A file where a folder must be, a file that is no database, and a port where nobody listens."""
+    """A file where a folder must be, and a file that is no database; of Redis it is said when it is asked."""
     (tmp_path / "file").write_text("not a database, and long enough to be seen as none" * 40)
-    for address in (str(tmp_path / "file" / "x.db"), str(tmp_path / "file"), "redis://127.0.0.1:1"):
+    for address in (str(tmp_path / "file" / "x.db"), str(tmp_path / "file")):
         with pytest.raises(FlightlineError, match="online store"):
             open_store(address)
+    nobody = open_store("redis://:secret@127.0.0.1:1")
+    with pytest.raises(FlightlineError, match=r"the online store at 127\.0\.0\.1:1 fails"):
+        nobody.state()
+    nobody.close()
