@@ -1,4 +1,4 @@
-"""benchmarks: build times, inference and features, each figure beside the time of a fixed loop.
+"""benchmarks: builds, inference, scoring, online store, features, each figure beside the time of a fixed loop.
 
 The loop is the same work everywhere: the ratio to it is what two machines, or two days, can compare. Builds
 run the last commit in a clone with an empty cache.
@@ -20,11 +20,13 @@ from benchmarks import report
 from benchmarks.builds import builds
 from benchmarks.calibration import Figure
 from benchmarks.inference import inference
+from benchmarks.online import online
+from benchmarks.scoring import scoring
 from contract.errors import FlightlineError
 from pipelines.cli import OK, command
 from pipelines.machine.settings import ROOT
 
-OWN = ("builds", "inference")
+OWN = ("builds", "inference", "scoring", "online")
 FEATURES = "features"  # prints and writes its own section
 MODELS = ("flights", "iris")
 
@@ -79,6 +81,10 @@ def _own(wanted: list[str]) -> dict[str, list[Figure]]:
             found["inference"] = [
                 figure for model in MODELS for figure in inference(built / model / "bundle")
             ]
+        if "scoring" in wanted:
+            found["scoring"] = scoring(built / MODELS[0] / "bundle")
+    if "online" in wanted:
+        found["online"] = online()
     return found
 
 

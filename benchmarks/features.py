@@ -1,7 +1,8 @@
 """features: seconds and memory of the feature matrix as data grow, and of features one event at a time.
 
 `one pass` computes all rows together; `by quarter` one quarter after another, each from the weeks before it
-on. Where a size was computed both ways, the matrices must be equal.
+on. Where a size was computed both ways, the matrices must be equal. The data grow in years; with --keys in
+carriers, airports and routes within one year, and nothing is measured one event at a time.
 """
 
 import argparse
@@ -24,14 +25,14 @@ from contract.errors import FlightlineError
 from pipelines.cli import OK, command
 from pipelines.machine.files import replace
 
-PICTURE = Path("docs/benchmarks-features.svg")
+PART, PART_KEYS = "features", "features-keys"  # of the document, and `benchmarks-PART.svg` beside it
 SIZES = (1, 10, 50)  # times the year of flights
 LARGEST_PASS = 10  # years; one pass over more would take most of a laptop's memory
 LIMIT_S = 3600.0  # of one size
 EVENTS, LOOK_UPS = 200_000, 5_000
 
 
-def growth(sizes: Sequence[int]) -> list[Grown]:
+def growth(sizes: Sequence[int], *, keys: bool = False) -> list[Grown]:
     """Each size in each way, every one in a process of its own.
 
     Raises:
@@ -39,10 +40,11 @@ def growth(sizes: Sequence[int]) -> list[Grown]:
     """
     found: list[Grown] = []
     with tempfile.TemporaryDirectory(prefix="flightline-") as folder:
-        _child(folder, str(max(sizes)))
+        direction = ["--keys"] if keys else []
+        _child(folder, str(max(sizes)), *direction)
         for size in sizes:
             for how in WAYS if size <= LARGEST_PASS else WAYS[1:]:
-                said = _child(folder, str(size), "--how", how)
+                said = _child(folder, str(size), *direction, "--how", how)
                 found.append(msgspec.json.decode(said, type=Grown))
                 print(figure(found[-1]).name, f"{found[-1].seconds:.0f} s", file=sys.stderr, flush=True)
             for path in Path(folder).glob("*.matrix"):
@@ -57,11 +59,12 @@ def agree(found: Sequence[Grown]) -> None:
     Raises:
         FlightlineError: rows or checksum of one size differ.
     """
-    for size in sorted({grown.years for grown in found}):
-        matrices = {(grown.rows, grown.checksum) for grown in found if grown.years == size}
+    for size in sorted({(grown.years, grown.keys) for grown in found}):
+        matrices = {(grown.rows, grown.checksum) for grown in found if (grown.years, grown.keys) == size}
         if len(matrices) > 1:
             raise FlightlineError(
-                f"the matrices of {size} years differ: {sorted(matrices)} (rows, checksum)",
+                f"the matrices of {size[0]} years with {size[1]} times the keys differ: "
+                f"{sorted(matrices)} (rows, checksum)",
                 "the same rows by quarter as in one pass",
                 "Look for an event that reaches further than its window",
             )
@@ -105,8 +108,9 @@ def online() -> list[Figure]:
 
 def figure(grown: Grown) -> Figure:
     """A size as a line of the table."""
+    times = f"{grown.keys} times the keys" if grown.keys > 1 else f"{grown.years} years"
     return Figure(
-        f"{grown.rows:,} rows ({grown.years} years), {grown.how}",
+        f"{grown.rows:,} rows ({times}), {grown.how}",
         grown.seconds,
         grown.calibration_s,
         detail=f"{grown.peak_mb:,.0f} MB at most; {grown.rows / grown.seconds:,.0f} rows/s",
@@ -158,21 +162,24 @@ def main(argv: list[str] | None = None) -> int:
         epilog="example: python -m benchmarks.features --sizes 1 10",
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="times the year (1 10 50)")
+    parser.add_argument("--keys", action="store_true", help="more keys in one year instead of more years")
     parser.add_argument("--write", action="store_true", help=f"put the figures into {report.DOCUMENT}")
     parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
-    single = online()
-    found = growth(sorted(set(options.sizes)))
+    single = [] if options.keys else online()
+    found = growth(sorted(set(options.sizes)), keys=options.keys)
+    part = PART_KEYS if options.keys else PART
     figures = [*map(figure, found), *single]
     if options.write:
-        report.write("features", figures, machine())
-        replace(PICTURE, draw(found))
-        PICTURE.chmod(0o644)
+        report.write(part, figures, machine())
+        picture = report.DOCUMENT.with_name(f"{report.DOCUMENT.stem}-{part}.svg")
+        replace(picture, draw(found))
+        picture.chmod(0o644)
     if options.json:
         facts = {"growth": found, "online": single}
         print(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode())
     else:
-        print(f"## features\n\n{machine()}\n\n{report.table(figures)}\n")
+        print(f"## {part}\n\n{machine()}\n\n{report.table(figures)}\n")
     return OK
 
 

@@ -12,7 +12,7 @@ import onnxruntime
 import polars as pl
 
 from benchmarks.calibration import Figure, measured
-from contract.bundle import open_bundle
+from contract.bundle import Bundle, open_bundle
 from contract.errors import FlightlineError
 from contract.predictions import FEATURE_PREFIX
 from serving.rows import decode_rows
@@ -30,12 +30,7 @@ def inference(bundle_path: Path) -> list[Figure]:
     if not bundle_path.is_dir():
         raise FlightlineError(f"{bundle_path} does not exist", "a built model", "Run: make train")
     bundle = open_bundle(bundle_path)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(
-        bundle.read("model.onnx"), options, providers=["CPUExecutionProvider"]
-    )
+    graph = session(bundle)
     sent = _rows(bundle_path / "reference.parquet", max(BATCHES))
     rows = decode_rows(bundle.contract, sent)
     feed: dict[str, Any] = {"numbers": rows.numbers}
@@ -50,14 +45,25 @@ def inference(bundle_path: Path) -> list[Figure]:
     ]
     for size in sorted({1, *(min(size, len(sent)) for size in BATCHES)}):  # a small model has fewer rows
         part = {name: np.ascontiguousarray(values[:size]) for name, values in feed.items()}
-        session.run(None, part)  # the first call of a size also prepares it
-        whole = measured("", partial(session.run, None, part), repeat=REPEAT.get(size, 100))
+        graph.run(None, part)  # the first call of a size also prepares it
+        whole = measured("", partial(graph.run, None, part), repeat=REPEAT.get(size, 100))
         name = "one row" if size == 1 else f"{size:,} rows, each"
         rate = f"{size / whole.seconds:,.0f} rows/s"
         figures.append(
             Figure(f"{bundle.model}: {name}", whole.seconds / size, whole.calibration_s, detail=rate)
         )
     return figures
+
+
+def session(bundle: Bundle, threads: int = 1) -> Any:
+    """The bundle's graph with the options of the service: one core, which it does not spin on."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(
+        bundle.read("model.onnx"), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def _rows(path: Path, most: int) -> list[dict[str, object]]:

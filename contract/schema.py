@@ -55,11 +55,26 @@ class Aggregate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.window_minutes == 0
 
 
+class Lookup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A feature that is a value of a record that is looked up, as a plane's seats are by its tail number.
+
+    Of the records `records` it is `value` of the one with the same `by` keys; null where there is none.
+    """
+
+    records: str
+    by: tuple[str, ...]
+    value: str
+
+
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One input of a model: its name, type, range, categories and where it comes from.
 
     A `request` feature is what only the caller knows. A `batch` feature changes by the hour or the day: a
     record that is looked up, or an aggregate over days. A `stream` feature is the state of the last hours.
+
+    Where a row comes without a batch or stream feature, it is read from the online store. What was last heard
+    of its stream or its records more than `stale_after_minutes` before the row's moment is stale: the feature
+    is then null where it may be, and else the row is refused. 0: it never goes stale.
     """
 
     name: str
@@ -74,6 +89,8 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     out_of_range: Rule = "refuse"
     unknown_category: Rule = "accept_and_count"
     aggregate: Aggregate | None = None
+    lookup: Lookup | None = None
+    stale_after_minutes: int = 0
 
     def __post_init__(self) -> None:
         """Refuse declarations that contradict themselves.
@@ -96,9 +113,26 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
             raise self._wrong("a stream feature without an aggregate", "an aggregate")
         if self.aggregate is not None and self.source == "request":
             raise self._wrong("an aggregate that the caller is to send", "source batch or stream")
+        if self.lookup is not None and (self.source != "batch" or self.aggregate is not None):
+            raise self._wrong("a look-up beside another origin", "source batch, and no aggregate")
+        if self.stale_after_minutes < 0 or (self.stale_after_minutes and not self.stored):
+            raise self._wrong(
+                f"stale_after_minutes {self.stale_after_minutes}", "minutes of an age that it has"
+            )
 
     def _wrong(self, found: str, expected: str) -> ConfigError:
         return ConfigError(f"feature '{self.name}' has {found}", expected, "Correct its declaration")
+
+    @property
+    def stored(self) -> bool:
+        """Whether the online store has it, so that a row may come without it."""
+        return self.aggregate is not None or self.lookup is not None
+
+    @property
+    def by(self) -> tuple[str, ...]:
+        """The keys under which the online store has it; none where it has not."""
+        origin = self.aggregate or self.lookup
+        return () if origin is None else origin.by
 
     def in_range(self, value: float) -> bool:
         """Whether a finite `value` lies within [minimum, maximum]; an absent bound does not limit."""
@@ -153,6 +187,17 @@ class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     def categories(self) -> tuple[Feature, ...]:
         """The categorical features, in the column order of the graph's `categories` input."""
         return tuple(feature for feature in self.features if feature.kind == "category")
+
+    @property
+    def stored(self) -> tuple[Feature, ...]:
+        """The features that the online store has, in the order of declaration."""
+        return tuple(feature for feature in self.features if feature.stored)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of stored features that are no features themselves: what a caller sends beside a row."""
+        names = {feature.name for feature in self.features}
+        return tuple(sorted({key for feature in self.features for key in feature.by} - names))
 
     @property
     def fingerprint(self) -> str:

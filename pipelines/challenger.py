@@ -15,7 +15,7 @@ from pipelines.cli import FAILED, OK, command
 from pipelines.ledger import parse_moment
 from pipelines.machine.settings import Settings
 from pipelines.machine.workflow import output, summary
-from pipelines.qualify import Qualified, qualify
+from pipelines.qualify import Qualified, note, qualify
 from pipelines.register import register
 from pipelines.retrain import retrain
 from pipelines.track import track
@@ -38,6 +38,7 @@ def challenger(model: str, settings: Settings, artifacts: Path, as_of: datetime 
         return retrain(model, as_of, settings).qualified
     track(model, settings, artifacts)
     found = qualify(model, settings, artifacts)
+    note(model, settings, artifacts)
     if found.outcome == "accepted":
         register(model, settings, artifacts)
     return found

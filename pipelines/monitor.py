@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from contract.bundle import Bundle
-from contract.predictions import ANSWER, completed, log_schema
+from contract.predictions import SHADOW, completed, log_schema
 from contract.segments import live_segments
 from contract.strict import decode_json
 from monitoring.decision import Evidence, decide
@@ -126,7 +126,7 @@ def read_log(
     if not paths:
         return pl.DataFrame(schema=schema)
     inside = pl.col("event_time").is_between(as_of - timedelta(days=WINDOW_DAYS), as_of, closed="left")
-    answers = pl.col("role") == ANSWER  # what a shadow would have said is nobody's prediction
+    answers = pl.col("role").ne_missing(SHADOW)  # what a shadow would have said is nobody's prediction
     # What the smoke suite asks is not traffic.
     asked = pl.col("entity_id").is_null() | (pl.col("entity_id") != SMOKE_ENTITY)
     parts = [

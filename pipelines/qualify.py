@@ -1,10 +1,13 @@
 """qualify: is this bundle to be released? Depends on the world, so it is never cached.
 
+The verdicts are kept in var/qualifications, and written to the run in MLflow that tracks the bundle.
+
 Exit code: accepted 0, champion kept 10, failed 1.
 """
 
 import argparse
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from pipelines.cli import FAILED, KEPT, OK, command, quiet
 from pipelines.delivery.champion import champion as champion_of
 from pipelines.delivery.evidence import read_evidence
 from pipelines.delivery.judging import OF_THE_RUN, Case, decide, judge_world
+from pipelines.delivery.noting import note_qualification
 from pipelines.machine.files import replace
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
@@ -75,6 +79,15 @@ def qualify(model: str, settings: Settings, artifacts: Path, say: Say = print) -
     )
 
 
+def note(model: str, settings: Settings, artifacts: Path, say: Say = print) -> None:
+    """Write the kept outcome to the run in MLflow that tracks the bundle; where that cannot be, say so.
+
+    Raises:
+        FlightlineError: there is no bundle, or MLflow refuses.
+    """
+    note_qualification(require_bundle(model, artifacts), settings, say)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Qualify one model's bundle."""
     parser = argparse.ArgumentParser(
@@ -88,14 +101,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
     models.load(options.model)
+    settings = Settings.from_environment()
     found = qualify(
         options.model,
-        Settings.from_environment(),
+        settings,
         options.artifacts,
         quiet if options.json else print,
     )
     if options.json:
         print(json.dumps(msgspec.to_builtins(found)))
+    # On standard error: standard output may be a program's.
+    note(options.model, settings, options.artifacts, lambda line: print(line, file=sys.stderr))
     return EXITS[found.outcome]
 
 

@@ -23,7 +23,7 @@ from pipelines.dispatch import last
 from pipelines.ledger import parse_moment
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
-from pipelines.qualify import EXITS, Qualified, qualify
+from pipelines.qualify import EXITS, Qualified, note, qualify
 from pipelines.register import register
 from pipelines.track import track
 from training import model as models
@@ -65,6 +65,7 @@ def retrain(
             raise
         track(model, settings, run.artifacts, say)
         found = qualify(model, settings, run.artifacts, say)
+        note(model, settings, run.artifacts, say)
         version = ""
         if found.outcome == "accepted":
             version = register(model, settings, run.artifacts, say).version

@@ -20,6 +20,7 @@ from pipelines.building.config import read_yaml
 from pipelines.cli import OK, artifacts_option, command, json_option, parser, quiet
 from pipelines.delivery.evidence import read_evidence, without_front_matter
 from pipelines.delivery.evidence import tags as gate_tags
+from pipelines.delivery.noting import write_qualification
 from pipelines.delivery.registry import BUNDLE, DIGEST, Registry, connect
 from pipelines.delivery.tracking_server import experiment_link
 from pipelines.machine.locks import exclusive
@@ -74,6 +75,8 @@ def track(model: str, settings: Settings, artifacts: Path, say: Say = print) -> 
                 tags = {DIGEST: bundle.digest}
                 run = registry.client.create_run(experiment, tags=tags, run_name=name)
             _write(registry, run, folder, bundle, lineage(artifacts.absolute().parent))
+            write_qualification(registry, run.info.run_id, bundle, settings)  # where it was judged before
+            registry.client.set_tag(run.info.run_id, COMPLETE, "yes")
     say(f"{model}: tracked as run {run.info.run_id}, {experiment_link(settings, experiment)}")
     return Tracked(run.info.run_id, experiment, bundle.digest, created=True)
 
@@ -182,7 +185,6 @@ def _write(registry: Registry, run: Any, folder: Path, bundle: Bundle, source: L
         if path.is_file():
             client.log_artifact(run_id, str(path), "lineage")
     client.set_terminated(run_id, "FINISHED")
-    client.set_tag(run_id, COMPLETE, "yes")
 
 
 def _numbers(path: Path) -> Iterator[tuple[str, float]]:

@@ -21,7 +21,7 @@ FOLDERS = ("state", "trust", "predictions")
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; flags override the FLIGHTLINE_* variables of the same name."""
     given = _options().parse_args(arguments)
-    for name in (*FOLDERS, "clock", "admin_port"):
+    for name in (*FOLDERS, "clock", "admin_port", "online_store"):
         if getattr(given, name) is not None:
             os.environ[f"FLIGHTLINE_{name.upper()}"] = getattr(given, name)
     settings = Settings.from_environment()
@@ -34,6 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     read_trust(settings.trust)
     with _bind(given.host, given.port) as listener:
         _check_admin(settings)
+        if settings.grpc_port is not None:
+            _bind(settings.grpc_host, settings.grpc_port).close()
         _prepare(settings.state / "bentoml")
         if given.workers > 1:
             return _supervise(settings, listener, given.workers)
@@ -51,7 +53,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, help="0 takes a free one")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--workers", type=int, default=1, help="processes that share the port (default: 1)")
-    for name in (*FOLDERS, "clock", "admin-port"):
+    for name in (*FOLDERS, "clock", "admin-port", "online-store"):
         parser.add_argument(f"--{name}", help=f"FLIGHTLINE_{name.upper().replace('-', '_')}")
     # How a supervisor starts a worker: the listening socket, and a pipe that closes when the supervisor ends.
     parser.add_argument("--inherit", nargs=2, type=int, help=argparse.SUPPRESS)

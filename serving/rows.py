@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeAlias
@@ -47,7 +47,7 @@ class RowsRefusedError(ValueError):
 class Rows:
     """Accepted rows: the values as sent, the arrays of the graph, and what was accepted but counted."""
 
-    values: tuple[dict[str, Value], ...]
+    values: Sequence[Mapping[str, Value] | tuple[Value, ...]]  # by name, or in the order of the features
     numbers: Numbers  # (rows, numbers); missing is NaN
     categories: Categories | None  # (rows, categories); missing is ""; None where there are none
     out_of_range: Counter[str] = field(default_factory=Counter)  # rows by feature

@@ -1,14 +1,19 @@
 """The BentoML service: `bentoml serve serving.service:Flightline`, or, sooner up, `python -m serving`."""
 
+import asyncio
 import gc
 from typing import TYPE_CHECKING, Any, cast
 
 import bentoml
 
 from serving.settings import Settings
+from serving.tracing import Spans, Traced
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from serving.admin.server import Admin
+    from serving.grpc.server import GrpcServer
 
 # What BentoML answers itself. Everything else goes straight to our application: in front of it stand a
 # tracer and a timer a request, which cost more than a prediction does.
@@ -57,8 +62,10 @@ class Flightline:
     def __init__(self) -> None:
         """Start following the desired state; the first models load behind a `/readyz` that says 503."""
         # Not before: prometheus_client must find the folder that BentoML names when a worker starts.
-        from serving.admin.server import Admin
         from serving.drain import Drain
+        from serving.features.completion import Completer
+        from serving.features.store import open_store
+        from serving.http.admission import Admission
         from serving.http.app import build_app
         from serving.http.hot import Hot
         from serving.http.limits import Limits
@@ -68,8 +75,8 @@ class Flightline:
         from serving.recording.mirror import MirroringLog
 
         settings = Settings.from_environment()
-        self.admin = Admin(settings.state, settings.admin_port)
-        self.admin.start()  # first: it is what can fail, and no thread is left behind by it
+        self.settings, self.metrics = settings, Metrics()
+        self.admin = _admin(settings)  # first: it is what can fail, and no thread is left behind by it
         self.versions = Versions(settings, on_ready=_settle)
         self.log = MirroringLog(
             settings.predictions,
@@ -77,34 +84,86 @@ class Flightline:
             LogSettings.from_environment(),
             lambda: self.versions.current,
         )
-        self.metrics = Metrics()
-        slow = build_app(settings, self.versions, self.log, self.metrics)
+        self.spans = Spans(settings.otlp_endpoint) if settings.otlp_endpoint else None
+        self.grpc: GrpcServer | None = None
+        self.completer = Completer(open_store(settings.online_store), settings.online_cache_s)
         limits = Limits.from_environment()
-        self.app = Hot(slow, settings, self.versions, self.log, self.metrics, limits=limits)
+        self.admission = Admission(limits.requests, limits.rows)  # one bound, whatever way requests come
+        slow = build_app(
+            settings,
+            self.versions,
+            self.log,
+            self.metrics,
+            self.completer,
+            admission=self.admission,
+            ready=self.ready,
+        )
+        self.hot = Hot(
+            slow, settings, self.versions, self.log, self.metrics, limits=limits, admission=self.admission
+        )
+        self.app = Traced(self.hot, self.spans)
         self.drain = Drain(settings.drain_seconds)
         self.drain.install()
         self.metrics.start()
         self.log.start()
         self.versions.start()
 
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def listen(self) -> None:
+        """Answer over gRPC too, where a port says so."""
+        if self.settings.grpc_port is None:
+            return
+        from serving.grpc.server import GrpcServer  # only here: not everybody wants its import time
+        from serving.http.answers import Answerer
+
+        answerer = Answerer(self.log, self.metrics)
+        self.grpc = GrpcServer(
+            self.versions, answerer, self.metrics, self.admission, ready=self.ready, spans=self.spans
+        )
+        await self.grpc.start(self.settings.grpc_host, self.settings.grpc_port, shared=True)
+
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
-    def close(self) -> None:
-        """Write the last predictions; requests in flight have been answered by now."""
-        self.admin.close()
+    async def close(self) -> None:
+        """Finish gRPC calls and write the last predictions; HTTP requests have been answered by now."""
+        if self.grpc is not None:
+            await self.grpc.close()
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        if self.admin is not None:
+            self.admin.close()
         self.versions.close()
-        self.app.close()
+        self.hot.close()
         self.log.close()
+        self.completer.close()
         self.metrics.close()
+        if self.spans is not None:
+            self.spans.close()
+
+    def ready(self) -> bool:
+        """Whether everything desired is served, and no end is in sight."""
+        return self.versions.ready and not self.drain.draining
 
     def __is_ready__(self) -> bool:
         """BentoML's /readyz asks this; /status says why."""
-        return self.versions.ready and not self.drain.draining
+        return self.ready()
 
     def __metrics__(self, gathered: str) -> str:
         """Add to BentoML's /metrics what is read when asked for."""
         from serving.recording.metrics import process_and_models
 
         return gathered + process_and_models(self.versions.current, self.log.summary())
+
+
+def _admin(settings: Settings) -> "Admin | None":
+    """The admin API, started, where one is asked for; a service without one does not even import it."""
+    if settings.admin_port is None:
+        return None
+    from serving.admin.server import Admin
+
+    admin = Admin(settings.state, settings.admin_port)
+    admin.start()
+    return admin
 
 
 def _settle() -> None:

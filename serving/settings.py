@@ -22,13 +22,20 @@ class Settings:
     state: Path  # holds desired.json and acks/
     trust: Path  # JSON of contract.attestation.Trust
     predictions: Path  # the prediction log, one folder per model
+    scores: Path  # precomputed answers that can be looked up, one file per model
     clock: Clock  # `request`: a caller may say when a prediction happens, as replays must
+    grpc_port: int | None = None  # of the gRPC server; None has none
+    grpc_host: str = "127.0.0.1"
+    otlp_endpoint: str = ""  # of an OpenTelemetry collector, such as http://127.0.0.1:4318; empty: no spans
     admin_port: int | None = None  # of the admin API on the loopback; 0 takes a free one, None has no API
     drain_seconds: float = 0.5  # between the 503 of /readyz and the end of accepting, after SIGTERM
     bundle: Path | None = None  # a baked-in release directory: what to serve instead of a desired state
     model_uri: str = ""  # the same, fetched at the start
     model_digest: str = ""  # the bundle that one of the two must be; empty: any that is trusted
     model_version: str = ""  # what to call it; empty: the first digits of its digest
+
+    online_store: str = ""  # an address that serving.features.store.open_store takes
+    online_cache_s: float = 1.0  # how long what was read from it is used again; 0: never
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -46,14 +53,25 @@ class Settings:
             hint = near_miss(clock, list(get_args(Clock)))
             raise ConfigError(f"FLIGHTLINE_CLOCK is '{clock}'{hint}", "'wall' or 'request'", "Correct it")
         state = Path(values["FLIGHTLINE_STATE"]).absolute()
+        cache = values.get("FLIGHTLINE_ONLINE_CACHE_S", "") or "1"
+        if not re.fullmatch(r"\d{1,4}(\.\d{1,6})?", cache):
+            raise ConfigError(
+                f"FLIGHTLINE_ONLINE_CACHE_S is '{cache}'", "seconds, such as 0.5, or 0 for none", "Correct it"
+            )
         return cls(
             state=state,
             trust=Path(values["FLIGHTLINE_TRUST"]).absolute(),
             predictions=Path(values.get("FLIGHTLINE_PREDICTIONS") or state / "predictions").absolute(),
+            scores=Path(values.get("FLIGHTLINE_SCORES") or state / "scores").absolute(),
             clock=cast("Clock", clock),
-            admin_port=_port(values),
+            grpc_port=_port(values, "FLIGHTLINE_GRPC_PORT") or None,
+            grpc_host=values.get("FLIGHTLINE_GRPC_HOST") or "127.0.0.1",
+            otlp_endpoint=_url(values),
+            admin_port=_port(values, "FLIGHTLINE_ADMIN_PORT"),
             drain_seconds=_seconds(values),
             **_release(values),
+            online_store=values.get("FLIGHTLINE_ONLINE_STORE") or str(default_store(state)),
+            online_cache_s=float(cache),
         )
 
     @property
@@ -62,15 +80,13 @@ class Settings:
         return "FLIGHTLINE_BUNDLE" if self.bundle else "MODEL_URI" if self.model_uri else ""
 
 
-def _port(values: Mapping[str, str]) -> int | None:
-    text = values.get("FLIGHTLINE_ADMIN_PORT", "")
+def _port(values: Mapping[str, str], name: str) -> int | None:
+    text = values.get(name, "")
     if text in {"", "off"}:
         return None
     last = 65535
     if not text.isascii() or not text.isdecimal() or int(text) > last:
-        raise ConfigError(
-            f"FLIGHTLINE_ADMIN_PORT is '{text}'", f"a port up to {last}, or 0 for a free one", "Correct it"
-        )
+        raise ConfigError(f"{name} is '{text}'", f"a port up to {last}, or 0 for a free one", "Correct it")
     return int(text)
 
 
@@ -92,7 +108,7 @@ def _release(values: Mapping[str, str]) -> dict[str, Any]:
     bundle, uri = values.get("FLIGHTLINE_BUNDLE", ""), values.get("MODEL_URI", "")
     if bundle and uri:
         raise ConfigError("FLIGHTLINE_BUNDLE and MODEL_URI are both set", "one of the two", "Unset the other")
-    if (bundle or uri) and _port(values) is not None:
+    if (bundle or uri) and _port(values, "FLIGHTLINE_ADMIN_PORT") is not None:
         raise ConfigError(
             "FLIGHTLINE_ADMIN_PORT is set for a service of one release",
             "no admin API, since nothing can be changed",
@@ -107,3 +123,17 @@ def _release(values: Mapping[str, str]) -> dict[str, Any]:
         "model_digest": digest if bundle or uri else "",
         "model_version": version if bundle or uri else "",
     }
+
+
+def _url(values: Mapping[str, str]) -> str:
+    text = values.get("FLIGHTLINE_OTLP_ENDPOINT", "")
+    if text and not text.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"FLIGHTLINE_OTLP_ENDPOINT is '{text[:80]}'", "a URL such as http://127.0.0.1:4318", "Correct it"
+        )
+    return text
+
+
+def default_store(state: Path) -> Path:
+    """The embedded online store of the service with this state folder: one file for all its workers."""
+    return state / "online.db"

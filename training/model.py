@@ -94,6 +94,7 @@ class Model:
         rows: sound raw tables -> one row an example: `KEYS`, the features that are not aggregates, and the
             keys that aggregates are taken by. `label` indexes the contract's classes, null while unknown.
         events: sound raw tables -> the streams of events that the contract's aggregates name.
+        records: sound raw tables -> the tables that the contract's look-ups name, one row a record.
         params: the type of the model's `train` section in params.yaml.
         fit: contract, training rows, validation rows, parameters, seed -> the fitted pipeline. The contract
             is the model's own or has fewer features: what a group adds is measured by leaving it out.
@@ -114,6 +115,7 @@ class Model:
     fit: Callable[[Contract, pl.DataFrame, pl.DataFrame, Any, int], Fitted]
     simple: Callable[[pl.DataFrame, int], Fitted]
     events: Callable[[Tables], dict[str, pl.DataFrame]] = lambda _: {}
+    records: Callable[[Tables], dict[str, pl.DataFrame]] = lambda _: {}
     known_at: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
     slices: tuple[Slice, ...] = ()

@@ -21,7 +21,7 @@ Past = tuple[Feature, Aggregate]
 def group(engine: BaseBackend, by: tuple[str, ...], features: Sequence[Past]) -> ir.Table:
     """The features that share one stream and one key: one look-up at the moment, and one a window before."""
     totals = engine.create_table(
-        "totals", _running_totals(engine.table("events"), by, features), overwrite=True
+        "totals", running_totals(engine.table("events"), by, features), overwrite=True
     )
     rows = engine.table("rows").select(ROW, AT, *by)
     found = _as_of(rows, totals, by, 0)
@@ -30,8 +30,11 @@ def group(engine: BaseBackend, by: tuple[str, ...], features: Sequence[Past]) ->
     return found.select(ROW, **{feature.name: _statistic(found, spec) for feature, spec in features})
 
 
-def _running_totals(events: ir.Table, by: tuple[str, ...], features: Sequence[Past]) -> ir.Table:
-    """One row a key and moment: events and sums up to and including it, and the values at it."""
+def running_totals(events: ir.Table, by: tuple[str, ...], features: Sequence[Past]) -> ir.Table:
+    """One row a key and moment: events and sums up to and including it, and the values at it.
+
+    Columns: `by`, `at`, `n`, and for each value `known_VALUE` and `sum_VALUE`, or `last_VALUE`.
+    """
     values = sorted({spec.value for _, spec in features if spec.statistic in ("mean", "sum")})
     latest = sorted({spec.value for _, spec in features if spec.statistic == "latest"})
     moments = events.group_by([*by, AT]).agg(

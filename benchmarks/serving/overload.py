@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
     else:
         print(
             f"{found.unloaded} connections: p99 {found.unloaded_p99_us / 1000:.2f} ms; {found.crowd}: "
-            f"accepted {found.accepted_p99_us / 1000:.2f} ms, {found.ratio:.2f} times; {found.refused} refused"
+            f"then {found.accepted_p99_us / 1000:.2f} ms, {found.ratio:.2f} as much; {found.refused} refused"
         )
     return OK
 

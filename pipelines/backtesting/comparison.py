@@ -62,7 +62,7 @@ class _Answered:
 
 def comparable(contract: Contract) -> bool:
     """Whether log loss and ROC AUC exist for the model: probabilities of two classes."""
-    return contract.scores == "probability" and len(contract.classes) == 2  # noqa: PLR2004
+    return contract.scores == "probability" and len(contract.classes) == 2  # noqa: PLR2004 - yes or no
 
 
 def compare(

@@ -39,22 +39,22 @@ class Checked(Protocol):
     """What a check of the champion found: `pipelines.monitor.Monitored` is one."""
 
     @property
-    def action(self) -> str: ...  # noqa: D102 - as in Monitored
+    def action(self) -> str: ...  # noqa: D102 - as there
     @property
-    def reason(self) -> str: ...  # noqa: D102
+    def reason(self) -> str: ...  # noqa: D102 - as there
     @property
-    def drift(self) -> str: ...  # noqa: D102
+    def drift(self) -> str: ...  # noqa: D102 - as there
     @property
-    def performance(self) -> str: ...  # noqa: D102
+    def performance(self) -> str: ...  # noqa: D102 - as there
 
 
 class Judged(Protocol):
     """What became of a challenger: `pipelines.qualify.Qualified` is one."""
 
     @property
-    def outcome(self) -> str: ...  # noqa: D102 - as in Qualified
+    def outcome(self) -> str: ...  # noqa: D102 - as there
     @property
-    def reasons(self) -> tuple[str, ...]: ...  # noqa: D102
+    def reasons(self) -> tuple[str, ...]: ...  # noqa: D102 - as there
 
 
 class World(Protocol):

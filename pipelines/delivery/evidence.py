@@ -46,6 +46,13 @@ def tags(verdicts: Iterable[Verdict]) -> dict[str, str]:
     return found
 
 
+def whole_card(model_card: str, verdicts: Iterable[Verdict]) -> str:
+    """The model card as a run shows it: without its front matter, and with all gates instead of the run's."""
+    first, *parts = CARD_GATES.sub("\n", without_front_matter(model_card)).strip().split("\n## ")
+    table = gate_table(Evidence(tuple(sorted(verdicts, key=lambda item: item.code))))
+    return "\n## ".join([f"{first.rstrip()}\n", f"Gates\n\n{table}\n", *parts]) + "\n"
+
+
 def description(model_card: str, digest: str, verdicts: Iterable[Verdict]) -> str:
     """A version's description in Markdown: all gates, then the model card without its front matter and gates.
 

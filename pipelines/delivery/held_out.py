@@ -6,6 +6,7 @@ bundles, not of looks: judging one bundle again says nothing new.
 
 import hashlib
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import polars as pl
@@ -36,6 +37,17 @@ def period(test: pl.DataFrame) -> str:
     return hashlib.sha256(rows.write_csv().encode()).hexdigest()
 
 
+def would_use(settings: Settings, model: str, held_out: str, digest: str) -> int:
+    """What `uses` would return, without noting anything.
+
+    Raises:
+        FlightlineError: what was noted before cannot be read.
+    """
+    path = settings.held_out(model)
+    seen = [use.digest for use in _noted(path) if use.period == held_out]
+    return [*seen, digest].index(digest) + 1
+
+
 def uses(settings: Settings, model: str, held_out: str, digest: str) -> int:
     """Note that the bundle `digest` is judged on the period `held_out`; safe to repeat.
 
@@ -47,25 +59,26 @@ def uses(settings: Settings, model: str, held_out: str, digest: str) -> int:
     """
     path = settings.held_out(model)
     with exclusive(path.with_suffix(".lock"), f"count of the held-out rows of {model}"):
-        before = path.read_bytes() if path.is_file() else b""
-        seen = [use.digest for use in _read(before, str(path)) if use.period == held_out]
+        seen = [use.digest for use in _noted(path) if use.period == held_out]
         if digest not in seen:
             use = Use(datetime.now(UTC).isoformat(timespec="seconds"), held_out, digest)
             # The whole file at once: a line that is cut short would be a use that nobody can count.
+            before = path.read_bytes() if path.is_file() else b""
             replace(path, before + msgspec.json.encode(use) + b"\n")
             seen.append(digest)
         return seen.index(digest) + 1
 
 
-def _read(data: bytes, where: str) -> list[Use]:
+def _noted(path: Path) -> list[Use]:
     found = []
+    data = path.read_bytes() if path.is_file() else b""
     for number, line in enumerate(data.splitlines(), 1):
         try:
-            found.append(decode_json(line, Use, f"{where}, line {number}"))
+            found.append(decode_json(line, Use, f"{path}, line {number}"))
         except FlightlineError as error:
             raise FlightlineError(
                 error.found,
                 error.expected,
-                f"Restore {where}; without it nobody knows how often rows were used",
+                f"Restore {path}; without it nobody knows how often rows were used",
             ) from None
     return found

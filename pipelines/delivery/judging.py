@@ -11,7 +11,7 @@ from pipelines.building.artifacts import Artifacts, read_json, read_table, sha25
 from pipelines.building.facts import Facts
 from pipelines.delivery.comparing import compare, compare_slices
 from pipelines.delivery.footprint import measure
-from pipelines.delivery.held_out import period, uses
+from pipelines.delivery.held_out import period, uses, would_use
 from pipelines.delivery.timing import time_graph
 from pipelines.machine.settings import Settings
 from training.gates.freshness import fresh
@@ -36,6 +36,7 @@ class Case:
     artifacts: Artifacts
     limits: GatePolicy
     settings: Settings
+    dry: bool = False  # only to look: no use of the held-out rows is noted
 
     @cached_property
     def test(self) -> pl.DataFrame:
@@ -74,8 +75,9 @@ def used(case: Case) -> Verdict:
 
     Each half can fail the gate; neither replaces the other.
     """
+    count = would_use if case.dry else uses
     return fresh(
-        uses(case.settings, case.bundle.model, period(case.test), case.bundle.digest),
+        count(case.settings, case.bundle.model, period(case.test), case.bundle.digest),
         case.bundle.environment.held_out,
         sha256(case.artifacts.split / "test.parquet"),
         case.limits.G15,

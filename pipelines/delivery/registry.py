@@ -156,6 +156,16 @@ class Registry:
         with self.explained(f"writing tags of run {run_id}"):
             self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
+    def run_of(self, model: str, digest: str) -> str | None:
+        """The id of the run that tracks the bundle `digest`, or None."""
+        with self.explained(f"looking for the run of the bundle {digest[:12]}"):
+            experiment = self.client.get_experiment_by_name(model)
+            if experiment is None:
+                return None
+            where = [experiment.experiment_id]
+            runs = self.client.search_runs(where, f"tags.{DIGEST} = '{digest}'", max_results=1)
+        return str(runs[0].info.run_id) if runs else None
+
     def describe(self, version: Version, description: str) -> None:
         """Replace what a person reads about a version."""
         with self.explained(f"describing {version.model} version {version.version}"):

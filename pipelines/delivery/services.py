@@ -37,6 +37,7 @@ def program(environment: str, settings: Settings) -> Program:
             "FLIGHTLINE_STATE": str(settings.state(environment)),
             "FLIGHTLINE_TRUST": str(settings.trust),
             "FLIGHTLINE_PREDICTIONS": str(settings.predictions(environment)),
+            "FLIGHTLINE_SCORES": str(settings.scores(environment)),
             "FLIGHTLINE_CLOCK": declared.clock,
             "FLIGHTLINE_ADMIN_PORT": "0",  # a free one, which the state folder names
             "BENTOML_DO_NOT_TRACK": "true",

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from training.explaining import ENSEMBLES, Step
+
 if TYPE_CHECKING:
     from pipelines.explain import Explained
 
@@ -54,6 +56,8 @@ def show(found: "Explained") -> None:
             f"6 {len(trees.leaves)} trees: base + leaves {trees.raw:.6f}, {trees.transform} {trees.score:.6f}"
         )
         _print(console, title, ("after", "its leaf", "sum"), sums)
+    else:
+        console.print(f"\n6 {without_sums(found.steps)}", style="bold")
     scores = ((name, f"{value:.7f}") for name, value in found.scores.items())
     _print(console, f"7 Answer: {found.answer}", ("class", found.kind), scores)
     if found.fitted_difference is not None:
@@ -68,6 +72,13 @@ def show(found: "Explained") -> None:
     title = f"8 Occlusion: change of the score of '{found.about}' with a typical training value instead"
     _print(console, title, ("feature", "value", "median or mode", "change"), effects)
     console.print("Occlusion is one feature at a time: features that say the same hide one another.")
+
+
+def without_sums(steps: Iterable[Step]) -> str:
+    """Why there is no walk from tree to tree: no trees, or trees that add up to several scores at once."""
+    if any(step.operator in ENSEMBLES for step in steps):
+        return "No sums: the trees add up to one score a class, and only a single score is walked; see step 5"
+    return "No sums: the graph has no trees; step 5 is all it does"
 
 
 def _print(console: Any, title: str, head: tuple[str, ...], rows: Iterable[Iterable[object]]) -> None:

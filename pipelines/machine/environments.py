@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-import yaml
 
 from contract.errors import ConfigError
 from contract.strict import convert, near_miss
+from pipelines.building.config import read_yaml
 
 Clock = Literal["wall", "request"]
 CLOCKS: tuple[Clock, ...] = ("wall", "request")
@@ -46,9 +46,9 @@ def read_environments(path: Path, variables: Mapping[str, str]) -> dict[str, Env
     could date its predictions into any window that monitoring looks at, so that takes the variable by name.
 
     Raises:
-        ConfigError: the file cannot be read, a key is unknown, or a variable has no usable value.
+        ConfigError: the file cannot be read, a key is unknown or there twice, or a variable is unusable.
     """
-    declared = convert(_load(path), Environments, path.name)
+    declared = convert(read_yaml(path), Environments, path.name)
     shorthand = read_clock(variables, "FLIGHTLINE_CLOCK")
     found: dict[str, Environment] = {}
     for name in declared.__struct_fields__:
@@ -93,17 +93,3 @@ def read_clock(variables: Mapping[str, str], name: str) -> Clock | None:
         hint = near_miss(text, list(CLOCKS))
         raise ConfigError(f"{name} is '{text}'{hint}", "wall or request", "Correct or unset it")
     return None
-
-
-def _load(path: Path) -> object:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read ({error.strerror})", "the declaration of the environments", "Restore it"
-        ) from None
-    except yaml.YAMLError as error:
-        detail = str(error).splitlines()[0]
-        raise ConfigError(
-            f"{path.name} is not YAML ({detail})", "a YAML document", f"Correct {path}"
-        ) from None

@@ -4,6 +4,7 @@ A part begins with `<!-- generated: NAME -->` and ends with `<!-- end: NAME -->`
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 from contract.errors import FlightlineError
@@ -22,9 +23,9 @@ def read_parts(text: str) -> dict[str, str]:
         FlightlineError: a marker has no partner, or a name is there twice.
     """
     found = {match["name"]: match["body"].strip() for match in _PART.finditer(text)}
-    markers = sorted(match["name"] for match in _MARKER.finditer(text))
-    if markers != sorted([*found, *found]):
-        odd = sorted({name for name in markers if markers.count(name) != 2 or name not in found})  # noqa: PLR2004
+    markers, pairs = Counter(match["name"] for match in _MARKER.finditer(text)), Counter([*found, *found])
+    if markers != pairs:
+        odd = sorted(name for name in markers if markers[name] != pairs[name])
         raise FlightlineError(
             f"the markers of {', '.join(odd)} do not pair",
             "`<!-- generated: NAME -->` and `<!-- end: NAME -->` once each",

@@ -120,6 +120,10 @@ class Settings:
         """The prediction log of an environment, one folder a model."""
         return self.var / "predictions" / environment
 
+    def scores(self, environment: str) -> Path:
+        """Precomputed answers that the service of an environment looks up, one file a model."""
+        return self.var / "scores" / environment
+
     def environment(self, name: str) -> Environment:
         """The environment `name`.
 

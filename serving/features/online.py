@@ -6,20 +6,13 @@ The answers equal those of the offline computation exactly: whole numbers are su
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from operator import sub
 
 from contract.errors import FlightlineError
-from contract.schema import Aggregate, Contract
+from contract.schema import Contract
 from contract.strict import near_miss
-from serving.features.facts import (
-    MINUTE,
-    Fact,
-    Key,
-    microseconds,
-    moment_of,
-    read_key,
-    read_number,
-    read_value,
-)
+from serving.features.facts import Fact, Key, microseconds, moment_of, read_key
+from serving.features.groups import Plan, plans
 from serving.features.past import Past
 
 _NOTHING = Past(0)
@@ -40,14 +33,9 @@ class OnlineFeatures:
 
     def __init__(self, contract: Contract) -> None:
         """Know the declarations of `contract`; no event has been seen."""
-        wanted: dict[tuple[str, tuple[str, ...]], dict[str, Aggregate]] = defaultdict(dict)
-        for feature in contract.features:
-            spec = feature.aggregate
-            if spec is not None:
-                wanted[spec.events, spec.by][feature.name] = spec
         self._groups: dict[str, list[_Group]] = defaultdict(list)
-        for (stream, by), specs in sorted(wanted.items()):
-            self._groups[stream].append(_Group(stream, by, specs))
+        for plan in plans(contract):
+            self._groups[plan.group.stream].append(_Group(plan))
         self._names = [feature.name for feature in contract.features if feature.aggregate is not None]
         self._newest: dict[str, int] = {}
         self._horizon: int | None = None
@@ -79,7 +67,7 @@ class OnlineFeatures:
                 "Correct the event",
             )
         moment, groups = microseconds(at), self._groups[stream]
-        read = [group.read(facts) for group in groups]
+        read = [group.group.read(facts) for group in groups]
         for group, (key, numbers, latest) in zip(groups, read, strict=True):
             if key is not None:  # an unknown key equals nothing
                 group.past(key).add(moment, numbers, latest)
@@ -128,60 +116,33 @@ class OnlineFeatures:
 class _Group:
     """The features that share one stream and one key, and the pasts of all keys."""
 
-    def __init__(self, stream: str, by: tuple[str, ...], specs: Mapping[str, Aggregate]) -> None:
-        self.stream, self.by = stream, by
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.group = plan, plan.group
         self.pasts: dict[Key, Past] = {}
-        windows = [spec.window_minutes * MINUTE for spec in specs.values()]
-        self.endless = 0 in windows  # a window of 0 begins with the first event
-        self.longest = max(windows)  # microseconds, of the windows that end
-        # Totals: all events, then for each summed value how many had it and their sum.
-        self._summed = sorted({spec.value for spec in specs.values() if spec.statistic in ("mean", "sum")})
-        self._latest = sorted({spec.value for spec in specs.values() if spec.statistic == "latest"})
-        self._features = [
-            (name, spec.statistic, self._column(spec), window)
-            for (name, spec), window in zip(specs.items(), windows, strict=True)
-        ]
-
-    def _column(self, spec: Aggregate) -> int:
-        if spec.statistic == "latest":
-            return self._latest.index(spec.value)
-        return 0 if spec.statistic == "count" else 2 + 2 * self._summed.index(spec.value)
-
-    def read(self, facts: Mapping[str, Fact]) -> tuple[Key | None, list[int], tuple[float | None, ...]]:
-        """The event's key, what it adds to the totals, and its latest values."""
-        numbers = [1]
-        for name in self._summed:
-            value = read_number(self.stream, name, facts)
-            numbers += (0, 0) if value is None else (1, value)
-        latest = tuple(read_value(self.stream, name, facts) for name in self._latest)
-        return read_key(self.stream, self.by, facts), numbers, latest
+        self.endless = 0 in plan.windows  # a window of 0 begins with the first event
+        self.longest = plan.longest
 
     def past(self, key: Key) -> Past:
         """What happened to `key`; from now on it is kept."""
         found = self.pasts.get(key)
         if found is None:
-            found = self.pasts[key] = Past(1 + 2 * len(self._summed))
+            found = self.pasts[key] = Past(self.group.width)
         return found
 
     def look_up(self, keys: Mapping[str, Fact], moment: int, found: dict[str, float | None]) -> None:
         """Put the group's features at `moment` into `found`."""
-        key = read_key("a look-up", self.by, keys)
+        key = read_key("a look-up", self.group.by, keys)
         past = _NOTHING if key is None else self.pasts.get(key, _NOTHING)
         now = past.place(moment)
-        before = {0: -1}  # window -> the last place that it does not reach; a window of 0 reaches all
-        for name, statistic, column, window in self._features:
-            if window not in before:
-                before[window] = past.place(moment - window)
-            start = before[window]
-            if statistic == "latest":
-                found[name] = past.latest(column, now) if now > start else None
-                continue
-            total = float(past.total(column, now) - past.total(column, start))
-            if statistic == "mean":
-                known = past.total(column - 1, now) - past.total(column - 1, start)
-                found[name] = total / float(known) if known else None
-            else:
-                found[name] = total
+        totals, latest = past.totals(now, self.group.width), past.latest(now)
+        for window in self.plan.windows:
+            # The last place that the window does not reach; a window of 0 reaches all.
+            start = past.place(moment - window) if window else -1
+            before = past.totals(start, self.group.width)
+            inside = tuple(map(sub, totals, before))
+            for feature in self.plan.features:
+                if feature.window == window:
+                    found[feature.name] = feature.value(inside, latest if now > start else None)
 
     def forget(self, horizon: int) -> None:
         """Let go of what no window that ends at `horizon` or later reaches."""

@@ -4,7 +4,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 
-Latest = tuple[float | None, ...]  # values at one moment, in the order of the group's names
+from serving.features.groups import Latest
 
 
 class Past:
@@ -58,13 +58,13 @@ class Past:
         """Where the last moment that is not after `moment` stands; -1 before the first."""
         return bisect_right(self._moments, moment) - 1
 
-    def total(self, index: int, place: int) -> int:
-        """The total number `index` at a `place`."""
-        return self._totals[index][place] if place >= 0 else 0
+    def totals(self, place: int, width: int) -> tuple[int, ...]:
+        """All `width` totals at a `place`; zeros before the first."""
+        return tuple(total[place] for total in self._totals) if place >= 0 else (0,) * width
 
-    def latest(self, index: int, place: int) -> float | None:
-        """The latest value number `index` at a `place`."""
-        return self._latest[place][index] if place >= 0 else None
+    def latest(self, place: int) -> Latest | None:
+        """The latest values at a `place`; None before the first."""
+        return self._latest[place] if place >= 0 else None
 
     def trim(self, moment: int) -> None:
         """Keep of the moments up to `moment` only the last, whose totals stand for all of them."""

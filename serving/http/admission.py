@@ -2,11 +2,19 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 RETRY_SECONDS = 1
+INLINE_ROWS = 8  # up to which a request is answered in the event loop, faster than in a thread
+OVERLOADED = "the service has as much to answer as it can; expected another attempt later"
 # Refusals written in one turn of the event loop. A refusal costs half of what an answer does, so that a crowd
 # of callers who try again at once would otherwise take the time of those who were let in.
 REFUSALS = 8
+
+
+class OverloadedError(Exception):
+    """There is as much to answer already as may wait."""
 
 
 class Admission:
@@ -41,6 +49,37 @@ class Admission:
     def leave_rows(self, rows: int) -> None:
         """Fewer rows."""
         self.rows -= rows
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Room for one request.
+
+        Raises:
+            OverloadedError: there is none.
+        """
+        if not self.enter():
+            raise OverloadedError
+        try:
+            yield
+        finally:
+            self.leave()
+
+    @contextmanager
+    def batch(self, rows: int) -> Iterator[None]:
+        """Room for the rows of a request, where they are too many for the event loop.
+
+        Raises:
+            OverloadedError: there is none.
+        """
+        if rows <= INLINE_ROWS:
+            yield
+            return
+        if not self.enter_rows(rows):
+            raise OverloadedError
+        try:
+            yield
+        finally:
+            self.leave_rows(rows)
 
     async def turn(self) -> None:
         """Wait until a refusal may be written: a few in each turn of the loop, first come first."""

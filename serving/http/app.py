@@ -6,38 +6,65 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from serving.features.completion import Completer
 from serving.http import bodies, openapi
-from serving.http.answers import Answerer, Call
+from serving.http.admission import Admission
+from serving.http.answers import INLINE_ROWS, Answerer, Call
 from serving.http.bodies import RefusedError
+from serving.http.events import Events
 from serving.http.pages import Pages, static_content
 from serving.http.replies import chosen, known_parameters, model_headers, once, reply
+from serving.http.scores import ScorePages
+from serving.http.v2 import V2
 from serving.models.versions import Served, Versions
 from serving.recording.metrics import Metrics
 from serving.recording.prediction_log import PredictionLog
 from serving.rows import Problem, RowsRefusedError, decode_rows
+from serving.scores import Scores
 from serving.settings import Settings
+from serving.tracing import note_rows
 
 BENTOMLS = ("/livez", "/healthz", "/readyz", "/metrics", "/schema.json")  # it answers GET of these itself
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
-def build_app(settings: Settings, versions: Versions, log: PredictionLog, metrics: Metrics) -> Starlette:
-    """The ASGI application over the models that `versions` keeps."""
-    api, pages = _Api(settings, versions, log, metrics), Pages(settings, versions, log)
+def build_app(
+    settings: Settings,
+    versions: Versions,
+    log: PredictionLog,
+    metrics: Metrics,
+    completer: Completer | None = None,
+    *,
+    admission: Admission | None = None,
+    ready: Callable[[], bool] | None = None,
+) -> Starlette:
+    """The ASGI application over the models that `versions` keeps.
+
+    Without a `completer` a row must bring every feature that may not be null, and no events are taken.
+    `admission` bounds what it takes at once; `ready` says more than `versions` knows, such as a near end.
+    """
+    api = _Api(settings, versions, log, metrics, completer)
+    pages = Pages(settings, versions, log, completer)
+    events = Events(versions, completer)
+    scores = ScorePages(Scores(settings.scores), versions)
     claimed = Route("/predict/{rest:path}", api.guarded(api.predict_claimed))
     claimed.methods = None  # of all methods: whether there is such a route is known only inside
     app = Starlette(
         routes=[
+            *V2(versions, api.answerer, admission, ready).routes(api.guarded),
             Route("/predict", api.guarded(api.predict), methods=["POST"]),
             Route("/predict_batch", api.guarded(api.predict_batch), methods=["POST"]),
+            Route("/events", api.guarded(events.post), methods=["POST"]),
             claimed,
+            Route("/scores/{model}/{entity_id:path}", api.guarded(scores.score), methods=["GET"]),
             Route("/models", api.guarded(pages.models), methods=["GET"]),
             Route("/models/{name}/contract", api.guarded(pages.contract), methods=["GET"]),
             Route("/status", api.guarded(pages.status), methods=["GET"]),
@@ -57,9 +84,17 @@ def build_app(settings: Settings, versions: Versions, log: PredictionLog, metric
 class _Api:
     """The endpoints. Each reads the current snapshot once, so that a swap never shows inside a request."""
 
-    def __init__(self, settings: Settings, versions: Versions, log: PredictionLog, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        versions: Versions,
+        log: PredictionLog,
+        metrics: Metrics,
+        completer: Completer | None,
+    ) -> None:
         self._settings, self._versions, self._log, self._metrics = settings, versions, log, metrics
-        self._answerer = Answerer(log, metrics)
+        self._completer = completer
+        self.answerer = Answerer(log, metrics)
 
     def guarded(self, endpoint: Endpoint) -> Endpoint:
         """`endpoint`, with a request id on its answer and every refusal turned into an object."""
@@ -79,8 +114,6 @@ class _Api:
                 sentence = f"{count} problem{'s' * (count > 1)} with the input"
                 response = self._refusal(RefusedError(422, sentence, error.problems))
             response.headers["X-Request-Id"] = request.state.id
-            if bodies.valid_trace(parent := request.headers.get("traceparent", "").encode("latin-1")):
-                response.headers["traceparent"] = parent.decode()
             return response
 
         return call
@@ -92,9 +125,11 @@ class _Api:
         now = datetime.now(UTC)
         entity = bodies.check_entity(body.id, "id")
         moment = bodies.check_moment(body.at, "at", self._settings.clock, now)
-        rows = decode_rows(served.predictor.contract, [body.row], "row")
+        complete = await self._completed(served, [body.row], [body.keys], [moment], "row")
+        rows = decode_rows(served.predictor.contract, complete, "row")
+        note_rows(request.scope, 1)
         call = Call(request.state.id, began, now, [entity], [moment])
-        labels, scores = await self._answerer.answer(served.predictor, rows, call)
+        labels, scores = await self.answerer.answer(served.predictor, rows, call)
         classes = served.predictor.contract.classes
         return _predicted(
             request,
@@ -114,9 +149,12 @@ class _Api:
             for i, value in enumerate(body.at or [])
         ]
         count = len(body.rows)
-        rows = decode_rows(served.predictor.contract, body.rows)
-        call = Call(request.state.id, began, now, entities or [None] * count, moments or [now] * count)
-        labels, scores = await self._answerer.answer(served.predictor, rows, call)
+        when = moments or [now] * count
+        complete = await self._completed(served, body.rows, body.keys or [None] * count, when, "rows")
+        rows = decode_rows(served.predictor.contract, complete)
+        note_rows(request.scope, count)
+        call = Call(request.state.id, began, now, entities or [None] * count, when)
+        labels, scores = await self.answerer.answer(served.predictor, rows, call)
         classes = list(served.predictor.contract.classes)
         return _predicted(request, served, {"predictions": labels, "scores": scores, "classes": classes})
 
@@ -143,8 +181,9 @@ class _Api:
             )
         row = {feature.name: value for feature, value in zip(features, body.data[0], strict=True)}
         rows = decode_rows(served.predictor.contract, [row], "row")
+        note_rows(request.scope, 1)
         call = Call(request.state.id, began, now, [None], [now])
-        labels, _ = await self._answerer.answer(served.predictor, rows, call)
+        labels, _ = await self.answerer.answer(served.predictor, rows, call)
         return reply({"prediction": labels[0]}, headers=model_headers(served))
 
     async def elsewhere(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
@@ -171,6 +210,20 @@ class _Api:
         """A defect of ours: the server logs it, the caller learns no internals."""
         return self._refusal(RefusedError(500, "the service failed to answer; its log says why"))
 
+    async def _completed(
+        self, served: Served, rows: list[Any], keys: list[Any], moments: list[datetime], prefix: str
+    ) -> list[Any]:
+        """`rows` with the stored features that they lack."""
+        contract, completer = served.predictor.contract, self._completer
+        if completer is None or not completer.needed(contract, rows, keys):
+            return rows
+        if len(rows) <= INLINE_ROWS and completer.store.quick:
+            completed = completer.complete(contract, rows, keys, moments, prefix)
+        else:
+            completed = await run_in_threadpool(completer.complete, contract, rows, keys, moments, prefix)
+        self._metrics.completed(contract.model, completed)
+        return completed.rows
+
     def _choose(self, request: Request) -> Served:
         """The model and version a request names; else the default model, by its split."""
         known_parameters(request, {"model", "version"})
@@ -183,7 +236,7 @@ class _Api:
 
     def _refusal(self, error: RefusedError) -> Response:
         self._metrics.refused(error.status)
-        return reply({"error": error.error, "problems": error.problems}, error.status)
+        return reply({"error": error.error, "problems": error.problems}, error.status, error.headers)
 
 
 def _predicted(request: Request, served: Served, answer: dict[str, Any]) -> Response:

@@ -23,15 +23,21 @@ ID_LENGTH = 200
 
 _COLON = re.compile(rb'"[ \t\r\n]*:')
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-_TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
 
 
 class RefusedError(Exception):
     """A request that is answered with a status and a sentence instead of a prediction."""
 
-    def __init__(self, status: int, error: str, problems: Sequence[Problem] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        problems: Sequence[Problem] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
         """Keep the HTTP status, the sentence and its details."""
         super().__init__(error)
+        self.headers = headers
         self.status, self.error, self.problems = status, error, tuple(problems)
 
 
@@ -41,6 +47,7 @@ class PredictBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     row: dict[str, Any]
     id: str | None = None
     at: str | None = None
+    keys: dict[str, Any] | None = None  # of stored features, where they are no features themselves
 
 
 class BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,6 +56,7 @@ class BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rows: list[Any]
     ids: list[str] | None = None
     at: list[str] | None = None
+    keys: list[Any] | None = None
 
 
 class DataBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,7 +104,7 @@ def check_rows(body: BatchBody) -> None:
     if not 1 <= rows <= BATCH_ROWS:
         problem = Problem("rows", f"{rows} rows", f"1 to {BATCH_ROWS}")
         raise RefusedError(422, f"the batch has {rows} rows; expected 1 to {BATCH_ROWS}", [problem])
-    for name, values in (("ids", body.ids), ("at", body.at)):
+    for name, values in (("ids", body.ids), ("at", body.at), ("keys", body.keys)):
         if values is not None and len(values) != rows:
             problem = Problem(name, f"{len(values)} values", f"{rows}, one a row")
             raise RefusedError(422, f"'{name}' has {len(values)} values for {rows} rows", [problem])
@@ -150,12 +158,6 @@ def request_id(request: Request) -> str:
 def plain_id(sent: bytes) -> str:
     """`sent` where it is a plain id, else nothing: it is to stand in answers and in logs."""
     return sent.decode() if _REQUEST_ID.fullmatch(sent) else ""
-
-
-def valid_trace(sent: bytes) -> bool:
-    """Whether `sent` is a traceparent of W3C Trace Context; versions after 00 may be longer."""
-    found = _TRACE.fullmatch(sent)
-    return found is not None and (found[1] is None or not sent.startswith(b"00"))
 
 
 def _check_headers(request: Request, limit: int) -> None:
@@ -222,7 +224,23 @@ def _count_keys(value: object) -> int | None:
             if isinstance(row, dict):
                 count += len(row)
                 if any(isinstance(inner, dict | list) for inner in row.values()):
-                    return None
+                    below = _count_below(row)
+                    if below is None:
+                        return None
+                    count += below
+    return count
+
+
+def _count_below(row: dict[str, Any]) -> int | None:
+    """The keys of the objects in a row, as events have them; None where something lies deeper."""
+    count = 0
+    for value in row.values():
+        if isinstance(value, list):
+            return None
+        if isinstance(value, dict):
+            if any(isinstance(deeper, dict | list) for deeper in value.values()):
+                return None
+            count += len(value)
     return count
 
 

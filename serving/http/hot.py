@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from serving.http import bodies
-from serving.http.admission import RETRY_SECONDS, Admission
+from serving.http.admission import OVERLOADED, RETRY_SECONDS, Admission
 from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES, RefusedError
 from serving.http.compiled import Plan, all_once
 from serving.http.limits import Limits
@@ -25,6 +25,7 @@ from serving.models.versions import NotServedError, Served, Snapshot, Versions
 from serving.recording.metrics import Metrics
 from serving.recording.prediction_log import PredictionLog
 from serving.settings import Settings
+from serving.tracing import note_rows
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 SINGLE, BATCH, CLAIMED = "/predict", "/predict_batch", "/predict/"
 PARAMETERS = frozenset({"model", "version"})
 _IDS, _ID_BYTES = 256, 16  # ids drawn ahead, and the size of each
-_OVERLOADED = "the service has as much to answer as it can; expected another attempt later"
+_SHORT = len(str(SINGLE_BYTES))  # a content length of fewer digits is under every limit
 
 
 class Hot:
@@ -47,11 +48,12 @@ class Hot:
         metrics: Metrics,
         *,
         limits: Limits,
+        admission: Admission | None = None,
     ) -> None:
         """Stand in front of `slow`, the application that knows every route and every sentence."""
         self._slow, self._clock = slow, settings.clock
         self._versions, self._metrics = versions, metrics
-        self._admission = Admission(limits.requests, limits.rows)
+        self._admission = admission or Admission(limits.requests, limits.rows)
         self._ticks = Ticks(log)
         self._plans: dict[int, Plan] = {}  # by the identity of the predictor, which the plan keeps alive
         self._snapshot: Snapshot | None = None
@@ -67,9 +69,8 @@ class Hot:
         if scope["type"] != "http" or scope["method"] != "POST" or not path.startswith(SINGLE):
             await self._slow(scope, receive, send)
             return
-        headers: dict[bytes, bytes] = dict(
-            reversed(scope["headers"])
-        )  # of several the first, as Starlette has it
+        fields: list[tuple[bytes, bytes]] = scope["headers"]
+        headers = dict(reversed(fields))  # of several the first, as Starlette has it
         sent = headers.get(b"x-request-id")
         request_id = self._new_id() if sent is None else bodies.plain_id(sent) or self._new_id()
         scope["flightline.request_id"] = request_id
@@ -79,24 +80,21 @@ class Hot:
             await self._slow(scope, receive, send)  # which refuses it unread
             return
         message = await receive()
+        messages, data = [message], message.get("body", b"")
         if message["type"] != "http.request" or message.get("more_body"):
             messages = await _read(message, receive, limit)
-            receive = _replay(messages, receive)
             data = b"".join(part.get("body", b"") for part in messages)
             if len(data) > limit or messages[-1].get("more_body") or messages[-1]["type"] != "http.request":
-                await self._slow(scope, receive, send)
+                await self._slow(scope, _replay(messages, receive), send)
                 return
-        else:
-            data = message.get("body", b"")
-            receive = _replay([message], receive)
         if not self._admission.enter():
-            await self._refuse(request_id, headers, send)
+            await self._refuse(request_id, send)
             return
         try:
-            # A header that is given twice is judged by who can say so.
-            good = path in {SINGLE, BATCH} and len(headers) == len(scope["headers"])
+            # A header that is given twice means something else to each reader.
+            good = len(headers) == len(fields) and path in {SINGLE, BATCH}
             if not good or not await self._answer(scope, headers, data, request_id, send):
-                await self._slow(scope, receive, send)
+                await self._slow(scope, _replay(messages, receive), send)
         finally:
             self._admission.leave()
 
@@ -115,6 +113,7 @@ class Hot:
         if waiting is None:
             return False
         rows = len(waiting.rows)
+        note_rows(scope, rows)
         if rows <= INLINE_ROWS:
             self._ticks.add(plan, waiting)
             body = await waiting.answer
@@ -125,7 +124,7 @@ class Hot:
             finally:
                 self._admission.leave_rows(rows)
         else:
-            await self._refuse(request_id, headers, send)
+            await self._refuse(request_id, send)
             return True
         if body is None:
             return False
@@ -134,7 +133,7 @@ class Hot:
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),
         ]
-        await _send(send, 200, _with_trace(fields, headers), body)
+        await _send(send, 200, fields, body)
         return True
 
     def _choose(self, query: bytes, request_id: str) -> Served | None:
@@ -200,18 +199,18 @@ class Hot:
         answer = asyncio.get_running_loop().create_future()
         return Waiting(rows, single, request_id, entities, moments, began, now, answer)
 
-    async def _refuse(self, request_id: str, headers: dict[bytes, bytes], send: "Send") -> None:
+    async def _refuse(self, request_id: str, send: "Send") -> None:
         """503: there is too much to answer already."""
         await self._admission.turn()
         self._metrics.refused(503)
-        body = msgspec.json.encode({"error": _OVERLOADED, "problems": []})
+        body = msgspec.json.encode({"error": OVERLOADED, "problems": []})
         fields = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
             (b"retry-after", b"%d" % RETRY_SECONDS),
             (b"x-request-id", request_id.encode()),
         ]
-        await _send(send, 503, _with_trace(fields, headers), body)
+        await _send(send, 503, fields, body)
 
     def _new_id(self) -> str:
         """32 random hexadecimal digits. One call of the operating system serves many requests."""
@@ -224,14 +223,7 @@ class Hot:
 
 def _fits(length: bytes, limit: int) -> bool:
     """Whether a content length, where there is one, is not over the limit."""
-    return not length.isdigit() or int(length[:20]) <= limit
-
-
-def _with_trace(fields: list[tuple[bytes, bytes]], headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
-    parent = headers.get(b"traceparent")
-    if parent is not None and bodies.valid_trace(parent):
-        fields.append((b"traceparent", parent))
-    return fields
+    return len(length) < _SHORT or not length.isdigit() or int(length[:20]) <= limit
 
 
 async def _read(message: "Message", receive: "Receive", limit: int) -> "list[Message]":

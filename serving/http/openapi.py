@@ -5,7 +5,11 @@ from typing import Any
 
 from contract.bundle import GoldenRow
 from contract.schema import Contract, Feature
+from serving.features.origins import KEY_LENGTH
 from serving.http.bodies import BATCH_ROWS, ID_LENGTH
+from serving.http.events import EVENTS, FACTS
+from serving.http.openapi_answers import with_answers
+from serving.http.openapi_v2 import v2_paths
 from serving.models.versions import Served, Snapshot
 from serving.rows import FLOAT32_MAX
 from serving.settings import Clock
@@ -44,7 +48,7 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
         _parameter("model", "query", models),
         {**_parameter("version", "query", versions), "description": _VERSION},
     ]
-    return {
+    described = {
         "openapi": "3.0.3",
         "info": {
             "title": "Flightline",
@@ -56,12 +60,16 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
                 "Predict one row",
                 _body(
                     contracts,
-                    lambda row: {"row": row, "id": _or_null(_ID), "at": _or_null(_MOMENT[clock])},
+                    lambda row: {
+                        "row": row,
+                        "id": _or_null(_ID),
+                        "at": _or_null(_MOMENT[clock]),
+                        "keys": _or_null(_keys(contracts)),
+                    },
                     ["row"],
                 ),
                 {name: {"row": row} for name, row in rows.items()},
                 choice,
-                {"prediction": _TEXT, "scores": {"type": "object", "additionalProperties": _NUMBER}},
             ),
             "/predict_batch": _post(
                 f"Predict up to {BATCH_ROWS} rows",
@@ -71,14 +79,17 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
                         "rows": {**_list(row), "minItems": 1, "maxItems": BATCH_ROWS},
                         "ids": _or_null(_list(_ID)),
                         "at": _or_null(moments),
+                        "keys": _or_null(_list(_or_null(_keys(contracts)))),
                     },
                     ["rows"],
                 ),
                 {name: {"rows": [row]} for name, row in rows.items()},
                 choice,
-                {"predictions": _list(_TEXT), "classes": _list(_TEXT), "scores": _list(_list(_NUMBER))},
             ),
+            **({"/events": _events(contracts)} if _streams(contracts) else {}),
             **{route: _claimed(models[name]) for route, name in sorted(snapshot.routes.items())},
+            "/scores/{model}/{entity_id}": _lookup(models),
+            **v2_paths(models),
             "/models": _get("The models that answer, and their versions"),
             "/models/{name}/contract": _get(
                 "The contract of a model", [_parameter("name", "path", models), *choice[1:]], "404", "422"
@@ -87,19 +98,13 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
             "/readyz": _get("Whether every desired model was loaded and verified"),
             "/metrics": _get("Prometheus metrics"),
         },
-        "components": {
-            "schemas": {
-                "Refusal": _REFUSAL,
-                **{f"{name}Row": _row(contract) for name, contract in contracts.items()},
-            }
-        },
+        "components": {"schemas": {f"{name}Row": _row(contract) for name, contract in contracts.items()}},
     }
+    return with_answers(described, models, dict(snapshot.routes))
 
 
 _TEXT = {"type": "string"}
 _VERSION = "One of the model's loaded versions, as /models lists them; else its split decides"
-_NUMBER = {"type": "number"}
-_IDENTITY = {"model": _TEXT, "version": _TEXT, "digest": _TEXT, "request_id": _TEXT}
 _ID = {"type": "string", "minLength": 1, "maxLength": ID_LENGTH}
 _MOMENT: dict[Clock, dict[str, Any]] = {
     "request": {"type": "string", "format": "date-time"},
@@ -109,25 +114,50 @@ _MOMENT: dict[Clock, dict[str, Any]] = {
         "description": "Refused: this environment's clock is wall time",
     },
 }
-_REFUSAL = {
-    "type": "object",
-    "required": ["error", "problems"],
-    "properties": {
-        "error": _TEXT,
-        "problems": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["field", "found", "expected"],
-                "properties": {"field": _TEXT, "found": _TEXT, "expected": _TEXT},
-            },
-        },
-    },
-}
 
 
 def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "nullable": True}
+
+
+def _keys(contracts: dict[str, Contract]) -> dict[str, Any]:
+    """The keys of stored features that a caller sends beside a row."""
+    names = sorted({key for contract in contracts.values() for key in contract.keys})
+    kinds = [{"type": "string", "maxLength": KEY_LENGTH}, {"type": "integer"}]
+    return {
+        "type": "object",
+        "nullable": True,
+        "additionalProperties": False,
+        "description": "keys of features that the row leaves to the online store",
+        "properties": {name: {"oneOf": kinds, "nullable": True} for name in names},
+    }
+
+
+def _streams(contracts: dict[str, Contract]) -> list[str]:
+    aggregates = [f.aggregate for contract in contracts.values() for f in contract.stored]
+    return sorted({aggregate.events for aggregate in aggregates if aggregate is not None})
+
+
+def _events(contracts: dict[str, Contract]) -> dict[str, Any]:
+    streams = _streams(contracts)
+    event = {
+        "type": "object",
+        "required": ["id", "stream", "at", "facts"],
+        "additionalProperties": False,
+        "properties": {
+            "id": {"type": "string", "minLength": 1, "maxLength": ID_LENGTH},
+            "stream": {"type": "string", "enum": streams},
+            "at": _MOMENT["request"],
+            "facts": {"type": "object", "maxProperties": FACTS},
+        },
+    }
+    schema = {
+        "type": "object",
+        "required": ["events"],
+        "additionalProperties": False,
+        "properties": {"events": {"type": "array", "items": event, "minItems": 1, "maxItems": EVENTS}},
+    }
+    return _post(f"Take in up to {EVENTS} events of {', '.join(streams)}", schema, {}, [])
 
 
 def _list(item: dict[str, Any]) -> dict[str, Any]:
@@ -199,7 +229,6 @@ def _claimed(served: Served) -> dict[str, Any]:
         schema,
         {contract.model: example},
         [],
-        {"prediction": _TEXT},
     )
 
 
@@ -208,20 +237,14 @@ def _post(
     schema: dict[str, Any],
     examples: dict[str, Any],
     choice: list[dict[str, Any]],
-    answer: dict[str, Any],
 ) -> dict[str, Any]:
-    said = {**answer, **(_IDENTITY if choice else {})}  # a claimed route says them in headers alone
-    answered = {"type": "object", "required": list(said), "additionalProperties": False, "properties": said}
     content = {"schema": schema, "examples": {name: {"value": value} for name, value in examples.items()}}
     return {
         "post": {
             "summary": summary,
             "parameters": choice,
             "requestBody": {"required": True, "content": {"application/json": content}},
-            "responses": {
-                "200": {"description": "the answer", "content": {"application/json": {"schema": answered}}},
-                **_responses("400", "404", "408", "413", "415", "422", "503"),
-            },
+            "responses": _responses("200", "400", "404", "408", "413", "415", "422", "503"),
         }
     }
 
@@ -231,16 +254,20 @@ def _get(summary: str, parameters: list[dict[str, Any]] | None = None, *refusals
     return {"get": {"summary": summary, "parameters": parameters or [], "responses": responses}}
 
 
+def _lookup(models: dict[str, Served]) -> dict[str, Any]:
+    entity: dict[str, Any] = {"name": "entity_id", "in": "path", "required": True}
+    entity["schema"] = {**_TEXT, "minLength": 1, "maxLength": ID_LENGTH}
+    parameters = [_parameter("model", "path", models), entity]
+    return _get("A precomputed answer by entity", parameters, "404", "422", "503")
+
+
 def _parameter(name: str, where: str, known: Iterable[str]) -> dict[str, Any]:
     schema = {"type": "string", **({"enum": every} if (every := list(known)) else {})}
     return {"name": name, "in": where, "required": where == "path", "schema": schema}
 
 
 def _responses(*codes: str) -> dict[str, Any]:
-    refusal = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
     return {
-        code: {"description": "the answer"}
-        if code == "200"
-        else {"description": "a sentence saying why not", "content": refusal}
+        code: {"description": "the answer" if code == "200" else "a sentence saying why not"}
         for code in codes
     }

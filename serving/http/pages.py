@@ -2,10 +2,13 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from serving.features.completion import Completer
 from serving.http import openapi
 from serving.http.replies import chosen, known_parameters, model_headers, once, reply
 from serving.models.desired import ALL
@@ -17,9 +20,16 @@ from serving.settings import Settings
 class Pages:
     """The endpoints that only read."""
 
-    def __init__(self, settings: Settings, versions: Versions, log: PredictionLog) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        versions: Versions,
+        log: PredictionLog,
+        completer: Completer | None = None,
+    ) -> None:
         """Keep what they read."""
         self._settings, self._versions, self._log = settings, versions, log
+        self._completer = completer
 
     async def models(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
         """The models that answer, and what there is to know about each."""
@@ -74,8 +84,13 @@ class Pages:
                 "clock": self._settings.clock,
                 "worker": self._versions.worker,
                 "prediction_log": self._log.summary(),
+                "online_store": await self._online_store(),
             }
         )
+
+    async def _online_store(self) -> dict[str, Any] | None:
+        """What was completed and what the store holds; None where there is no store."""
+        return None if self._completer is None else await run_in_threadpool(self._completer.summary)
 
     async def openapi(self, request: Request) -> Response:  # noqa: ARG002
         """The OpenAPI document of what is loaded now."""

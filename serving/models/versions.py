@@ -33,6 +33,7 @@ __all__ = ["NotServedError", "Served", "ServedModel", "Snapshot", "Versions"]
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
+FETCH_SECONDS = 3.0  # until a release that could not be fetched is asked for again
 CLAIMABLE = "/predict/"  # the prefix below which a contract may claim a route
 
 
@@ -103,7 +104,8 @@ class Versions:
     def _watch(self) -> None:
         while True:
             self.poll()
-            if self._stop.wait(POLL_SECONDS):
+            missing = self._settings.pinned and self._seen is None
+            if self._stop.wait(FETCH_SECONDS if missing else POLL_SECONDS):
                 return
 
     def _converge(self, desired: Desired) -> None:

@@ -12,6 +12,7 @@ from serving.rows import Rows
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
+    from serving.features.completion import Completed
     from serving.models.versions import Snapshot
 
 # Seconds between two flushes: what another worker's /metrics may lack, and what a kill -9 may lose.
@@ -56,6 +57,16 @@ class Metrics:
             name: Counter(f"flightline_{name}", text, ("model", "feature"), registry=self.registry)
             for name, text in ODDITIES
         }
+        self._filled = Counter(
+            "flightline_online_features", "Values from the online store", ("model",), registry=self.registry
+        )
+        self._not_stored, self._stale = (
+            Counter(f"flightline_online_features_{name}", text, ("model", "feature"), registry=self.registry)
+            for name, text in (
+                ("missing", "Values that the online store should have given and had not"),
+                ("stale", "Values of the online store that were too old"),
+            )
+        )
         self._refused = Counter(
             "flightline_refused_requests", "Requests refused", ("status",), registry=self.registry
         )
@@ -90,6 +101,16 @@ class Metrics:
         tally.request(seconds)
         tally.rows(labels)
         tally.oddities(rows.out_of_range, rows.unknown_category, rows.missing)
+
+    def completed(self, model: str, completed: "Completed") -> None:
+        """Count what the online store gave, and what it could not give."""
+        self._filled.labels(model).inc(completed.filled)
+        for counter, counts in (
+            (self._not_stored, completed.missing),
+            (self._stale, completed.stale),
+        ):
+            for feature, times in counts.items():
+                counter.labels(model, feature).inc(times)
 
     def refused(self, status: int) -> None:
         """Count one refused request."""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.errors import ConfigError
-from contract.schema import Aggregate, Contract, Feature
+from contract.schema import Aggregate, Contract, Feature, Lookup
 from contract.strict import decode_json, encode_json
 from tests.contract.strategies import contracts
 
@@ -21,6 +21,7 @@ CONTRACT = Contract(
 )
 
 PAST = Aggregate("landings", ("carrier",), "mean", 60, "late")
+LOOKUP = Lookup("planes", ("tailnum",), "seats")
 OTHER_FEATURE = {
     "name": "width",
     "kind": "category",
@@ -34,6 +35,8 @@ OTHER_FEATURE = {
     "out_of_range": "accept_and_count",
     "unknown_category": "refuse",
     "aggregate": PAST,
+    "lookup": LOOKUP,
+    "stale_after_minutes": 90,
 }
 OTHER_CONTRACT = {
     "model": "other",
@@ -92,8 +95,11 @@ def test_every_field_of_a_feature_is_in_the_fingerprint():
     def fingerprint_of(feature):
         return msgspec.structs.replace(CONTRACT, features=(feature,)).fingerprint
 
-    closed = {name: value for name, value in OTHER_FEATURE.items() if name != "categories"}
-    assert changed(fingerprint_of, plain, {**closed, "categories": ()}) == ["categories"]
+    # What a plain feature cannot have is asked of one that can.
+    closed = {**OTHER_FEATURE, "categories": (), "stale_after_minutes": 0}
+    assert changed(fingerprint_of, plain, closed) == ["categories", "stale_after_minutes"]
+    stored = msgspec.structs.replace(plain, aggregate=PAST)
+    assert fingerprint_of(msgspec.structs.replace(stored, stale_after_minutes=90)) != fingerprint_of(stored)
     wider = msgspec.structs.replace(CATEGORY, categories=("red", "blue"))
     assert fingerprint_of(wider) != fingerprint_of(CATEGORY)
 
@@ -106,6 +112,28 @@ def test_every_field_of_an_aggregate_is_in_the_fingerprint():
         return msgspec.structs.replace(CONTRACT, features=(past,)).fingerprint
 
     assert changed(fingerprint_of, OTHER_FEATURE["aggregate"], OTHER_AGGREGATE) == []
+
+
+def test_every_field_of_a_look_up_is_in_the_fingerprint():
+    """Other records, another key or another value is another contract."""
+
+    def fingerprint_of(lookup):
+        found = msgspec.structs.replace(NUMBER, source="batch", lookup=lookup)
+        return msgspec.structs.replace(CONTRACT, features=(found,)).fingerprint
+
+    other = {"records": "ships", "by": ("name",), "value": "year"}
+    assert changed(fingerprint_of, LOOKUP, other) == []
+
+
+def test_a_contract_names_the_keys_that_are_no_features():
+    """What a caller sends beside a row: the tail number, and not the carrier, which is a feature."""
+    seats = Feature("seats", "number", "", source="batch", lookup=LOOKUP)
+    rate = Feature("rate", "number", "", source="batch", aggregate=PAST)
+    carrier = Feature("carrier", "category", "")
+    found = msgspec.structs.replace(CONTRACT, features=(carrier, rate, seats))
+    assert found.keys == ("tailnum",)
+    assert found.stored == (rate, seats)
+    assert (CONTRACT.keys, CONTRACT.stored) == ((), ())
 
 
 def test_a_whole_bound_and_its_float_are_one_bound():
@@ -127,6 +155,16 @@ def test_a_whole_bound_and_its_float_are_one_bound():
         ({"kind": "number", "categories": ("a",)}, "a number with categories"),
         ({"kind": "number", "source": "stream"}, "a stream feature without an aggregate"),
         ({"kind": "number", "aggregate": PAST}, "an aggregate that the caller is to send"),
+        ({"kind": "number", "lookup": LOOKUP}, "a look-up beside another origin"),
+        (
+            {"kind": "number", "source": "batch", "lookup": LOOKUP, "aggregate": PAST},
+            "a look-up beside another origin",
+        ),
+        ({"kind": "number", "stale_after_minutes": 5}, "stale_after_minutes 5"),
+        (
+            {"kind": "number", "source": "batch", "lookup": LOOKUP, "stale_after_minutes": -1},
+            "stale_after_minutes -1",
+        ),
     ],
 )
 def test_a_feature_that_contradicts_itself_is_refused(declared, words):

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from contract.bundle import Bundle
+from pipelines.building.repro import repro
 from pipelines.ingest import ingest
 from pipelines.machine.settings import Settings
 from pipelines.probe import probe
 from pipelines.train import train
-from tests.gates.workshop import SAMPLE, Workshop, write_settings
+from tests.gates.workshop import MODEL, ROOT, SAMPLE, Workshop, write_settings
 from training.models import flights
 
 EVERY = 5  # the weak model learns from one row in so many: worse, but not bad enough for another gate
@@ -30,6 +31,24 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on everything: what DVC builds for this checkout, under the repository's own policy."""
+    repro(MODEL, ROOT)
+    folder = tmp_path_factory.mktemp("full")
+    shutil.copytree(ROOT / "artifacts" / MODEL, folder / "artifacts" / MODEL)
+    for name in ("params.yaml", "policy.yaml"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def size(request: pytest.FixtureRequest) -> Path:
+    """The healthy run to break: the sample, or the one that `at_full_size` asks for."""
+    found: Path = request.getfixturevalue(getattr(request, "param", "sample"))
+    return found
+
+
+@pytest.fixture(scope="session")
 def weak(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The bundle of a model of the same rows that learned from few of them."""
     folder = tmp_path_factory.mktemp("weak") / "run"
@@ -41,10 +60,10 @@ def weak(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture
-def uncrowned(sample: Path, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    """A copy of the sample in a world where nothing was ever live, and whose MLflow was never started."""
+def uncrowned(size: Path, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    """A copy of the run in a world where nothing was ever live, and whose MLflow was never started."""
     folder = tmp_path / "run"
-    shutil.copytree(sample, folder)
+    shutil.copytree(size, folder)
     variables = {
         "FLIGHTLINE_VAR": str(tmp_path / "var"),
         "FLIGHTLINE_MLFLOW_PORT": str(free_port),
@@ -57,7 +76,7 @@ def uncrowned(sample: Path, tmp_path: Path, free_port: int, monkeypatch: pytest.
 
 @pytest.fixture
 def workshop(uncrowned: Workshop) -> Workshop:
-    """A copy of the sample in a world where the unbroken sample is the champion."""
+    """A copy of the run in a world where the unbroken run is the champion."""
     uncrowned.crown(uncrowned.bundle)
     return uncrowned
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines.train import train
+from tests.gates.workshop import at_full_size
 from training.gates.learning import converges
 from training.gates.policy import Convergence
 from training.learning import logistic
@@ -90,6 +91,7 @@ def test_a_learner_without_a_curve_is_not_judged():
     assert converges(Curve(""), LIMITS).verdict == "not applicable"
 
 
+@at_full_size
 def test_a_learning_rate_far_too_high_is_stopped(workshop):
     """The loss explodes from the first tree on."""
     workshop.change("params.yaml", "train.learning_rate", 50.0)

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.probe import handful as probed
 from pipelines.train import train
+from tests.gates.workshop import at_full_size
 from training.gates.handful import REPEATS, ROWS, Memorised, handful, memorise, overfits
 from training.gates.policy import Overfit
 from training.learning import boosted_trees, support_vectors
@@ -119,6 +120,7 @@ def test_a_fit_that_loses_what_it_is_given_is_stopped(workshop, patch_model, fit
     workshop.must_stop("G02")
 
 
+@at_full_size
 def test_a_learner_that_takes_no_steps_is_stopped(workshop):
     """A learning rate of next to nothing: every tree is built, and none counts."""
     workshop.change("params.yaml", "train.learning_rate", 1e-9)

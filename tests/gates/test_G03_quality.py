@@ -9,6 +9,7 @@ import pytest
 from pipelines.evaluate import evaluate
 from pipelines.gate import gate
 from pipelines.train import train
+from tests.gates.workshop import at_full_size
 from training.gates.policy import Bound
 from training.gates.quality import over_thresholds
 from training.model import LABEL
@@ -71,6 +72,7 @@ def test_a_bound_without_an_end_cannot_be_made():
         Bound("roc_auc")
 
 
+@at_full_size
 def test_shuffled_labels_are_stopped(workshop):
     """Labels that belong to other rows teach nothing, and the held-out rows show it."""
     rows = workshop.part("train")

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from pipelines.train import train
+from tests.gates.workshop import at_full_size
 from training.gates.policy import Beats
 from training.gates.quality import beats_rivals
 from training.learning import logistic
@@ -75,6 +76,7 @@ def by_share(contract, rows, validation, params, seed):
     return Fitted(fitted.pipeline, Curve("log_loss"))
 
 
+@at_full_size
 @pytest.mark.parametrize("fit", [by_minute, by_share])
 def test_a_model_that_is_the_trivial_one_is_stopped(workshop, patch_model, fit):
     """It does not beat itself."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pipelines.delivery.comparing import compare
 from pipelines.train import train
 from tests.gates.conftest import EVERY
+from tests.gates.workshop import at_full_size
 from training.gates.champion import not_worse
 from training.gates.policy import NotWorse
 from training.model import AT
@@ -146,6 +147,7 @@ def test_a_challenger_that_learnt_from_few_rows_is_not_released(workshop):
     assert workshop.qualification().champion == champion
 
 
+@at_full_size
 def test_a_challenger_whose_streams_fell_silent_is_not_released(workshop):
     """A state of the airport that never changed while training: other gates stop it too, and so does this."""
     streams = [item.name for item in workshop.bundle.contract.features if item.source == "stream"]

@@ -14,6 +14,7 @@ from contract.errors import FlightlineError
 from pipelines.building.artifacts import read_table, write_table
 from pipelines.delivery.comparing import compare_slices, slices
 from pipelines.train import train
+from tests.gates.workshop import at_full_size
 from training import model as models
 from training.gates.policy import Slices
 from training.gates.slices import no_worse_slice
@@ -149,6 +150,7 @@ def stand_aside(run):
     run.change("policy.yaml", "gates.G16.margin", 0.5)
 
 
+@at_full_size
 def test_a_model_that_is_wrong_about_one_carrier_is_stopped(workshop, patch_model):
     """Every gate of the run passes; on one carrier it is shown to be worse than the champion, which stays.
 

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from pipelines.evaluate import evaluate
 from pipelines.train import train
 from tests.conftest import toy_contract
+from tests.gates.workshop import at_full_size
 from training.export import to_onnx
 from training.gates.calibration import calibrated, calibration_slope
 from training.gates.policy import Calibrated
@@ -137,6 +138,7 @@ def test_scores_that_are_no_probabilities_are_not_judged():
     assert calibrated(np.array([0]), np.zeros((1, 3)), contract, LIMITS).verdict == "not applicable"
 
 
+@at_full_size
 def test_scores_made_too_sure_are_stopped(workshop):
     """Every logit tripled, in scikit-learn's trees and in the graph alike: the ranking stays what it was."""
     path = workshop.artifacts.model / "fitted.joblib"

@@ -14,6 +14,7 @@ from pipelines.building.artifacts import read_tables
 from pipelines.probe import leakage
 from pipelines.split import split
 from pipelines.train import train
+from tests.gates.workshop import at_full_size
 from training.features import examples
 from training.gates.leakage import Leakage, no_leak, single_features
 from training.gates.policy import NoLeak
@@ -221,6 +222,7 @@ def test_a_feature_of_the_landing_is_stopped(workshop, patch_model, what, loud):
     assert ("too good to be true alone, over 0.8: hint" in workshop.verdicts()["G08"].reason) == loud
 
 
+@at_full_size
 def test_a_feature_of_the_departure_is_stopped(workshop, patch_model):
     """Its delay tells nearly all, and is known an hour after the prediction at the earliest."""
     leak(workshop, patch_model, "departures", lambda _: pl.col("delay").cast(pl.Float64))

@@ -19,7 +19,7 @@ from pipelines.evaluate import evaluate
 from pipelines.gate import gate
 from pipelines.package import package
 from pipelines.train import train
-from tests.gates.workshop import ROOT
+from tests.gates.workshop import ROOT, at_full_size
 from training import export
 from training.gates.beside import PLACES, beside_thresholds, thresholds
 from training.gates.graph import same_answers
@@ -124,6 +124,7 @@ def test_thresholds_on_another_scale_are_not_taken_for_the_numbers_own():
     assert moved[0, "a"] < moved[1, "a"] < moved[2, "a"]
 
 
+@at_full_size
 def test_rounded_thresholds_are_stopped(workshop, monkeypatch):
     """The stock conversion sends rows beside a threshold the other way; rounding down does not."""
     assert pl.read_parquet(workshop.artifacts.near).height > 1000

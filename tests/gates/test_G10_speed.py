@@ -12,7 +12,7 @@ from contract.bundle import open_bundle
 from pipelines.delivery.timing import time_graph
 from pipelines.evaluate import evaluate
 from tests.conftest import LETTERS, make_release
-from tests.gates.workshop import Workshop
+from tests.gates.workshop import Workshop, at_full_size
 from training.gates.policy import Speed
 from training.gates.speed import BATCH_ROWS, WIDTH, Ratios, fast_enough, reference_graph, reference_rows
 
@@ -84,6 +84,7 @@ def slow_down(workshop: Workshop) -> None:
     workshop.rebuild(evaluate)
 
 
+@at_full_size
 def test_a_model_of_needlessly_many_trees_is_stopped(workshop):
     """As good as the champion on every row and every slice, and far too slow: only G10 says no."""
     slow_down(workshop)

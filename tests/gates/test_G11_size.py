@@ -14,7 +14,7 @@ from contract.errors import FlightlineError
 from pipelines.building.artifacts import write_json, write_table
 from pipelines.delivery.footprint import measure
 from pipelines.evaluate import evaluate
-from tests.gates.workshop import Workshop
+from tests.gates.workshop import Workshop, at_full_size
 from training.gates.policy import Size
 from training.gates.size import MIB, Footprint, small_enough
 from training.models.flights import CONTRACT
@@ -105,6 +105,7 @@ def make_hungry(graph: onnx.GraphProto) -> None:
     )
 
 
+@at_full_size
 @pytest.mark.parametrize(
     ("change", "word"), [(bloat, "the bundle has 13."), (make_hungry, "MiB to hold it, over 64")]
 )

@@ -13,6 +13,7 @@ from pipelines.gate import gate
 from pipelines.package import package
 from pipelines.train import train
 from tests.conftest import toy_contract, toy_graph
+from tests.gates.workshop import at_full_size
 from training.gates.graph import is_contract
 from training.gates.policy import Schema
 from training.learning import boosted_trees
@@ -115,6 +116,7 @@ def test_a_feature_that_is_known_only_later_is_stopped(workshop, patch_model):
     workshop.must_stop("G12")
 
 
+@at_full_size
 def test_a_graph_that_does_not_say_its_width_is_stopped(workshop):
     """It answers like the right one; what it takes can no longer be checked before a request comes."""
     path = workshop.artifacts.model / "model.onnx"

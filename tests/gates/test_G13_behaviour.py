@@ -9,6 +9,7 @@ from onnx import helper
 from pipelines.evaluate import evaluate
 from pipelines.train import train
 from tests.conftest import toy_contract, toy_graph
+from tests.gates.workshop import at_full_size
 from training import model as models
 from training.gates.behaviour import behaves, neighbours_matter
 from training.gates.policy import Behaves
@@ -213,6 +214,7 @@ def test_every_model_says_why_it_expects_what_it_declares(name):
         assert {change.meta.output_name() for change in (*item.change, *item.instead_of)} <= inputs
 
 
+@at_full_size
 def test_a_model_that_takes_delay_for_punctuality_is_stopped(workshop):
     """The sign of two delays was lost where the training rows were made, and only there."""
     turned = [-pl.col(name) for name in ("origin_delay_2h", "carrier_origin_delay_3h")]

@@ -14,7 +14,7 @@ from pipelines.gate import gate
 from pipelines.probe import again
 from pipelines.train import train
 from tests.conftest import toy_contract, toy_graph
-from tests.gates.workshop import ROOT
+from tests.gates.workshop import ROOT, at_full_size
 from training.gates.again import Again, same_again, train_again
 from training.gates.policy import Reproducible
 from training.learning import boosted_trees, support_vectors
@@ -88,6 +88,7 @@ def iris_graph(rows: pl.DataFrame) -> bytes:
     return to_onnx(support_vectors(iris.CONTRACT, rows, 1.0, "scale", 0).pipeline, iris.CONTRACT)
 
 
+@at_full_size
 def test_a_fit_of_global_chance_is_stopped(workshop, patch_model):
     """It draws its rows from numpy's global generator, which no seed of ours reaches."""
 

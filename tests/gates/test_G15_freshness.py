@@ -13,6 +13,7 @@ from pipelines.evaluate import evaluate
 from pipelines.gate import gate
 from pipelines.machine.settings import Settings
 from pipelines.train import train
+from tests.gates.workshop import at_full_size
 from training.gates.freshness import fresh, held_apart
 from training.gates.policy import Fresh
 from training.model import AT, ID, LABEL, LABEL_AT
@@ -198,6 +199,7 @@ def test_held_out_rows_that_were_trained_on_are_stopped(workshop):
     workshop.must_stop("G15")
 
 
+@at_full_size
 def test_one_row_copied_under_another_id_is_stopped(workshop):
     """Its id says that it is new, its moment and everything else that it is not."""
     rows = workshop.part("train")

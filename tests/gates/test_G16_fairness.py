@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.train import train
 from tests.conftest import toy_contract
+from tests.gates.workshop import at_full_size
 from training import model as models
 from training.gates.fairness import excess, fair
 from training.gates.policy import Fair
@@ -164,6 +165,7 @@ def test_groups_are_categories_of_the_contract(name):
     assert set(model.fair_by) <= {feature.name for feature in model.contract.categories}
 
 
+@at_full_size
 def test_a_model_that_accuses_one_carrier_is_stopped(workshop):
     """Half of its punctual flights were taken for late ones in the training rows."""
     for part in ("train", "validation"):

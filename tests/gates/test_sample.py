@@ -1,9 +1,13 @@
 """The sample that the other tests break: healthy it passes, so what they see is their own doing."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
 from contract.errors import FlightlineError
 from pipelines.gate import gate
+from training.gates.policy import CODES
 from training.gates.verdict import Evidence, not_applicable, settle
 
 
@@ -57,3 +61,15 @@ def test_not_applicable_stays_itself_where_the_policy_allows_it():
     ]
     assert isinstance(evidence, Evidence)
     assert evidence.failed() == []
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("code", CODES)
+def test_each_gate_has_a_mutation_that_runs_on_all_flights(code):
+    """A test `at_full_size` in the file of the gate calls `must_stop`, itself or through a function."""
+    (path,) = Path(__file__).parent.glob(f"test_{code}_*.py")
+    functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
+    stopping = {node.name for node in functions if f"must_stop('{code}'" in ast.unparse(node)}
+    marked = [node for node in functions if "at_full_size" in map(ast.unparse, node.decorator_list)]
+    called = {word.id for node in marked for word in ast.walk(node) if isinstance(word, ast.Name)}
+    assert stopping & ({node.name for node in marked} | called)

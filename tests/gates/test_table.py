@@ -7,7 +7,7 @@ import pytest
 
 from contract.verdict import Verdict
 from pipelines import gates
-from pipelines.delivery.evidence import CELL, DESCRIPTION_LIMIT, description, tags
+from pipelines.delivery.evidence import CELL, DESCRIPTION_LIMIT, description, tags, whole_card
 from pipelines.delivery.judging import OF_THE_RUN, OF_THE_WORLD
 from pipelines.gate import gate
 from training.gates.policy import CODES
@@ -26,22 +26,44 @@ def table(workshop, capsys, *words):
 
 
 def test_every_gate_is_in_the_table(workshop, capsys):
-    """Those of the world are not judged before qualification, and that is said rather than left out."""
+    """Those of the world before qualification, too: judged for the table alone, and nothing is kept of it."""
+    world = workshop.world()
     code, before = table(workshop, capsys)
     assert code == 0
-    assert before.count("not judged yet  ") == len(OF_THE_WORLD)
-    assert "run: python -m pipelines.qualify flights" in before
+    assert f"not qualified yet, would be accepted against {workshop.bundle.digest[:12]}" in before
+    assert "17 pass, 0 fail, 0 not judged" in before
+    assert workshop.world() == world
     assert workshop.qualify()[0] == 0
     code, after = table(workshop, capsys)
     assert code == 0
-    assert f"accepted against {workshop.bundle.digest[:12]}" in after
-    assert "not judged yet  " not in after
+    assert f", accepted against {workshop.bundle.digest[:12]}" in after
+    assert "not qualified" not in after
     code, text = table(workshop, capsys, "--json")
     (found,) = json.loads(text)
     assert code == 0
     assert sorted(row["code"] for row in found["rows"]) == sorted([*OF_THE_RUN, *OF_THE_WORLD])
     assert {row["code"] for row in found["rows"]} == set(CODES)
     assert found["champion"] == workshop.bundle.digest
+
+
+def test_a_gate_that_would_fail_fails_the_table_before_anybody_qualified(workshop, capsys):
+    """What `make gates` shows of a fresh build is what qualification will say (S8)."""
+    workshop.change("policy.yaml", "gates.G05.min_blocks", 9)
+    code, said = table(workshop, capsys)
+    assert code == 1
+    assert "not qualified yet, would be kept against" in said
+    assert not workshop.settings.qualification(workshop.bundle.digest).exists()
+
+
+def test_what_cannot_be_judged_is_no_success(workshop, capsys):
+    """The champion's release is damaged: five gates say so, and the command fails."""
+    (release,) = workshop.settings.releases.iterdir()
+    (release / "bundle" / "model.onnx").write_bytes(b"")
+    code, said = table(workshop, capsys)
+    assert code == 1
+    assert said.count("  not judged  ") == len(OF_THE_WORLD)
+    assert f", {len(OF_THE_WORLD)} not judged" in said
+    assert "would be" not in said
 
 
 def test_a_failed_gate_fails_the_command_and_shows_its_reason(workshop, capsys):
@@ -85,6 +107,21 @@ def test_a_description_holds_every_gate_and_then_the_card():
     assert text.index("# flights") > max(places)
     assert "## Inputs" in text
     assert CELL == 56
+
+
+@pytest.mark.unit
+def test_a_runs_card_is_whole_and_has_every_gate_once():
+    """Nothing is cut: the run is where a rejected bundle is looked up."""
+    card = "---\nname: x\n---\n\n# flights\n\nAs of today.\n\n## Gates\n\n| old | table |\n\n## Inputs\n\nx\n"
+    text = whole_card(card, [verdict("G10", text="long " * 100), verdict("G03", text="y")])
+    head, gates_table, inputs = text.split("\n## ")
+    assert head == "# flights\n\nAs of today.\n"
+    assert gates_table.index("| G03 title of G03 | pass | y |") < gates_table.index(
+        "| G10 title of G10 | pass | "
+    )
+    assert "long " * 100 in gates_table
+    assert inputs == "Inputs\n\nx\n"
+    assert "| old | table |" not in text
 
 
 @pytest.mark.unit

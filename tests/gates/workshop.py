@@ -46,6 +46,10 @@ MODEL = "flights"
 STAGES = (ingest, validate, split, train, evaluate, ablate, probe, gate, report, package)
 # What a person looks at is no gate's business: it is made once, and a mutation leaves it as it was.
 FOR_PEOPLE = (ablate, report)
+# For one mutation of each gate: it is tried on the sample, and as a slow test on all flights.
+at_full_size = pytest.mark.parametrize(
+    "size", ["sample", pytest.param("full", marks=pytest.mark.slow)], indirect=True
+)
 # The smallest sample that the repository's own policy lets pass with room to spare.
 SAMPLE = {
     "as_of": "2013-03-10T00:00:00Z",

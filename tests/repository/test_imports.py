@@ -29,11 +29,15 @@ EFFECTS = {
 }
 
 
+# Servers of other kinds, to compare with: their frameworks want an application at import, and some of them an
+# environment of their own.
+OTHERS = ("benchmarks/peers/", "benchmarks/serving/apps/")
+
+
 def modules(root: Path) -> list[str]:
     """Every Python file of the packages, as posix paths below `root`."""
-    return sorted(
-        path.relative_to(root).as_posix() for name in MAY_IMPORT for path in (root / name).rglob("*.py")
-    )
+    found = (path.relative_to(root).as_posix() for name in MAY_IMPORT for path in (root / name).rglob("*.py"))
+    return sorted(name for name in found if not name.startswith(OTHERS))
 
 
 @cache  # most modules of a copy are those of the repository

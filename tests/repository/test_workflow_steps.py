@@ -101,6 +101,7 @@ def judged(monkeypatch):
     monkeypatch.setattr(challenger, "retrain", retrain)
     monkeypatch.setattr(challenger, "track", lambda *_: state.done.append("track"))
     monkeypatch.setattr(challenger, "qualify", lambda *_: (state.done.append("qualify"), found())[1])
+    monkeypatch.setattr(challenger, "note", lambda *_: state.done.append("note"))
     monkeypatch.setattr(challenger, "register", lambda *_: state.done.append("register"))
     return state
 
@@ -117,7 +118,7 @@ def test_a_kept_champion_is_green_and_stops_the_delivery(job, judged, outcome, c
     """Only a failed gate is red; whether there is something to deliver is an output."""
     judged.outcome = outcome
     assert challenger.main(["flights"]) == code
-    assert judged.done == ["track", "qualify", *(["register"] if outcome == "accepted" else [])]
+    assert judged.done == ["track", "qualify", "note", *(["register"] if outcome == "accepted" else [])]
     assert challenger.main(["flights", "--as-of", "2013-05-01"]) == code
     assert (judged.done[-1], judged.as_of) == ("retrain", datetime(2013, 5, 1, tzinfo=UTC))
     assert job.read("outputs") == f"{output}\n" * 2

@@ -10,6 +10,8 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from serving.features.completion import Completer
+from serving.features.store import open_store
 from serving.http.app import build_app
 from serving.models.desired import Desired, DesiredModel, write_desired
 from serving.models.versions import Versions
@@ -55,6 +57,7 @@ class Host:
     log: MirroringLog
     metrics: Metrics
     client: Client
+    completer: Completer
     generation: int = 0
     wanted: dict[str, DesiredModel] = field(default_factory=dict)
 
@@ -83,8 +86,9 @@ def _open(folder: Path, clock: str = "wall") -> Host:
     versions, metrics = Versions(settings), Metrics()
     log = MirroringLog(settings.predictions, versions.worker, current=lambda: versions.current)
     log.start()
-    app = build_app(settings, versions, log, metrics)
-    return Host(settings, versions, log, metrics, Client(app))
+    completer = Completer(open_store(settings.online_store), cache_seconds=0)
+    app = build_app(settings, versions, log, metrics, completer)
+    return Host(settings, versions, log, metrics, Client(app), completer)
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +110,7 @@ def make_host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
     for host in hosts:
         host.log.close()
         host.versions.close()
+        host.completer.close()
 
 
 @pytest.fixture

@@ -37,3 +37,26 @@ def test_a_trust_list_must_be_one(tmp_path) -> None:
     (tmp_path / "trust.json").write_text('{"kyes": []}')
     with pytest.raises(ConfigError, match="did you mean 'keys'"):
         read_trust(tmp_path / "trust.json")
+
+
+def test_the_admin_api_is_off_unless_asked_for() -> None:
+    """A port is opened by a word, never by default."""
+    assert Settings.from_environment(GOOD).admin_port is None
+    assert Settings.from_environment(GOOD | {"FLIGHTLINE_ADMIN_PORT": "off"}).admin_port is None
+    assert Settings.from_environment(GOOD | {"FLIGHTLINE_ADMIN_PORT": "0"}).admin_port == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("FLIGHTLINE_ADMIN_PORT", "65536", "a port up to 65535"),
+        ("FLIGHTLINE_ADMIN_PORT", "-1", "a port up to 65535"),
+        ("FLIGHTLINE_ADMIN_PORT", "\u0661", "a port up to 65535"),
+        ("FLIGHTLINE_DRAIN_SECONDS", "nan", "seconds from 0 to 300"),
+        ("FLIGHTLINE_DRAIN_SECONDS", "soon", "seconds from 0 to 300"),
+    ],
+)
+def test_a_number_that_cannot_be_meant_is_refused(name, value, words) -> None:
+    """With the range that it has."""
+    with pytest.raises(ConfigError, match=words):
+        Settings.from_environment(GOOD | {name: value})

@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from contract.verdict import Verdict
 from pipelines import ledger
 from pipelines.delivery.evidence import read_evidence
 from pipelines.delivery.registry import CHAMPION, Registry, connect
+from pipelines.delivery.tracking_server import ensure, stop
 from pipelines.deploy import deploy_staging
 from pipelines.local import down, up
 from pipelines.machine.settings import Settings
@@ -51,6 +53,17 @@ def settings_in(var: Path, **more: str) -> Settings:
             **more,
         }
     )
+
+
+@contextmanager
+def running_mlflow(var: Path) -> Iterator[Settings]:
+    """An MLflow server that keeps everything in `var`, for the length of the block."""
+    settings = settings_in(var)
+    try:
+        ensure(settings, quiet)
+        yield settings
+    finally:
+        stop(settings)
 
 
 def trained(artifacts: Path, *, model: str = "toy", seed: int = 0, verdict: str = "pass") -> Bundle:

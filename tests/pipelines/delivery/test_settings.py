@@ -79,13 +79,18 @@ def test_an_unknown_environment_is_refused() -> None:
 
 
 def test_a_misspelt_key_of_the_declaration_is_refused(tmp_path: Path) -> None:
-    """So is a clock that does not exist, a broken file and a missing one."""
+    """So is a key that is there twice, a clock that does not exist, a broken file and a missing one."""
     good = DECLARED.read_text()
     path = tmp_path / "environments.yaml"
     for before, after, sentence in (
         ("alias: champion", "alais: champion", "did you mean 'alias'"),
         ("clock: wall", "clock: sundial", "sundial"),
         ("staging:", "staging: [", "is not YAML"),
+        (
+            "  alias: champion\n",
+            "  alias: champion\n  alias: staging\n",
+            "'alias' at line .* was there before",
+        ),
     ):
         path.write_text(good.replace(before, after))
         with pytest.raises(ConfigError, match=sentence):

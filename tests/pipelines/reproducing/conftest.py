@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,13 +12,12 @@ import pytest
 from contract.bundle import open_bundle
 from pipelines.building.repro import repro
 from pipelines.delivery.registry import Registry, connect
-from pipelines.delivery.tracking_server import ensure, stop
 from pipelines.machine.settings import Settings
 from pipelines.qualify import qualify
 from pipelines.register import Registered, register
-from tests.pipelines.delivery.conftest import quiet, settings_in
+from tests.checkout import copy_checkout
+from tests.pipelines.delivery.conftest import quiet, running_mlflow
 
-ROOT = Path(__file__).parents[3]
 MODEL = "iris"
 
 
@@ -66,28 +64,15 @@ class Forge:
 @pytest.fixture(scope="session")
 def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """An MLflow server of its own; no service."""
-    settings = settings_in(tmp_path_factory.mktemp("forge") / "var")
-    try:
-        ensure(settings, quiet)
+    with running_mlflow(tmp_path_factory.mktemp("forge") / "var") as settings:
         yield settings
-    finally:
-        stop(settings)
 
 
 @pytest.fixture(scope="session")
 def forge(mlflow: Settings, tmp_path_factory: pytest.TempPathFactory) -> Forge:
     """The files of this checkout, committed or not, as one commit of a new repository; iris is built."""
     checkout = tmp_path_factory.mktemp("repository")
-    listed = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard", "-z"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, checkout / name)
+    copy_checkout(checkout)
     git(checkout, "init", "--quiet")
     git(checkout, "add", ".")
     git(checkout, "commit", "--quiet", "-m", "first")

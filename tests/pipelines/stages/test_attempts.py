@@ -171,6 +171,7 @@ def test_the_outcome_is_recorded_once_it_is_carried_out(settings, monkeypatch, o
     for name in ("build", "track"):
         monkeypatch.setattr(retrain, name, lambda *_: Stand())
     monkeypatch.setattr(retrain, "qualify", lambda *_: Stand(outcome))
+    monkeypatch.setattr(retrain, "note", lambda *_: None)
     monkeypatch.setattr(retrain, "register", register)
     found = retrain.retrain("iris", START, settings, say=lambda _: None)
     assert found.version == ("2" if registers else "")

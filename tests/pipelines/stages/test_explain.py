@@ -3,12 +3,19 @@
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from contract.errors import FlightlineError
+from contract.schema import Contract, Feature
 from pipelines import explain as command
 from pipelines.explain import explain
 from pipelines.explaining.row import drawn
+from pipelines.explaining.show import without_sums
+from training.explaining import Step, steps, trees
+from training.export import to_onnx
+from training.learning import BoostedTrees, boosted_trees
+from training.model import LABEL
 
 
 @pytest.mark.usefixtures("finished_copy")
@@ -58,12 +65,47 @@ def test_the_command_prints_tables_or_json(capsys):
     """Eight headings without trees and windows are fewer; JSON is one document."""
     assert command.main(["iris", "--random", "1"]) == 0
     screen = capsys.readouterr().out
-    for words in ("Facts of the row", "Features", "inputs", "steps", "Answer", "Occlusion", "outcome"):
+    headings = (
+        "Facts of the row",
+        "Features",
+        "inputs",
+        "steps",
+        "No sums",
+        "Answer",
+        "Occlusion",
+        "outcome",
+    )
+    for words in headings:
         assert words in screen
     assert command.main(["iris", "--random", "1", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert set(answer["scores"]) == {"setosa", "versicolor", "virginica"}
     assert answer["row"]["id"].startswith("flower/")
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [(2, None), (3, "the trees add up to one score a class, and only a single score is walked")],
+)
+def test_trees_of_several_classes_are_said_not_to_be_walked(classes, said):
+    """Real graphs of boosted trees for two and for three classes; no trees at all is another sentence."""
+    rows = pl.DataFrame({"a": [float(number) for number in range(120)]})
+    rows = rows.with_columns((pl.col("a") // (120 / classes)).cast(pl.Int64).alias(LABEL))
+    contract = Contract(
+        model="toy",
+        target="x",
+        classes=("one", "two", "three")[:classes],
+        scores="probability",
+        features=(Feature("a", "number", "a"),),
+    )
+    fitted = boosted_trees(contract, rows, rows, BoostedTrees(0.1, 4, 5, 0.0, 5, 5), 0)
+    graph = to_onnx(fitted.pipeline, contract)
+    walked = trees(graph, contract, rows[:1])
+    assert (walked is None) == (said is not None)
+    if said is not None:
+        assert said in without_sums(steps(graph, contract, rows[:1]))
+    assert "has no trees" in without_sums([Step("SVMClassifier", "label", (0,))])
 
 
 def test_a_row_or_a_seed_is_needed(capsys):

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from pipelines.delivery.registry import connect
-from pipelines.delivery.tracking_server import ensure, stop
 from pipelines.machine.settings import Settings
 from pipelines.tune import tune
 from pipelines.tuning import picture
 from pipelines.tuning.study import Finished
-from tests.pipelines.delivery.conftest import quiet, settings_in
+from tests.pipelines.delivery.conftest import quiet, running_mlflow
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -19,12 +18,8 @@ pytestmark = pytest.mark.usefixtures("place")
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """An MLflow of its own."""
-    settings = settings_in(tmp_path_factory.mktemp("mlflow") / "var")
-    try:
-        ensure(settings, quiet)
+    with running_mlflow(tmp_path_factory.mktemp("mlflow") / "var") as settings:
         yield settings
-    finally:
-        stop(settings)
 
 
 def runs(settings: Settings, study: str) -> tuple[list, list]:

@@ -129,10 +129,11 @@ def test_every_example_of_the_document_works(make_host, make_bundle) -> None:
     for path, methods in document["paths"].items():
         examples = methods.get("post", {}).get("requestBody", {}).get("content", {})
         for model, example in examples.get("application/json", {}).get("examples", {}).items():
-            query = "" if path == "/predict/label" else f"?model={model}"
-            assert host.client.post(path + query, example["value"]).status_code == 200
+            query = f"?model={model}" if path in {"/predict", "/predict_batch"} else ""
+            place = path.format(model=model, version="1") + query
+            assert host.client.post(place, example["value"]).status_code == 200
             sent += 1
-    assert sent == 5
+    assert sent == 9
 
 
 def test_the_version_of_the_interface_does_not_move_with_a_deployment(host, make_bundle) -> None:

@@ -104,7 +104,7 @@ def test_another_form_would_be_seen(content, words) -> None:
         ("feature twice", '"field":"width","found":"several values","expected":"one"'),
         ("row twice", "'row' is given more than once"),
         ("unknown path", "/docs, /metrics"),
-        ("unknown path", "/openapi.json, /predict, /predict/label, /predict_batch, /readyz, /status"),
+        ("unknown path", "/predict_batch, /readyz, /scores/{model}/{entity_id}, /status"),
         ("get predict", '"found":"GET","expected":"POST"'),
         ("pickle of bentoml", "expected application/json in UTF-8"),
         ("large body", '"expected":"at most 1024 KiB"'),

@@ -1,4 +1,4 @@
-"""Several versions of several models: who answers, what is refused, and what is left of what was unloaded."""
+"""Several versions of several models: who answers, what is refused, what is unloaded (S5, S6)."""
 
 import gc
 import shutil
@@ -117,6 +117,33 @@ def test_the_split_decides_by_the_request_id(service) -> None:
         assert service.host.versions.current.choose("toy", None, number).version == version
     service.change("set_split", {})
     assert {service.ask(request_id=number).json()["version"] for number in first} == {"1"}
+
+
+def test_several_models_have_several_versions_each(service) -> None:
+    """Each with its own default and split; one draw has nothing to do with another's."""
+    service.load("2")
+    for version, seed in (("1", 7), ("2", 8)):
+        release = service.build(model="other", seed=seed)
+        before = read_desired(service.host.settings.state)
+        after = changes.load(before, "other", version, str(release.path), release.digest)
+        after = msgspec.structs.replace(after, generation=before.generation + 1)
+        write_desired(service.host.settings.state, after)
+        service.host.versions.poll()
+    service.change("set_split", {"1": 50, "2": 50})
+    before = read_desired(service.host.settings.state)
+    after = changes.set_split(before, "other", {"1": 50, "2": 50})
+    write_desired(service.host.settings.state, msgspec.structs.replace(after, generation=99))
+    service.host.versions.poll()
+    pairs = {
+        (
+            service.ask("?model=toy", str(number)).json()["version"],
+            service.ask("?model=other", str(number)).json()["version"],
+        )
+        for number in range(60)
+    }
+    assert pairs == {("1", "1"), ("1", "2"), ("2", "1"), ("2", "2")}
+    assert service.ask("?model=other&version=2").json()["model"] == "other"
+    assert service.ask().json()["model"] == "toy"
 
 
 def test_a_claimed_route_follows_the_split(make_host, make_bundle) -> None:

@@ -1,4 +1,4 @@
-"""Shadows answer what callers were answered, and no caller notices (S6)."""
+"""Shadows answer what callers were answered, and no caller notices (S5)."""
 
 import threading
 import time

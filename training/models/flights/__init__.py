@@ -79,6 +79,7 @@ MODEL = Model(
     arrange=arrange,
     rows=rows,
     events=events,
+    records=lambda tables: {"planes": tables["planes"]},
     params=BoostedTrees,
     fit=fit,
     simple=simple,

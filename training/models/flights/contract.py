@@ -4,12 +4,17 @@ Streams: `landings` and `departures` as they happen, `schedule` with each flight
 as it is published, and `queue`, which a flight joins at its scheduled minute and leaves when it departs.
 """
 
-from contract.schema import Aggregate, Contract, Feature
+from contract.schema import Aggregate, Contract, Feature, Lookup
 
 LEAD = 60  # minutes between prediction and scheduled departure
 HOUR, DAY = 60, 1440  # minutes
 ORIGINS = ("EWR", "JFK", "LGA")
 CARRIERS = ("9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV")
+
+# Minutes of silence after which what is known is stale. In 2013 departures were silent for 15.5 hours once
+# (a snowstorm), landings for 13, the weather for 6.
+STATE_STALE, WEATHER_STALE, RATE_STALE = 18 * HOUR, 12 * HOUR, 2 * DAY
+FLEET_STALE = 60 * DAY  # planes come and go by the month
 
 RATES = {  # keys of a share of late landings -> what has these keys in common
     ("carrier",): "carrier",
@@ -18,6 +23,20 @@ RATES = {  # keys of a share of late landings -> what has these keys in common
     ("hour",): "scheduled local hour of departure",
     ("carrier", "flight"): "flight number",
 }
+
+
+def _plane(column: str, text: str, low: float, high: float) -> Feature:
+    return Feature(
+        name=f"plane_{column}",
+        kind="number",
+        description=text,
+        source="batch",
+        minimum=low,
+        maximum=high,
+        nullable=True,
+        lookup=Lookup("planes", ("tailnum",), f"plane_{column}"),
+        stale_after_minutes=FLEET_STALE,
+    )
 
 
 def _weather(column: str, text: str, low: float, high: float, unit: str) -> Feature:
@@ -32,6 +51,7 @@ def _weather(column: str, text: str, low: float, high: float, unit: str) -> Feat
         nullable=True,
         out_of_range="accept_and_count",
         aggregate=Aggregate("weather", ("origin",), "latest", 4 * HOUR, column),
+        stale_after_minutes=WEATHER_STALE,
     )
 
 
@@ -46,6 +66,7 @@ def _rate(by: tuple[str, ...], days: int) -> Feature:
         nullable=True,
         out_of_range="accept_and_count",
         aggregate=Aggregate("landings", by, "mean", days * DAY, "late"),
+        stale_after_minutes=RATE_STALE,
     )
 
 
@@ -63,6 +84,7 @@ def _state(
         nullable=True,
         out_of_range="accept_and_count",
         aggregate=aggregate,
+        stale_after_minutes=STATE_STALE,
     )
 
 
@@ -77,8 +99,8 @@ REQUEST = (
     Feature("dest", "category", "airport, IATA code"),
 )
 BATCH = (
-    Feature("plane_year", "number", "year of manufacture", "batch", "", 1940, 2030, nullable=True),
-    Feature("plane_seats", "number", "seats of the plane", "batch", "", 1, 600, nullable=True),
+    _plane("year", "year of manufacture", 1940, 2030),
+    _plane("seats", "seats of the plane", 1, 600),
     _weather("temp", "temperature", -30, 120, "F"),
     _weather("humid", "relative humidity", 0, 100, "%"),
     _weather("wind_speed", "wind speed", 0, 100, "mph"),
@@ -96,6 +118,7 @@ BATCH = (
         nullable=True,
         out_of_range="accept_and_count",
         aggregate=Aggregate("landings", ("carrier", "flight"), "count", 28 * DAY),
+        stale_after_minutes=RATE_STALE,
     ),
 )
 STREAM = (

@@ -1,0 +1,168 @@
+"""Whole columns against a contract: what `serving.rows` accepts and makes of a row, for many rows at once."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from contract.errors import FlightlineError
+from contract.schema import Contract, Feature
+from contract.strict import near_miss
+from serving.rows import FLOAT32_MAX, Categories, Numbers, RowsRefusedError, decode_rows
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Accepted rows as the graph takes them, and those that the contract refuses."""
+
+    accepted: NDArray[np.bool_]  # (rows,)
+    numbers: Numbers  # (accepted, numbers); missing is NaN
+    categories: Categories | None  # (accepted, categories); missing is ""; None where there are none
+    refused: Mapping[int, str]  # row to a sentence about the first thing wrong with it
+
+
+def check_columns(contract: Contract, schema: Mapping[str, pl.DataType], where: str) -> None:
+    """Refuse a table in which a feature is absent or has a type that can hold no value of its kind.
+
+    Raises:
+        FlightlineError: which, and what was expected.
+    """
+    for feature in contract.features:
+        kind = schema.get(feature.name)
+        if kind is None:
+            if feature.nullable:
+                continue
+            hint = near_miss(feature.name, list(schema))
+            raise FlightlineError(
+                f"{where} has no column '{feature.name}'{hint}", "a column for each feature", "Add it"
+            )
+        fits = _is_number(kind) if feature.kind == "number" else _is_text(kind)
+        if not fits and kind != pl.Null():
+            raise FlightlineError(
+                f"column '{feature.name}' of {where} is {kind}",
+                "numbers" if feature.kind == "number" else "texts",
+                "Convert it",
+            )
+
+
+def check(contract: Contract, rows: pl.DataFrame) -> Checked:
+    """Check `rows`, whose columns `check_columns` has passed, and make the graph's arrays of the good ones.
+
+    Whether anything at all is wrong is asked of whole columns, at a fraction of what asking each row costs.
+    """
+    columns = {feature.name: _column(rows, feature) for feature in contract.features}
+    coded = {feature.name: _coded(columns[feature.name]) for feature in contract.categories}
+    suspects = [
+        feature
+        for feature in contract.features
+        if _suspect(
+            feature, columns[feature.name], coded[feature.name].words if feature.name in coded else None
+        )
+    ]
+    accepted = np.ones(rows.height, dtype=np.bool_)
+    refused: dict[int, str] = {}
+    if suspects:
+        wrong = pl.DataFrame([columns[feature.name] for feature in suspects])
+        accepted = ~wrong.select(pl.any_horizontal(map(_wrong, suspects))).to_series().to_numpy()
+        refused = {
+            int(index): _sentence(contract, columns, int(index)) for index in np.flatnonzero(~accepted)
+        }
+    numbers = np.empty((rows.height, 0), dtype=np.float32)
+    if contract.numbers:
+        table = pl.DataFrame([columns[feature.name] for feature in contract.numbers])
+        numbers = table.select(pl.all().cast(pl.Float32).fill_null(math.nan)).to_numpy(order="c")
+    texts = None
+    if contract.categories:
+        texts = np.empty((rows.height, len(contract.categories)), dtype=np.object_)
+        for place, feature in enumerate(contract.categories):
+            texts[:, place] = coded[feature.name].objects()
+    if refused:
+        numbers, texts = numbers[accepted], None if texts is None else texts[accepted]
+    return Checked(accepted, numbers, texts, refused)
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """A column of texts as codes: each text is looked at once, and is one Python object for all its rows."""
+
+    words: pl.Series  # the different texts
+    codes: NDArray[np.int64]  # (rows,); a missing text has the code after the last
+
+    def objects(self) -> NDArray[np.object_]:
+        """The texts (rows,), "" where one is missing."""
+        return np.array([*self.words, ""], dtype=np.object_)[self.codes]
+
+
+def _coded(column: pl.Series) -> _Coded:
+    made = column.to_arrow().dictionary_encode()
+    words = pl.Series(column.name, made.dictionary.to_pylist(), pl.String())
+    return _Coded(words, made.indices.fill_null(len(words)).to_numpy(zero_copy_only=False))
+
+
+def _is_number(kind: pl.DataType) -> bool:
+    return kind.is_numeric()
+
+
+def _is_text(kind: pl.DataType) -> bool:
+    return kind == pl.String() or isinstance(kind, pl.Categorical | pl.Enum)
+
+
+def _column(rows: pl.DataFrame, feature: Feature) -> pl.Series:
+    """The feature's column as float64 or text; nulls where the table has none."""
+    kind = pl.Float64() if feature.kind == "number" else pl.String()
+    if feature.name not in rows.columns:
+        return pl.Series(feature.name, [None], kind).new_from_index(0, rows.height)
+    return rows[feature.name].cast(kind)
+
+
+def _suspect(feature: Feature, column: pl.Series, words: pl.Series | None) -> bool:
+    """Whether the contract refuses any value of the column; `words` are its different texts."""
+    if column.null_count() and not feature.nullable:
+        return True
+    if column.null_count() == len(column):
+        return False
+    if words is not None:
+        return bool(words.to_frame().select(_wrong(feature).any()).item())
+    low, high = _bounds(feature)
+    # The extremes pass over NaN.
+    return not (low <= cast("float", column.min()) and cast("float", column.max()) <= high) or bool(
+        column.is_nan().any()
+    )
+
+
+def _bounds(feature: Feature) -> tuple[float, float]:
+    """The lowest and the highest value that is accepted."""
+    low, high = -FLOAT32_MAX, FLOAT32_MAX
+    if feature.out_of_range == "refuse":
+        low = low if feature.minimum is None else max(low, feature.minimum)
+        high = high if feature.maximum is None else min(high, feature.maximum)
+    return low, high
+
+
+def _wrong(feature: Feature) -> pl.Expr:
+    """Which values the contract refuses, Boolean without nulls."""
+    value = pl.col(feature.name)
+    if feature.kind == "number":
+        low, high = _bounds(feature)
+        wrong = value.is_nan() | (value < low) | (value > high)
+    else:
+        wrong = (value == "") | value.str.contains("\0", literal=True)
+        if feature.categories and feature.unknown_category == "refuse":
+            wrong |= ~value.is_in(list(feature.categories))
+    # A comparison with null is null: a missing value is wrong only where the contract wants one.
+    return wrong.fill_null(not feature.nullable)
+
+
+def _sentence(contract: Contract, columns: Mapping[str, pl.Series], index: int) -> str:
+    """What the service would say of the row."""
+    row = {name: column[index] for name, column in columns.items()}
+    try:
+        decode_rows(contract, [row], "row")
+    except RowsRefusedError as error:
+        problem = error.problems[0]
+        return f"{problem.field.removeprefix('row.')} is {problem.found}; expected {problem.expected}"
+    raise AssertionError(f"row {index} is refused in a table and accepted alone: {row}")

@@ -1,0 +1,388 @@
+"""The shared store: Redis, where replicas on several hosts keep one state.
+
+Redis must not evict (`maxmemory-policy noeviction`), and keeps what it acknowledged as its own `appendonly`
+setting says. One primary: the keys of a script are on one node.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+import redis
+
+from serving.features.facts import Fact
+from serving.features.groups import Group, Latest, Totals
+from serving.features.store import (
+    Ask,
+    Base,
+    Counted,
+    Event,
+    EventError,
+    Found,
+    Held,
+    Published,
+    Read,
+    Row,
+    State,
+    StoreError,
+    covered,
+    larger,
+    placed,
+    superseded,
+)
+
+PREFIX = "flightline:"
+_MEMBER = msgspec.json.Decoder(tuple[int, str, Totals, Latest])
+_BASE = msgspec.json.Decoder(Base)
+TIMEOUT_S = 2.0  # of one answer; a completion in flight waits no longer
+CHUNK = 2_000  # commands a round trip
+COUNTS = ("accepted", "duplicates", "conflicting", "late", "covered")
+
+# All of a call's events or none, by the state that the caller knows. A moment is below 2^53, so that a score
+# and a number of Lua, both doubles, hold it exactly. Totals are never computed here.
+ADD = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
+local found, place, prefix = {0, 0, 0, 0, 0}, 2, ARGV[2]
+while place < #ARGV do
+    local id, stream, at, text = ARGV[place + 1], ARGV[place + 2], ARGV[place + 3], ARGV[place + 4]
+    local base, rows = tonumber(ARGV[place + 5]), tonumber(ARGV[place + 6])
+    place = place + 6
+    local counts, one = prefix .. 'stream:' .. stream, {0, 0, 0, 0, 0}
+    if redis.call('HSETNX', prefix .. 'log', id, text) == 1 then
+        redis.call('ZADD', prefix .. 'log:at', at, id)
+        redis.call('SADD', prefix .. 'streams', stream)
+        for row = 1, rows do
+            redis.call('ZADD', prefix .. ARGV[place + 3 * row - 1], at, ARGV[place + 3 * row])
+            redis.call('SADD', prefix .. ARGV[place + 3 * row - 2], ARGV[place + 3 * row - 1])
+        end
+        local newest = redis.call('HGET', counts, 'newest')
+        one[1], one[5] = 1, base
+        if newest and tonumber(at) < tonumber(newest) then one[4] = 1
+        else redis.call('HSET', counts, 'newest', at) end
+    else
+        one[2] = 1
+        if redis.call('HGET', prefix .. 'log', id) ~= text then one[3] = 1 end
+    end
+    for number, name in ipairs({'accepted', 'duplicates', 'conflicting', 'late', 'covered'}) do
+        redis.call('HINCRBY', counts, name, one[number])
+        found[number] = found[number] + one[number]
+    end
+    place = place + 3 * rows
+end
+return found
+"""
+
+
+class RedisStore:
+    """The interface of `serving.features.store.Store` over one Redis."""
+
+    quick = False  # a round trip: not on the event loop
+
+    def __init__(self, address: str) -> None:
+        """Connect to `address`, and make what is missing.
+
+        Raises:
+            StoreError: nobody answers there.
+        """
+        self._address = address.rpartition("@")[2]  # without a password, for sentences
+        self._state: State | None = None
+        with self._asking():
+            self._redis: Any = redis.Redis.from_url(
+                address, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, decode_responses=False
+            )
+        with self._asking():
+            self._redis.setnx(PREFIX + "epoch", 1)
+        self._script = self._redis.register_script(ADD)
+
+    def state(self) -> State:
+        """What there is."""
+        with self._asking(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.get(PREFIX + "epoch")
+            kept = self._state
+            pipe.hgetall(PREFIX + "held")
+            pipe.hgetall(PREFIX + "published")
+            epoch, held, published = pipe.execute()
+        if kept is None or kept.epoch != int(epoch):
+            groups = {
+                name.decode(): msgspec.json.decode(text, type=Held) for name, text in sorted(held.items())
+            }
+            records = {
+                name.decode(): msgspec.json.decode(text, type=Published) for name, text in published.items()
+            }
+            kept = self._state = State(int(epoch), groups, records)
+        return kept
+
+    def register(self, groups: Sequence[Group]) -> None:
+        """Keep `groups` from now on, and from the log what happened before.
+
+        Until the log has been read they are not ready. Reading it twice adds nothing twice: a row is a member
+        of a set.
+        """
+        known = self.state().groups
+        new = {group.id: group for group in groups if group.id not in known or not known[group.id].ready}
+        if not new:
+            return
+        with self._asking():
+            pruned = int(self._redis.get(PREFIX + "pruned") or Held(groups[0]).since)
+            for name, group in new.items():
+                self._redis.hsetnx(PREFIX + "held", name, msgspec.json.encode(Held(group, since=pruned)))
+            self._redis.incr(PREFIX + "epoch")  # from here on every event is added to them, too
+        self._replay(new)
+        with self._asking():
+            for name, group in new.items():
+                done = msgspec.json.encode(Held(group, ready=True, since=pruned))
+                self._redis.hset(PREFIX + "held", name, done)
+            self._redis.incr(PREFIX + "epoch")
+
+    def add(self, events: Sequence[Event]) -> Counted:
+        """Log events and put them where they belong: all of them or none."""
+        state = self._state or self.state()
+        try:
+            placed(state, events)
+        except EventError:
+            state = self.state()  # somebody may have registered what was unknown
+        while True:
+            arguments: list[Any] = [state.epoch, PREFIX]
+            for event, rows in zip(events, placed(state, events), strict=True):
+                arguments += (event.id, event.stream, event.at, _logged(event))
+                arguments += (int(covered(state, event)), len(rows))
+                for row in rows:
+                    arguments += (f"keys:{row.group}", _recent(row.group, row.key), _member(event, row))
+            with self._asking():
+                found = self._script(keys=[PREFIX + "epoch"], args=arguments)
+            if found is not None:
+                return Counted(**dict(zip(COUNTS, map(int, found), strict=True)))
+            state = self.state()
+
+    def read(
+        self, epoch: int, asks: Sequence[Ask], records: Sequence[tuple[str, int, str]], streams: Iterable[str]
+    ) -> Read | None:
+        """Answers from the state `epoch`; None where that is no longer the state."""
+        streams = tuple(streams)
+        with self._asking(), self._redis.pipeline(transaction=True) as pipe:  # one moment, one round trip
+            pipe.get(PREFIX + "epoch")
+            for ask in asks:
+                if ask.starts:
+                    pipe.zrange(
+                        PREFIX + _recent(ask.group, ask.key),
+                        f"({ask.starts[0]}",
+                        ask.until,
+                        byscore=True,
+                    )
+                for point in ask.points:
+                    pipe.zrange(
+                        PREFIX + _base(ask.generation, ask.group, ask.key),
+                        point,
+                        "-inf",
+                        desc=True,
+                        byscore=True,
+                        offset=0,
+                        num=1,
+                    )
+            for name, generation, key in records:
+                pipe.hget(PREFIX + f"records:{generation}:{name}", key)
+            for stream in streams:
+                pipe.hget(PREFIX + f"stream:{stream}", "newest")
+            said = iter(pipe.execute())
+        if int(next(said)) != epoch:
+            return None
+        found = [_found(ask, said) for ask in asks]
+        kept = [next(said) for _ in records]
+        heard = {stream: int(value) for stream in streams if (value := next(said)) is not None}
+        return Read(found, [None if item is None else msgspec.json.decode(item) for item in kept], heard)
+
+    def log(self) -> Iterator[Event]:
+        """Every event that is kept, by moment and id."""
+        start = 0
+        while True:
+            with self._asking():
+                names = self._redis.zrange(PREFIX + "log:at", start, start + CHUNK - 1)
+                texts = self._redis.hmget(PREFIX + "log", names) if names else []
+            if not names:
+                return
+            for name, text in zip(names, texts, strict=True):
+                if text is not None:
+                    stream, at, facts = msgspec.json.decode(text)
+                    yield Event(name.decode(), stream, at, facts)
+            start += len(names)
+
+    def rebuild(self) -> int:
+        """Make the recent anew out of the log; how many events that were."""
+        state = self.state()
+        with self._asking():
+            for name in state.groups:
+                keys = [PREFIX + key.decode() for key in self._redis.smembers(PREFIX + f"keys:{name}")]
+                for part in _chunks(iter(keys)):
+                    self._redis.delete(*part)
+        return self._replay({name: held.group for name, held in state.groups.items()})
+
+    def begin(self) -> int:
+        """The number of a new generation."""
+        with self._asking():
+            return int(self._redis.incr(PREFIX + "generation"))
+
+    def put_base(self, generation: int, group: str, rows: Iterable[tuple[str, Base]]) -> None:
+        """Write base rows (key, totals) of a generation; nobody reads them yet."""
+        for part in _chunks(iter(rows)):
+            keys = {_base(generation, group, key) for key, _ in part}
+            with self._asking(), self._redis.pipeline(transaction=False) as pipe:
+                # Named before they are written: what is cut off here is found again.
+                pipe.sadd(PREFIX + f"made:{group}:{generation}", *keys)
+                pipe.sadd(PREFIX + f"made:{group}", generation)
+                for key, run in groupby(part, key=itemgetter(0)):
+                    members = {msgspec.json.encode(base): base.at for _, base in run}
+                    pipe.zadd(PREFIX + _base(generation, group, key), members)
+                pipe.execute()
+
+    def put_records(self, generation: int, table: str, rows: Iterable[tuple[str, dict[str, Fact]]]) -> None:
+        """Write records (key, values) of a generation; nobody reads them yet."""
+        name = f"records:{generation}:{table}"
+        for part in _chunks(iter(rows)):
+            with self._asking():
+                self._redis.sadd(PREFIX + f"made:{table}:{generation}", name)
+                self._redis.sadd(PREFIX + f"made:{table}", generation)
+                mapping = {key: msgspec.json.encode(facts) for key, facts in part}
+                self._redis.hset(PREFIX + name, mapping=mapping)
+
+    def switch(self, generation: int, held: Mapping[str, Held], records: Mapping[str, Published]) -> None:
+        """Let `held` and `records` be what is read, all at once; then remove what no look-up reaches."""
+
+        def change(pipe: Any) -> None:
+            superseded(self.state(), generation, held, records)
+            pipe.multi()
+            for name, item in held.items():
+                pipe.hset(PREFIX + "held", name, msgspec.json.encode(item))
+            for name, published in records.items():
+                pipe.hset(PREFIX + "published", name, msgspec.json.encode(published))
+            pipe.incr(PREFIX + "epoch")
+
+        with self._asking():
+            self._redis.transaction(change, PREFIX + "epoch")
+        self._sweep()
+
+    def prune_log(self, until: int) -> int:
+        """Remove logged events up to a moment that every base covers; how many those were."""
+        until = min([until, *(held.as_of for held in self.state().groups.values())])
+        removed = 0
+        with self._asking():
+            before = self._redis.get(PREFIX + "pruned")
+            self._redis.set(PREFIX + "pruned", until if before is None else max(until, int(before)))
+            while names := self._redis.zrange(
+                PREFIX + "log:at", "-inf", until, byscore=True, offset=0, num=CHUNK
+            ):
+                with self._redis.pipeline(transaction=True) as pipe:
+                    pipe.hdel(PREFIX + "log", *names)
+                    pipe.zrem(PREFIX + "log:at", *names)
+                    pipe.execute()
+                removed += len(names)
+        return removed
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """By stream: accepted, duplicates, conflicting, late, covered, and `newest` in microseconds."""
+        with self._asking():
+            streams = sorted(name.decode() for name in self._redis.smembers(PREFIX + "streams"))
+            found = {name: self._redis.hgetall(PREFIX + f"stream:{name}") for name in streams}
+        names = (*COUNTS, "newest")
+        return {
+            stream: {name: int(numbers[name.encode()]) for name in names} for stream, numbers in found.items()
+        }
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._redis.close()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        try:
+            yield
+        except (redis.RedisError, ValueError) as error:
+            raise StoreError(
+                f"the online store at {self._address} fails ({error})",
+                "a Redis that answers",
+                "See its log, or set FLIGHTLINE_ONLINE_STORE",
+            ) from None
+
+    def _replay(self, groups: Mapping[str, Group]) -> int:
+        """Add every logged event to `groups`; how many there were."""
+        state, count = self.state(), 0
+        only = State(state.epoch, {name: state.groups[name] for name in groups}, {})
+        wanted = set(only.streams)
+        events = (event for event in self.log() if event.stream in wanted)
+        for part in _chunks(events):
+            with self._asking(), self._redis.pipeline(transaction=False) as pipe:
+                for event, rows in zip(part, placed(only, part), strict=True):
+                    for row in rows:
+                        name = _recent(row.group, row.key)
+                        pipe.zadd(PREFIX + name, {_member(event, row): event.at})
+                        pipe.sadd(PREFIX + f"keys:{row.group}", name)
+                pipe.execute()
+            count += len(part)
+        return count
+
+    def _sweep(self) -> None:
+        """Remove generations before the current ones, and recent events that a base covers."""
+        state = self.state()
+        current = {name: held.generation for name, held in state.groups.items()}
+        current |= {name: published.generation for name, published in state.records.items()}
+        with self._asking():
+            for name, generation in current.items():
+                for old in self._redis.smembers(PREFIX + f"made:{name}"):
+                    if int(old) < generation:
+                        made = PREFIX + f"made:{name}:{int(old)}"
+                        for part in _chunks(self._redis.sscan_iter(made)):
+                            self._redis.delete(*(PREFIX + key.decode() for key in part))
+                        self._redis.delete(made)
+                        self._redis.srem(PREFIX + f"made:{name}", old)
+            for name, held in state.groups.items():
+                for part in _chunks(self._redis.sscan_iter(PREFIX + f"keys:{name}")):
+                    with self._redis.pipeline(transaction=False) as pipe:
+                        for key in part:
+                            pipe.zremrangebyscore(PREFIX + key.decode(), "-inf", held.as_of)
+                        pipe.execute()
+
+
+def _found(ask: Ask, said: Iterator[Any]) -> Found:
+    """The answer to one question, out of what Redis said next."""
+    sums: list[tuple[int, ...]] = []
+    newest: tuple[int, Latest] | None = None
+    if ask.starts:
+        totals = [[0] * ask.width for _ in ask.starts]
+        for member in next(said):
+            at, _, numbers, latest = _MEMBER.decode(member)
+            for start, total in zip(ask.starts, totals, strict=True):
+                if at > start:
+                    for column, number in enumerate(numbers):
+                        total[column] += number
+            if ask.latest:
+                same = newest is not None and newest[0] == at
+                newest = (at, larger(newest[1], latest) if newest is not None and same else latest)
+        sums = [tuple(total) for total in totals]
+    points: list[Base | None] = []
+    for _ in ask.points:
+        rows = next(said)
+        points.append(_BASE.decode(rows[0]) if rows else None)
+    return Found(sums, newest, points)
+
+
+def _recent(group: str, key: str) -> str:
+    return f"recent:{group}:{key}"
+
+
+def _base(generation: int, group: str, key: str) -> str:
+    return f"base:{generation}:{group}:{key}"
+
+
+def _member(event: Event, row: Row) -> bytes:
+    return msgspec.json.encode((event.at, event.id, row.totals, row.latest))
+
+
+def _logged(event: Event) -> bytes:
+    return msgspec.json.encode((event.stream, event.at, event.facts), order="sorted")
+
+
+def _chunks(items: Iterator[Any]) -> Iterator[list[Any]]:
+    while part := list(islice(items, CHUNK)):
+        yield part

@@ -1,0 +1,143 @@
+"""`python -m pipelines.score`: which version answers, what is said, and how it ends."""
+
+import json
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from contract.errors import FlightlineError
+from pipelines import ledger, score
+from pipelines.machine.settings import Settings
+from pipelines.scoring.choosing import choose
+from serving.scores import Scores
+from tests.conftest import make_release
+from tests.pipelines.scoring.conftest import rows
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """A machine on which version 3 of a model is live in production, and a table for it."""
+    var = tmp_path / "var"
+    release = make_release(tmp_path / "made" / "0", model="iris")
+    (var / "releases").mkdir(parents=True)
+    release.path.rename(var / "releases" / release.digest)
+    (var / "keys").mkdir()
+    (var / "keys" / "trust.json").write_bytes(release.trust_file.read_bytes())
+    ledger.append(
+        var / "ledger.jsonl",
+        ledger.Entry(
+            at=datetime.now(UTC),
+            environment="production",
+            model="iris",
+            action="deploy",
+            before=None,
+            after=ledger.Placed("3", release.digest),
+            who="a test",
+            why="it needs one",
+            evidence="",
+        ),
+    )
+    monkeypatch.setenv("FLIGHTLINE_VAR", str(var))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    rows(100).write_parquet(tmp_path / "in.parquet")
+    return tmp_path
+
+
+def run(world, *more):
+    """Score the table."""
+    return score.main(
+        ["iris", "--input", str(world / "in.parquet"), "--output", str(world / "out"), "--id", "id", *more]
+    )
+
+
+def test_what_the_ledger_calls_live_scores(world, capsys):
+    """Its version and digest are in the answer for a program, beside the counts."""
+    assert run(world, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["version"] == "3"
+    assert [item["scored"] for item in told["files"]] == [100]
+    assert pl.read_parquet(world / "out" / "in.parquet").height == 100
+
+
+def test_a_release_may_be_named_by_its_path(world):
+    """It is held to the same trust."""
+    settings = Settings.from_environment()
+    (path,) = settings.releases.iterdir()
+    assert choose("iris", settings, release=path).version == "local"
+    stranger = make_release(world / "stranger" / "0", model="iris")
+    with pytest.raises(FlightlineError, match="trust"):
+        choose("iris", settings, release=stranger.path)
+
+
+@pytest.mark.usefixtures("world")
+def test_a_release_of_another_model_is_refused():
+    """Its name is in the sentence."""
+    settings = Settings.from_environment()
+    (path,) = settings.releases.iterdir()
+    with pytest.raises(FlightlineError, match="holds a release of 'iris'; expected one of 'flights'"):
+        choose("flights", settings, release=path)
+
+
+def test_a_tampered_release_does_not_score(world):
+    """As it would not be served."""
+    settings = Settings.from_environment()
+    (path,) = settings.releases.iterdir()
+    with (path / "bundle" / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(FlightlineError, match=r"changed model\.onnx"):
+        run(world)
+    assert not (world / "out").exists()
+
+
+def test_nothing_live_is_a_sentence(world):
+    """It says what to do."""
+    with pytest.raises(FlightlineError, match="no iris runs in staging"):
+        run(world, "--environment", "staging")
+
+
+def test_published_answers_are_where_the_service_of_that_environment_looks(world, capsys):
+    """Its folder is what its service is told."""
+    from pipelines.delivery.services import program
+
+    assert run(world, "--publish", "production", "--fresh-hours", "24") == 0
+    assert "100 entities can be looked up in production" in capsys.readouterr().out
+    settings = Settings.from_environment()
+    folder = settings.scores("production")
+    assert program("production", settings).env["FLIGHTLINE_SCORES"] == str(folder)
+    store = Scores(folder)
+    assert store.find("iris", "flight/7").version == "3"
+    store.close()
+
+
+def test_a_refused_file_ends_the_command_with_a_sentence_and_publishes_nothing(world, capsys):
+    """Half a table would look like all there is."""
+    rows(10).with_columns(pl.lit(99.0).alias("width")).write_parquet(world / "in.parquet")
+    with pytest.raises(FlightlineError, match=r"1 of 1 files was refused: in\.parquet, row 0: width is 99"):
+        run(world, "--publish", "production")
+    assert "refused" in capsys.readouterr().out
+    assert not Settings.from_environment().scores("production").exists()
+    assert run(world, "--publish", "production", "--rejects", str(world / "bad")) == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--threads", "0"],
+        ["--fresh-hours", "nan"],
+        ["--fresh-hours", "soon"],
+        ["--version", "1", "--release", "x"],
+    ],
+)
+def test_a_wrong_option_is_refused_at_once(world, words):
+    """Before anything is read."""
+    with pytest.raises(SystemExit) as ended:
+        run(world, *words)
+    assert ended.value.code == 2
+
+
+def test_help_has_an_example(capsys):
+    """As every command has."""
+    with pytest.raises(SystemExit):
+        score.main(["--help"])
+    assert "example: python -m pipelines.score flights" in capsys.readouterr().out

@@ -1,0 +1,129 @@
+"""The prediction log of the service as it really runs: killed, restarted, and on a disk that is full."""
+
+import errno
+import subprocess
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from contract.segments import live_segments
+from tests.serving import test_process
+from tests.serving.test_process import PYTHON, ROW, Process, port, until
+
+ANSWERS = 20
+
+
+def process(folder, build, command=("serving",)):
+    """A service that is not started yet, with one model."""
+    made = Process(folder=folder, port=port(), build=build, command=list(command))
+    made.desire(made.release(), "1")
+    return made
+
+
+def log(service):
+    """What the service says of its prediction log."""
+    return service.client.get("/status").json()["prediction_log"]
+
+
+def ask(service, start, count=ANSWERS):
+    """So many predictions, one after another, by number."""
+    for number in range(start, start + count):
+        answer = service.client.post("/predict", json={"row": ROW, "id": str(number)})
+        assert answer.status_code == 200
+
+
+def logged(folder):
+    """The numbers in the log, sorted."""
+    found = [pl.read_parquet(path, columns=["entity_id"])["entity_id"] for path in live_segments(folder)]
+    return sorted(int(number) for number in pl.concat(found))
+
+
+def test_a_kill_loses_at_most_the_last_interval(tmp_path, build_release) -> None:
+    """What was written is there, whole; what the kill cut off is reported when the service starts again."""
+    service = process(tmp_path, build_release)
+    folder = tmp_path / "predictions" / "toy"
+    service.start()
+    try:
+        ask(service, 0)
+        until(lambda: log(service)["written"] == ANSWERS)
+        ask(service, ANSWERS)
+        service.popen.kill()
+        service.popen.wait(20)
+        kept = logged(folder)
+        assert kept[:ANSWERS] == list(range(ANSWERS))
+        assert len(kept) == len(set(kept))
+        # The kill may come while a segment is being written: such a file, as the writer leaves it.
+        (folder.resolve() / ".20130401T120000000000-1-000001.parquet.tmp").write_bytes(b"PAR1")
+        service.start()
+        until(lambda: log(service)["torn"] == 1)
+        ask(service, 2 * ANSWERS)
+        until(lambda: log(service)["written"] == ANSWERS)
+        assert logged(folder) == sorted([*kept, *range(2 * ANSWERS, 3 * ANSWERS)])
+        assert "was being written when its service was killed" in (tmp_path / "output.txt").read_text()
+    finally:
+        if service.popen.poll() is None:
+            service.stop()
+        service.client.close()
+
+
+def namespaces() -> bool:
+    """Whether a process may mount a file system of its own here."""
+    done = subprocess.run(
+        ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False
+    )
+    return done.returncode == 0
+
+
+def test_a_full_disk_costs_no_answer(tmp_path, build_release, monkeypatch) -> None:
+    """On a real file system of one megabyte, full: answers go on, and with room again all is written."""
+    if not namespaces():
+        pytest.skip(
+            "this machine lets no process mount a file system: the full disk is tried in-process only"
+        )
+    service = process(tmp_path, build_release)
+    disk = tmp_path / "predictions"
+    disk.mkdir()
+    # The service mounts its own disk before it starts; nobody else sees it but through /proc.
+    mount = f'mount -t tmpfs -o size=1m tmpfs {disk} && exec {PYTHON} "$@"'
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nexec unshare -rm sh -c '{mount}' sh \"$@\"\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(test_process, "PYTHON", python)
+    service.start()
+    try:
+        seen = Path(f"/proc/{service.popen.pid}/root{disk}")
+        ask(service, 0)
+        until(lambda: log(service)["written"] == ANSWERS)
+        fill(seen / "filler")
+        ask(service, ANSWERS)
+        full = until(lambda: (found := log(service))["refused_writes"] and found)
+        assert "No space left" in full["error"]
+        assert (full["waiting"], full["written"]) == (ANSWERS, ANSWERS)
+        ask(service, 2 * ANSWERS)  # and it still answers
+        text = service.client.get("/metrics").text
+        assert 'flightline_prediction_log_events{kind="refused_writes"}' in text
+        (seen / "filler").unlink()
+        until(lambda: log(service)["written"] == 3 * ANSWERS)
+        assert log(service)["error"] == ""
+        assert logged(seen / "toy") == list(range(3 * ANSWERS))
+    finally:
+        service.stop()
+
+
+def fill(path: Path) -> None:
+    """Take all the room there is."""
+    with path.open("wb", buffering=0) as file:
+        for size in (4096, 1):
+            while wrote(file, size):
+                pass
+
+
+def wrote(file, size) -> bool:
+    """Whether there was room for so many bytes more."""
+    try:
+        return bool(file.write(b"x" * size))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return False

@@ -1,0 +1,249 @@
+"""Two service processes over one store: shuffled, duplicated events and a kill -9 give the offline values."""
+
+import os
+import random
+import socket
+import subprocess
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import numpy as np
+import onnxruntime
+import polars as pl
+import pytest
+
+from contract.bundle import Golden, GoldenRow
+from pipelines.building.config import params
+from pipelines.building.sources import read_sources
+from pipelines.building.walk import in_order
+from pipelines.materialise import materialise
+from serving.features.store import open_store
+from serving.models.desired import Desired, DesiredModel, write_desired
+from tests.conftest import toy_graph
+from training.features import examples
+from training.model import columns
+from training.models.flights import MODEL
+from training.validation import check_all
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-serving" / "bin" / "python"
+START_S, ANSWER_S = 120.0, 60.0
+CONTRACT = MODEL.contract
+NAMES = [feature.name for feature in CONTRACT.stored]
+FLIGHTS, SEED, EVENTS = 1000, 83, 500
+# A day and a half, over a night; the past of it is materialised.
+START, END = datetime(2013, 6, 26, 12, tzinfo=UTC), datetime(2013, 6, 28, tzinfo=UTC)
+STEP = timedelta(hours=3)
+KILLED_IN = (1, 3)  # steps
+
+pytestmark = pytest.mark.slow
+
+if not PYTHON.exists():
+    pytest.skip("NO .venv-serving: `make test` makes it; two workers go untested", allow_module_level=True)
+
+
+class Worker:
+    """A service process on a port of its own."""
+
+    def __init__(self, folder, environment):
+        """Start it."""
+        self.folder, self.environment = folder, environment
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=ANSWER_S)
+        self.start()
+
+    def start(self):
+        """Start the process; it is awaited elsewhere."""
+        with (self.folder / "output.txt").open("ab") as output:
+            self.popen = subprocess.Popen(
+                [str(PYTHON), "-m", "serving", "--port", str(self.port)],
+                cwd=ROOT,
+                env={**os.environ, **self.environment},
+                stdout=output,
+                stderr=output,
+            )
+
+    def await_ready(self):
+        """Return once it is ready."""
+        deadline = time.monotonic() + START_S
+        while True:
+            assert self.popen.poll() is None, (self.folder / "output.txt").read_text()
+            try:
+                if self.client.get("/readyz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            assert time.monotonic() < deadline, "not ready in time"
+            threading.Event().wait(0.1)
+
+    def stop(self):
+        """SIGTERM, and wait: the prediction log is then on the disk."""
+        self.client.close()
+        if self.popen.poll() is None:
+            self.popen.terminate()
+        return self.popen.wait(60)
+
+
+@pytest.fixture(scope="module")
+def sound():
+    """The year's tables as the pipeline validates them."""
+    arranged = MODEL.arrange(read_sources(params("flights", ROOT / "params.yaml").ingest))
+    return {name: checked.sound for name, checked in check_all(arranged, MODEL.rules).items()}
+
+
+@pytest.fixture(scope="module")
+def flights(sound):
+    """A thousand flights of the period with their features offline, and the keys of each."""
+    begin = START + timedelta(minutes=1)
+    found = examples(MODEL, sound, begin, END).sample(FLIGHTS, seed=SEED).sort("at", "id")
+    return found.join(MODEL.rows(sound).select("id", *CONTRACT.keys), on="id", how="left")
+
+
+@pytest.fixture
+def release(tmp_path, build_release, flights):
+    """A release of the flights contract; its graph is a toy, what counts here is what goes into it."""
+    graph = toy_graph(CONTRACT)
+    frame = columns(flights.head(4), CONTRACT)
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    numbers = frame.select(feature.name for feature in CONTRACT.numbers).to_numpy().astype(np.float32)
+    words = frame.select(feature.name for feature in CONTRACT.categories).to_numpy().astype(object)
+    labels, scores = session.run(["label", "scores"], {"numbers": numbers, "categories": words})
+    rows = flights.head(4).select(feature.name for feature in CONTRACT.features).to_dicts()
+    golden = Golden(
+        tolerance=1e-4,
+        rows=tuple(
+            GoldenRow(row=row, label=CONTRACT.classes[label], scores=tuple(map(float, line)))
+            for row, label, line in zip(rows, labels, scores, strict=True)
+        ),
+    )
+    return build_release(tmp_path / "releases" / "0", contract=CONTRACT, graph=graph, golden=golden)
+
+
+@pytest.fixture
+def store(tmp_path, sound):
+    """The path of a store that starts from what was known at the period's beginning."""
+    path = tmp_path / "online.db"
+    opened = open_store(str(path))
+    materialise(MODEL, MODEL.known(sound, START), START, opened, say=lambda _: None)
+    opened.close()
+    return path
+
+
+@pytest.fixture
+def workers(tmp_path, release, store):
+    """Two ready service processes over one store."""
+    found = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        (folder / "state").mkdir(parents=True)
+        model = DesiredModel(version="1", release=str(release.path), digest=release.digest)
+        desired = Desired(generation=1, default="flights", models={"flights": model})
+        write_desired(folder / "state", desired)
+        environment = {
+            "FLIGHTLINE_STATE": str(folder / "state"),
+            "FLIGHTLINE_TRUST": str(release.trust_file),
+            "FLIGHTLINE_PREDICTIONS": str(folder / "predictions"),
+            "FLIGHTLINE_CLOCK": "request",
+            "FLIGHTLINE_ONLINE_STORE": str(store),
+            "FLIGHTLINE_ONLINE_CACHE_S": "0",
+        }
+        found.append(Worker(folder, environment))
+    try:
+        for worker in found:
+            worker.await_ready()
+        yield found
+    finally:
+        for worker in found:
+            worker.stop()
+
+
+def sent_events(sound, luck):
+    """The period's events in steps of time; inside a step in any order, one in ten sent twice."""
+    streams = {
+        name: table.filter(pl.col("at") > START, pl.col("at") <= END)
+        for name, table in MODEL.events(sound).items()
+    }
+    steps = {}
+    for number, (at, stream, facts) in enumerate(in_order(streams, CONTRACT)):
+        plain = {name: value for name, value in facts.items() if name != "at"}
+        event = {"id": f"{stream}-{number}", "stream": stream, "at": at.isoformat(), "facts": plain}
+        steps.setdefault((at - START - timedelta(microseconds=1)) // STEP, []).append(event)
+    for step in sorted(steps):
+        events = steps[step] + luck.sample(steps[step], len(steps[step]) // 10)
+        luck.shuffle(events)
+        yield START + (step + 1) * STEP, [events[i : i + EVENTS] for i in range(0, len(events), EVENTS)]
+
+
+def send(batch, first, second):
+    """Send a batch to one worker; to the other where that one is gone and nobody knows what it did."""
+    for worker in (first, second):
+        try:
+            answer = worker.client.post("/events", json={"events": batch})
+        except httpx.TransportError:
+            continue
+        assert answer.status_code == 200, answer.text
+        return answer.json()["accepted"]
+    raise AssertionError("both workers are gone")
+
+
+def predict(worker, part):
+    """Ask for the flights of a step without their stored features."""
+    names = [feature.name for feature in CONTRACT.features if not feature.stored]
+    body = {
+        "rows": part.select(names).to_dicts(),
+        "keys": part.select(CONTRACT.keys).to_dicts(),
+        "ids": part["id"].to_list(),
+        "at": [at.isoformat() for at in part["at"]],
+    }
+    answer = worker.client.post("/predict_batch", json=body)
+    assert answer.status_code == 200, answer.text
+
+
+def kill_while_sending(batch, one, two, luck):
+    """Kill -9 of one worker while it takes a batch in: what it did of it is unknown, and it is sent again."""
+    sending = threading.Thread(target=send, args=(batch, one, two))
+    sending.start()
+    sending.join(luck.uniform(0, 0.03))  # at any point of it, or just after
+    one.popen.kill()
+    one.popen.wait(30)
+    sending.join()
+
+
+def test_two_workers_and_kills_in_between_give_the_offline_values(workers, sound, flights):
+    """A thousand flights over HTTP: each stored feature in the prediction log is the offline one (S3, S4)."""
+    luck = random.Random(SEED)  # noqa: S311 - an order, not a secret
+    one, two = workers
+    before, kills = START, 0
+    for step, (until, batches) in enumerate(sent_events(sound, luck)):
+        for number, batch in enumerate(batches):
+            if step in KILLED_IN and number == 0:
+                kill_while_sending(batch, one, two, luck)
+                kills += 1
+            send(batch, *luck.sample(workers, 2))
+        part = flights.filter(pl.col("at") > before, pl.col("at") <= until)
+        if part.height:
+            # The killed one would lose the last second of its prediction log, as it may.
+            predict(luck.choice(workers) if step > max(KILLED_IN) else two, part)
+        if one.popen.poll() is not None:
+            one.start()
+            one.await_ready()
+        before = until
+    assert kills == len(KILLED_IN)
+    streams = two.client.get("/status").json()["online_store"]["streams"]
+    assert [worker.stop() for worker in workers] == [0, 0]
+
+    paths = [path for worker in workers for path in (worker.folder / "predictions").rglob("*.parquet")]
+    found = pl.concat(map(pl.read_parquet, paths)).sort("event_time", "entity_id")
+    assert found["entity_id"].to_list() == flights["id"].to_list()
+    different = {name for name in NAMES if found[f"feature.{name}"].to_list() != flights[name].to_list()}
+    assert different == set()
+    for stream, table in MODEL.events(sound).items():
+        wanted = table.filter(pl.col("at") > START, pl.col("at") <= END).height
+        assert streams[stream]["accepted"] == wanted
+        assert streams[stream]["duplicates"] > 0
+        assert streams[stream]["conflicting"] == 0

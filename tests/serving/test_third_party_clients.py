@@ -1,0 +1,201 @@
+"""Clients that know nothing of this project, each in its own locked environment and process (S1)."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from serving.models.desired import Desired, DesiredModel, DesiredVersion, read_acks, write_desired
+
+ROOT = Path(__file__).parents[2]
+CLIENTS = ROOT / "tests/clients"
+ENVIRONMENTS = ROOT / "var/clients"
+PYTHON = ROOT / ".venv-serving/bin/python"
+UV = shutil.which("uv", path=f"{ROOT / '.uv/bin'}{os.pathsep}{os.environ.get('PATH', '')}")
+ROWS = [{"width": 1.5, "height": 0.25, "letter": "A"}, {"width": 9.0, "height": -2.0, "letter": "B"}]
+WORKERS = 2  # that share both ports
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service: its addresses, and what /predict_batch says of ROWS by version."""
+
+    url: str
+    address: str
+    wanted: dict[str, dict[str, Any]]
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
+    """The first true value of `condition`."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "not in time"
+        threading.Event().wait(0.1)
+    return value
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory, build_release) -> Iterator[Service]:
+    """Two workers, two versions of one model, both transports."""
+    folder = tmp_path_factory.mktemp("clients")
+    first = build_release(folder / "releases/0", seed=1)
+    second = build_release(folder / "releases/1", seed=2, key=first.key)
+    versions = {
+        name: DesiredVersion(release=str(release.path), digest=release.digest)
+        for name, release in (("1", first), ("2", second))
+    }
+    model = DesiredModel(default="1", versions=versions)
+    write_desired(folder / "state", Desired(generation=1, default="toy", models={"toy": model}))
+    http, rpc = free_port(), free_port()
+    environment = {
+        **os.environ,
+        "FLIGHTLINE_STATE": str(folder / "state"),
+        "FLIGHTLINE_TRUST": str(folder / "releases/trust.json"),
+        "FLIGHTLINE_GRPC_PORT": str(rpc),
+    }
+    command = [str(PYTHON), "-m", "serving", "--port", str(http), "--workers", str(WORKERS)]
+    with (folder / "output.txt").open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+    url = f"http://127.0.0.1:{http}"
+    try:
+        until(lambda: process.poll() is not None or len(read_acks(folder / "state")) == WORKERS)
+        until(lambda: process.poll() is not None or _ready(url))
+        assert process.poll() is None, (folder / "output.txt").read_text()
+        wanted = {
+            version: httpx.post(f"{url}/predict_batch?version={version}", json={"rows": ROWS}).json()
+            for version in versions
+        }
+        yield Service(url, f"127.0.0.1:{rpc}", wanted)
+    finally:
+        process.terminate()
+        code = process.wait(60)
+    assert code == 0
+    assert "Traceback" not in (folder / "output.txt").read_text()
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/v2/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def asked(name: str, *arguments: str) -> Any:
+    """What the client `name` found, run in its own environment."""
+    assert UV, "uv is missing; `make test` brings it"
+    place = ENVIRONMENTS / name
+    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    environment |= {"UV_PROJECT_ENVIRONMENT": str(place), "UV_PYTHON_DOWNLOADS": "never"}
+    made = subprocess.run(
+        [UV, "sync", "--frozen", "--quiet"],
+        cwd=CLIENTS / name,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    done = subprocess.run(
+        [place / "bin/python", CLIENTS / name / "client.py", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def compare(found: dict[str, Any], wanted: dict[str, Any], version: str | None) -> None:
+    """Every form of the answer is that of /predict_batch, from the version that was meant."""
+    assert found
+    for answer in found.values():
+        assert (answer["id"], answer["version"]) == ("mine", version)
+        assert answer["label"] == wanted["predictions"]
+        for row, expected in zip(answer["scores"], wanted["scores"], strict=True):
+            assert row == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_tritonclient_over_rest(service, version) -> None:
+    """Binary and JSON tensors, versions in the path, metadata, and refusals as its own exception."""
+    found = asked("triton_http", service.url, "toy", version)
+    assert (found["live"], found["ready"], found["model_ready"]) == (True, True, True)
+    assert found["other_ready"] is False
+    assert "binary_tensor_data" in found["server"]["extensions"]
+    assert found["model"]["versions"] == ["1", "2"]
+    assert [tensor["name"] for tensor in found["model"]["inputs"]] == ["numbers", "categories"]
+    compare(found["answers"], service.wanted[version], version)
+    assert found["default"][0] == pytest.approx(service.wanted["1"]["scores"][0], abs=1e-6)
+    assert found["unknown_model"][0] == found["unknown_version"][0] == "404"
+    assert "known are toy" in found["unknown_model"][1]
+    assert found["out_of_range"][0] == found["wrong_shape"][0] == "422"
+    assert "rows[0].width" in found["out_of_range"][1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_tritonclient_over_grpc(service, version) -> None:
+    """The same over gRPC, with its status codes."""
+    found = asked("triton_grpc", service.address, "toy", version)
+    assert (found["live"], found["ready"], found["model_ready"]) == (True, True, True)
+    assert found["server"]["name"] == "flightline"
+    assert found["model"]["versions"] == ["1", "2"]
+    compare(found["answers"], service.wanted[version], version)
+    assert found["default"][0] == pytest.approx(service.wanted["1"]["scores"][0], abs=1e-6)
+    for name in ("other_ready", "unknown_model", "unknown_version"):
+        assert found[name][0] == "StatusCode.NOT_FOUND"
+    for name in ("out_of_range", "wrong_shape"):
+        assert found[name][0] == "StatusCode.INVALID_ARGUMENT"
+    assert "rows[0].width" in found["out_of_range"][1]
+
+
+@pytest.mark.slow
+def test_kserve_over_both(service) -> None:
+    """Its REST and its gRPC client, binary and plain."""
+    both = asked("kserve", service.url, service.address, "toy")
+    for found in both.values():
+        assert (found["live"], found["ready"], found["model_ready"]) == (True, True, True)
+        assert set(found["answers"]) == {"binary=True", "binary=False"}
+    compare(both["rest"]["answers"], service.wanted["1"], None)  # it reads no version from a body
+    compare(both["grpc"]["answers"], service.wanted["1"], "1")
+    assert both["rest"]["other_ready"] is False
+    assert both["rest"]["unknown_model"][0] == "404"
+    assert both["rest"]["out_of_range"][0] == "422"
+    assert both["grpc"]["other_ready"][0] == both["grpc"]["unknown_model"][0] == "StatusCode.NOT_FOUND"
+    assert both["grpc"]["out_of_range"][0] == "StatusCode.INVALID_ARGUMENT"
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("name", ["kserve", "triton_grpc", "triton_http"])
+def test_every_client_is_locked_with_hashes(name) -> None:
+    """From the public index alone, so that the lock is the same for everybody."""
+    text = (CLIENTS / name / "uv.lock").read_text()
+    sources = set(re.findall(r'source = \{ registry = "([^"]+)" \}', text))
+    public = set(re.findall(r'source = \{ registry = "([^"]+)" \}', (ROOT / "uv.lock").read_text()))
+    assert sources == public
+    assert len(sources) == 1
+    files = re.findall(r"\{ url = .*", text)
+    assert files
+    assert all('hash = "sha256:' in line for line in files)
