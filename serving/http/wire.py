@@ -22,6 +22,7 @@ HEAD_BYTES = 32 * 1024  # request line and headers; nginx takes as much by defau
 HEADERS = 100
 RECEIVE_SECONDS = 10.0  # for a request to arrive whole; 4 MiB in that time need 3.4 Mbit/s
 MOST_SECONDS = 3_600.0
+LAST_SECONDS = 0.3  # at the end, for the first request of a connection that was just opened
 
 
 def protocol(environment: Mapping[str, str] | None = None) -> Any:
@@ -60,6 +61,7 @@ class WireProtocol(HttpToolsProtocol):
         self._refusal: tuple[int, str, Problem] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._data = b""  # received last
+        self._leaving = False
         self._offered = False  # another protocol, by the request that is arriving
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -86,6 +88,14 @@ class WireProtocol(HttpToolsProtocol):
             self._refusal = _too_large()
             self.send_400_response("")
 
+    def shutdown(self) -> None:
+        """Close once what was begun is answered; who has just connected is about to ask, and is heard."""
+        if self._leaving or self._since is None or not (self.cycle is None or self.cycle.response_complete):
+            super().shutdown()
+            return
+        self._leaving = True
+        self.loop.call_later(LAST_SECONDS, self.shutdown)
+
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer what was asked whole before the caller closed its half; anything else is over."""
         asked = self.cycle is not None and not self.cycle.response_complete and self._since is None
@@ -109,7 +119,7 @@ class WireProtocol(HttpToolsProtocol):
             return  # the parser takes what follows for another protocol: see below
         self._head = None
         super().on_headers_complete()
-        if self.expect_100_continue:
+        if self.expect_100_continue or self._leaving:
             # Refused before its body was sent, it leaves open whether the body comes after all.
             self.cycle.keep_alive = False
 
