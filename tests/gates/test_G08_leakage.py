@@ -28,7 +28,6 @@ LIMITS = NoLeak(max_single_auc=0.75, min_rows=10)
 FINE = Leakage(single={"a": 0.75, "b": 0.5}, moments=3, rows=10, lost=0, differing={})
 
 
-@pytest.mark.unit
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -48,13 +47,11 @@ def test_each_way_to_fail_is_named(change, problem):
     assert problem in found.reason
 
 
-@pytest.mark.unit
 def test_exactly_at_the_thresholds_passes():
     """A threshold is the last value that is allowed."""
     assert no_leak(FINE, LIMITS).verdict == "pass"
 
 
-@pytest.mark.unit
 def test_a_threshold_of_nan_lets_nothing_pass():
     """Even where a policy was not read from its file."""
     assert no_leak(FINE, NoLeak(max_single_auc=math.nan, min_rows=10)).verdict == "fail"
@@ -92,7 +89,6 @@ def drawn(seed: int, classes: int = 2) -> pl.DataFrame:
     )
 
 
-@pytest.mark.unit
 def test_whatever_tells_the_label_shows_alone():
     """Either direction, both ends, being missing or infinite, a category; chance stays at a half."""
     names = ("same", "turned", "ends", "missing", "infinite", "chance")
@@ -101,7 +97,6 @@ def test_whatever_tells_the_label_shows_alone():
     assert abs(found["chance"] - 0.5) < 0.05
 
 
-@pytest.mark.unit
 def test_of_several_classes_each_counts_against_the_rest():
     """A feature that tells one of three classes is half as good as one that tells all."""
     rows = [drawn(seed, 3).with_columns(one=(pl.col(LABEL) == 0).cast(pl.Float64)) for seed in (0, 1)]
@@ -110,7 +105,6 @@ def test_of_several_classes_each_counts_against_the_rest():
     assert 0.8 < found["one"] < 0.9
 
 
-@pytest.mark.unit
 def test_held_out_rows_of_one_class_alone_measure_nothing():
     """NaN, which no limit lets pass."""
     rows = drawn(0)
@@ -174,7 +168,6 @@ def differences(model: Model) -> dict[str, int]:
     return differing(made_again(model, shop_tables(), rows, moments(rows, 0)), rows, SHOP)
 
 
-@pytest.mark.unit
 def test_what_was_known_gives_the_same_features():
     """A request's own row is known at its moment though its table shows it a day later."""
     rows = examples(shop(), shop_tables())
@@ -185,14 +178,12 @@ def test_what_was_known_gives_the_same_features():
     assert differences(shop()) == {}
 
 
-@pytest.mark.unit
 def test_a_stream_that_runs_ahead_differs():
     """Ten minutes are enough, two sales of either kind; a stream that lags sees nothing it should not."""
     assert set(differences(shop(10))) == {"sold_2h"}
     assert differences(shop(-10)) == {}
 
 
-@pytest.mark.unit
 def test_an_example_that_was_not_known_is_lost():
     """Without `requests` the row of the request comes from tomorrow."""
     rows = examples(shop(), shop_tables())

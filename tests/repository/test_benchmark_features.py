@@ -10,8 +10,6 @@ from tests.training.timetables import flight, sources
 from training.features import examples
 from training.models.flights import MODEL, arrange
 
-pytestmark = pytest.mark.unit
-
 
 def grown(how="one pass", years=1, rows=100, checksum=7, keys=1):
     """A size, computed in one way."""

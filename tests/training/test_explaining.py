@@ -10,8 +10,6 @@ from training.export import run, to_onnx
 from training.learning import BoostedTrees, boosted_trees, support_vectors
 from training.model import columns
 
-pytestmark = pytest.mark.unit
-
 CONTRACT = Contract(
     model="toy",
     target="x",

@@ -1,7 +1,6 @@
 """Features of random small worlds, offline and incrementally, equal what looking at every event gives."""
 
 import polars as pl
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,7 +51,6 @@ def test_aggregates_equal_the_brute_force_answer(table, departures, landings, wa
         assert found[name].to_list() == values, name
 
 
-@pytest.mark.unit
 @settings(max_examples=200, deadline=None)
 @given(tables, streams, streams, st.lists(specs, min_size=1, max_size=4))
 def test_a_walk_in_the_order_of_time_equals_the_brute_force_answer(table, departures, landings, wanted):
@@ -64,7 +62,6 @@ def test_a_walk_in_the_order_of_time_equals_the_brute_force_answer(table, depart
         assert [found[row][name] for row in sorted(found)] == values, name
 
 
-@pytest.mark.unit
 @settings(max_examples=300, deadline=None)
 @given(tables, streams, st.lists(specs, min_size=1, max_size=4) | beside, st.data())
 def test_events_in_any_order_give_the_brute_force_answer(table, stream, wanted, data):

@@ -7,8 +7,6 @@ from tests.training.timetables import cancelled, flight, sources
 from training.features import examples
 from training.models.flights import CONTRACT, MODEL, arrange
 
-pytestmark = pytest.mark.unit
-
 WAITING = [
     pytest.param(flight(dep_delay=10), 1, id="scheduled this minute, leaves in ten"),
     pytest.param(flight(dep_delay=0), 0, id="leaves this minute"),

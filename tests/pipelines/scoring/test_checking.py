@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.errors import FlightlineError
@@ -58,6 +58,7 @@ def alone(row):
         return None, f"{error.problems[0].field}: {error.problems[0].found}"
 
 
+@settings(deadline=None)  # what is asked is equality, and a busy machine takes its time
 @given(ROWS)
 def test_a_table_is_judged_as_its_rows_would_be(rows):
     """Accepted are the same rows, and their arrays are equal to the bit."""

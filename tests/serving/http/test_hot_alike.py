@@ -11,8 +11,6 @@ from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES
 from serving.http.ticks import INLINE_ROWS
 from serving.tracing import Traced
 
-pytestmark = pytest.mark.unit
-
 ROW = {"width": 1.5, "height": 0.25, "letter": "A"}
 ID = ("x-request-id", "r-1")
 JSON = ("content-type", "application/json")
