@@ -8,6 +8,7 @@ from starlette.responses import Response
 from serving.http.bodies import RefusedError, check_entity
 from serving.http.replies import known_parameters, reply
 from serving.models.versions import Versions
+from serving.rows import Problem
 from serving.scores import Scores, StoreError
 
 
@@ -35,7 +36,10 @@ class ScorePages:
         except StoreError as error:
             raise RefusedError(503, str(error)) from None
         if found is None:
-            raise RefusedError(404, f"there is no score of '{model[:80]}' for '{entity[:200]}'")
+            problem = Problem(
+                "entity_id", f"'{entity[:200]}'", f"an entity that '{model[:80]}' was scored for"
+            )
+            raise RefusedError(404, f"there is no score of '{model[:80]}' for '{entity[:200]}'", [problem])
         age = datetime.now(UTC) - found.scored_at
         served = self._versions.current.models.get(model)
         superseded = served is not None and served.predictor.bundle.digest != found.digest
