@@ -72,7 +72,7 @@ down: setup ## Stop what `make up` started
 
 test: setup ## Every test but the slow ones, the fastest first
 	@$(PYTEST) -n 2 -m "unit and not slow" $(ARGS)
-	@exec $(PYTEST) -m "not unit and not slow" $(ARGS)
+	@exec $(PYTEST) -n 2 --dist loadfile -m "not unit and not slow" $(ARGS)
 
 test-unit: setup ## The tests that need no process: under a minute
 	@exec $(PYTEST) -n 2 -m "unit and not slow" $(ARGS)
@@ -81,8 +81,10 @@ test-unit: setup ## The tests that need no process: under a minute
 test-features: setup
 	@exec $(PYTEST) tests/training -k "feature" -m "not slow" $(ARGS)
 
+# What measures the machine runs alone, after all else.
 test-slow: setup ## The long suites
-	@exec $(PYTEST) -m slow $(ARGS)
+	@$(PYTEST) -n 2 --dist loadfile -m "slow and not alone" $(ARGS)
+	@exec $(PYTEST) -m "slow and alone" $(ARGS)
 
 # A table that shows a failure does not keep the run by name from being seen, and fails the target all the same.
 gates: setup ## Every gate of a real training run: a table, then each by name; one alone: make gate GATE=G03

@@ -89,6 +89,7 @@ def _settled(real: Real) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(2 * MOST_SECONDS)
 def test_a_million_requests_leave_nothing_behind(tmp_path, build_release, wrk) -> None:
     """A warm service grows by less than the smallest leak of every request would cost."""
@@ -99,6 +100,7 @@ def test_a_million_requests_leave_nothing_behind(tmp_path, build_release, wrk) -
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(2 * MOST_SECONDS)
 def test_a_leak_would_be_seen(tmp_path, build_release, wrk) -> None:
     """The same measure over a service that keeps every body."""
