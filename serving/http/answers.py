@@ -1,8 +1,10 @@
 """One request's rows through a model: predicted, counted, logged."""
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from starlette.concurrency import run_in_threadpool
@@ -26,6 +28,8 @@ class Call:
     received_at: datetime
     entities: list[str | None]  # one a row
     moments: list[datetime]  # one a row
+    keys: Sequence[Mapping[str, Any] | None] | None = None  # sent beside each row; None: beside none
+    filled: Sequence[Sequence[str]] | None = None  # by row, the features from the online store
 
 
 class Answerer:
@@ -69,6 +73,8 @@ class Answerer:
                 labels=labels,
                 scores=scores,
                 values=rows.values,
+                keys=call.keys,
+                filled=call.filled,
             )
         )
         return names, values

@@ -128,7 +128,8 @@ class _Api:
         complete = await self._completed(served, [body.row], [body.keys], [moment], "row")
         rows = decode_rows(served.predictor.contract, complete, "row")
         note_rows(request.scope, 1)
-        call = Call(request.state.id, began, now, [entity], [moment])
+        keys, filled = _asked([body.row], [body.keys], complete)
+        call = Call(request.state.id, began, now, [entity], [moment], keys, filled)
         labels, scores = await self.answerer.answer(served.predictor, rows, call)
         classes = served.predictor.contract.classes
         return _predicted(
@@ -153,7 +154,8 @@ class _Api:
         complete = await self._completed(served, body.rows, body.keys or [None] * count, when, "rows")
         rows = decode_rows(served.predictor.contract, complete)
         note_rows(request.scope, count)
-        call = Call(request.state.id, began, now, entities or [None] * count, when)
+        keys, filled = _asked(body.rows, body.keys, complete)
+        call = Call(request.state.id, began, now, entities or [None] * count, when, keys, filled)
         labels, scores = await self.answerer.answer(served.predictor, rows, call)
         classes = list(served.predictor.contract.classes)
         return _predicted(request, served, {"predictions": labels, "scores": scores, "classes": classes})
@@ -237,6 +239,18 @@ class _Api:
     def _refusal(self, error: RefusedError) -> Response:
         self._metrics.refused(error.status)
         return reply({"error": error.error, "problems": error.problems}, error.status, error.headers)
+
+
+def _asked(
+    rows: list[Any], keys: list[Any] | None, complete: list[Any]
+) -> tuple[list[Any] | None, list[tuple[str, ...]] | None]:
+    """For the prediction log: the keys beside the rows, and by row what it did not bring itself."""
+    sent = keys if keys is not None and any(keys) else None
+    if complete is rows:
+        return sent, None
+    return sent, [
+        tuple(name for name in done if name not in row) for row, done in zip(rows, complete, strict=True)
+    ]
 
 
 def _predicted(request: Request, served: Served, answer: dict[str, Any]) -> Response:

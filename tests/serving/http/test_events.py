@@ -4,9 +4,11 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import polars as pl
 import pytest
 
 from contract.schema import Aggregate, Contract, Feature, Lookup
+from contract.segments import live_segments
 from serving.features.store import Published, StoreError, key_text
 from serving.http.bodies import BATCH_BYTES
 from serving.http.events import EVENTS, FACTS, LARGEST
@@ -91,6 +93,21 @@ def test_a_batch_is_completed_row_by_row(shop):
     rows = [{"letter": "A", "width": w, "height": h} for w, h in ((2, 1.5), (5, None), (5, None))]
     whole = shop.client.post("/predict_batch", {"rows": rows}).json()
     assert found["scores"] == whole["scores"]
+
+
+def test_the_log_tells_what_was_sent_from_what_was_looked_up(shop):
+    """Keys, the values as used, and the names of those that the caller did not bring; none of a whole row."""
+    post(shop, sale(1, 5, 2))
+    moment = NOON.isoformat()
+    lacking, whole = {"letter": "A"}, {"letter": "A", "width": 5, "height": 1.5}
+    shop.client.post("/predict", {"row": lacking, "keys": {"shelf": 3}, "at": moment, "id": "a"})
+    shop.client.post("/predict", {"row": whole, "at": moment, "id": "b"})
+    shop.client.post("/predict_batch", {"rows": [lacking, whole], "at": [moment] * 2, "ids": ["c", "d"]})
+    shop.log.close()
+    logged = pl.read_parquet(live_segments(shop.settings.predictions / "toy")).sort("entity_id")
+    assert logged["keys"].to_list() == ['{"shelf": 3}', None, None, None]
+    assert logged["filled"].to_list() == [["width", "height"], [], ["width", "height"], []]
+    assert logged["feature.width"].to_list() == [2, 5, 2, 5]
 
 
 def test_what_is_missing_is_counted_and_shown(shop):
