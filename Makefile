@@ -52,8 +52,8 @@ RUN := exec .venv/bin/python -m
 PYTEST := .venv/bin/python -m pytest
 
 .PHONY: help setup demo up down test test-unit test-features test-slow gates gate repro train register \
-	retrain challenger staging digest approved production monitor summary dispatch backtest bench bench-serving tune reproduce explain \
-	check hooks required clean uv
+	retrain challenger staging digest approved production monitor summary dispatch backtest bench bench-serving peers \
+	tune reproduce explain check hooks required clean uv
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -147,8 +147,15 @@ backtest: setup ## Train as of each month of 2013: gates, and what retraining is
 bench: setup ## How long builds, inference and features take, beside a fixed loop
 	@$(RUN) benchmarks $(ARGS)
 
-bench-serving: setup ## The service under load, beside an echo, stock BentoML and peers
+bench-serving: setup peers ## The service under load, beside an echo, stock BentoML and peers
 	@$(RUN) benchmarks.serving $(ARGS)
+
+# An environment for each, since they ask for versions that exclude each other.
+peers: uv
+	@for peer in benchmarks/peers/*/; do \
+		echo "installing $$peer …"; \
+		UV_PROJECT_ENVIRONMENT="$(CURDIR)/var/peers/$$(basename "$$peer")" \
+			uv sync --quiet --frozen --compile-bytecode --python "$(PYTHON)" --project "$$peer"; done
 
 tune: setup ## Search hyperparameters of MODEL; interrupted, it continues; ARGS=--write keeps the best
 	@.venv/bin/python -m pipelines.build "$$MODEL"

@@ -57,15 +57,26 @@ def _stock(_: Place, port: int) -> list[str]:
 
 
 def _peer(name: str, title: str, **differences: Any) -> Contender:
-    """A server of `benchmarks/peers/NAME`, in the environment that its lock file makes."""
+    """A server of `benchmarks/peers/NAME`, in the environment that `make peers` makes of its lock file."""
     folder = ROOT / "benchmarks" / "peers" / name
     return Contender(
         name,
         title,
         lambda place, port: [str(folder / "serve.py"), str(place.bundle), str(port)],
-        python=folder / ".venv" / "bin" / "python",
+        python=ROOT / "var" / "peers" / name / "bin" / "python",
         **differences,
     )
+
+
+def _tensors(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The graph's inputs of one row, whose values stand in the contract's order."""
+    words = [value for value in row.values() if isinstance(value, str)]
+    numbers = [value for value in row.values() if not isinstance(value, str)]
+    return [
+        {"name": name, "shape": [1, len(values)], "datatype": kind, "data": values}
+        for name, kind, values in (("numbers", "FP32", numbers), ("categories", "BYTES", words))
+        if values
+    ]
 
 
 CONTENDERS = (
@@ -81,7 +92,13 @@ CONTENDERS = (
         ready="/ping",
         body=lambda row: msgspec.json.encode({"dataframe_records": [row]}),
     ),
-    # More peers are more lines: their route, what answers once they serve, and the form of their body.
+    _peer(
+        "mlserver",
+        "MLServer, the Open Inference Protocol in JSON",
+        path="/v2/models/model/infer",
+        ready="/v2/models/model/ready",
+        body=lambda row: msgspec.json.encode({"inputs": _tensors(row)}),
+    ),
 )
 
 
