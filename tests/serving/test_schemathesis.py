@@ -24,8 +24,8 @@ PROJECT = ROOT / "tests/clients/schemathesis"
 ENVIRONMENT = ROOT / "var/clients/schemathesis"
 UV = shutil.which("uv", path=f"{ROOT / '.uv/bin'}{os.pathsep}{os.environ.get('PATH', '')}")
 CASES = 10_000
-# Of each operation; about ten of them have many to generate, the others a case or two.
-FEW, MANY = 60, 800
+# Of each operation; about twelve of them have many to generate, the others a case or two.
+FEW, MANY = 60, 950
 MOST_FAILURES = "5"  # then it ends: where everything fails it would look for a smallest case for ever
 STARTS = "import sys; from serving.__main__ import main; sys.exit(main())"
 # Each is a way in which service and document may part, and the name of the failure that must be reported.
