@@ -61,7 +61,7 @@ class Cores:
             if shutil.which(tool) is None:
                 raise FlightlineError(f"there is no {tool}", "it on the PATH", f"Run: apt-get install {tool}")
         cores = sorted(os.sched_getaffinity(0))
-        if len(cores) < 2:  # noqa: PLR2004
+        if len(cores) < 2:  # noqa: PLR2004 - one for each side
             raise FlightlineError("there is one core", "two: one serves, one asks", "Use a larger machine")
         return cls(cores[0], cores[1])
 
@@ -125,7 +125,7 @@ def ask(url: str, body: bytes) -> bytes:
     """
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - ours
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - ours
             return bytes(answer.read())
     except urllib.error.URLError as error:
         raise FlightlineError(f"{url} failed: {error}", "an answer", "See the contender's output") from error
@@ -163,8 +163,8 @@ def write_bodies(path: Path, bodies: Sequence[bytes]) -> Path:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
-            return int(answer.status) < 300  # noqa: PLR2004
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - ours
+            return int(answer.status) < 300  # noqa: PLR2004 - HTTP's own
     except OSError:
         return False
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from contract.errors import FlightlineError
 from contract.segments import PATTERN, current, exclusive, generations, newest, turn
+from pipelines.machine.files import sync
 
 GRACE_S = 600.0  # how long a replaced folder stays for those who have found their files in it
 
@@ -52,17 +53,17 @@ def advance(folder: Path, part: Path, gone: Collection[Path]) -> None:
     if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
         os.chown(part, status.st_uid, status.st_gid)  # else the service could no longer write there
     for path in part.iterdir():
-        _sync(path)
+        sync(path)
     with exclusive(real):
         for path in real.glob(PATTERN):
             if path.name not in dropped:
                 (part / path.name).hardlink_to(path)
-        _sync(part)
+        sync(part)
         to = real.with_name(str(int(real.name) + 1))
         part.rename(to)
         os.utime(real)  # its grace begins
         turn(folder, to)
-    _sync(folder.parent)
+    sync(folder.parent)
 
 
 def sweep(folder: Path, grace_s: float = GRACE_S) -> int:
@@ -83,11 +84,3 @@ def sweep(folder: Path, grace_s: float = GRACE_S) -> int:
             shutil.rmtree(item)
             removed += 1
     return removed
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -4,7 +4,6 @@ An output appears under its final name in one step, and that is all that says th
 carries the hash of the input and the digest of the model: no second record could disagree with it.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from contract.errors import FlightlineError
-from pipelines.machine.files import scratch
+from pipelines.machine.files import scratch, sync
 from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Say
 from pipelines.scoring.inputs import SUFFIX, Input, require_unchanged, sha256_of
@@ -201,17 +200,9 @@ def _progress(say: Say, what: str) -> Callable[[int, int], None]:
     return tell
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _appear(made: Path, target: Path) -> None:
     """Put a whole file into its place in one step, and have it on the disk."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    _sync(made)
+    sync(made)
     made.replace(target)
-    _sync(target.parent)
+    sync(target.parent)

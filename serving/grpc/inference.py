@@ -141,11 +141,11 @@ class Inference:
         """The process answers."""
         return pb.ServerLiveResponse(live=True)
 
-    async def server_ready(self, request: Message, asked: "_Asked") -> Message:  # noqa: ARG002
+    async def server_ready(self, request: Message, asked: "_Asked") -> Message:  # noqa: ARG002 - every endpoint is given it
         """Every desired model was loaded and verified, and the server is not about to end."""
         return pb.ServerReadyResponse(ready=self._ready())
 
-    async def server(self, request: Message, asked: "_Asked") -> Message:  # noqa: ARG002
+    async def server(self, request: Message, asked: "_Asked") -> Message:  # noqa: ARG002 - every endpoint is given it
         """The name of the server, the version of its interface, the extensions it understands."""
         return pb.ServerMetadataResponse(name=SERVER, version=VERSION, extensions=EXTENSIONS)
 

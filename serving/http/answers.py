@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 from starlette.concurrency import run_in_threadpool
 
+from serving.http.admission import INLINE_ROWS
 from serving.http.bodies import RefusedError
 from serving.models.predictor import Predictor
 from serving.recording.metrics import Metrics
 from serving.recording.prediction_log import Answered, PredictionLog
 from serving.rows import Rows
-
-# Rows up to which predicting is faster than handing the work to a thread.
-INLINE_ROWS = 8
 
 
 @dataclass(frozen=True)

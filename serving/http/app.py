@@ -15,8 +15,8 @@ from starlette.staticfiles import StaticFiles
 
 from serving.features.completion import Completer
 from serving.http import bodies, openapi
-from serving.http.admission import Admission
-from serving.http.answers import INLINE_ROWS, Answerer, Call
+from serving.http.admission import INLINE_ROWS, Admission
+from serving.http.answers import Answerer, Call
 from serving.http.bodies import RefusedError
 from serving.http.events import Events
 from serving.http.pages import Pages, static_content
@@ -208,7 +208,7 @@ class _Api:
         response.headers.update({"X-Request-Id": bodies.request_id(request), **(headers or {})})
         return response
 
-    async def crash(self, request: Request, error: Exception) -> Response:  # noqa: ARG002
+    async def crash(self, request: Request, error: Exception) -> Response:  # noqa: ARG002 - every endpoint is given it
         """A defect of ours: the server logs it, the caller learns no internals."""
         return self._refusal(RefusedError(500, "the service failed to answer; its log says why"))
 

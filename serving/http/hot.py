@@ -16,11 +16,11 @@ import msgspec
 from msgspec.structs import astuple
 
 from serving.http import bodies
-from serving.http.admission import OVERLOADED, RETRY_SECONDS, Admission
+from serving.http.admission import INLINE_ROWS, OVERLOADED, RETRY_SECONDS, Admission
 from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES, RefusedError
 from serving.http.compiled import Plan, all_once
 from serving.http.limits import Limits
-from serving.http.ticks import INLINE_ROWS, Ticks, Waiting
+from serving.http.ticks import Ticks, Waiting
 from serving.models.versions import NotServedError, Served, Snapshot, Versions
 from serving.recording.metrics import Metrics
 from serving.recording.prediction_log import PredictionLog

@@ -64,7 +64,7 @@ class Pages:
             served = chosen(snapshot, name, version, request.state.id)
         return reply(served.predictor.contract, headers=model_headers(served))
 
-    async def status(self, request: Request) -> Response:  # noqa: ARG002
+    async def status(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """What is served and refused and why, for who deploys and who is called at night."""
         snapshot = self._versions.current
         return reply(
@@ -92,15 +92,15 @@ class Pages:
         """What was completed and what the store holds; None where there is no store."""
         return None if self._completer is None else await run_in_threadpool(self._completer.summary)
 
-    async def openapi(self, request: Request) -> Response:  # noqa: ARG002
+    async def openapi(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """The OpenAPI document of what is loaded now."""
         return reply(openapi.document(self._versions.current, self._settings.clock))
 
-    async def docs(self, request: Request) -> Response:  # noqa: ARG002
+    async def docs(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """Swagger UI over that document."""
         return HTMLResponse(openapi.DOCS)
 
-    async def index(self, request: Request) -> Response:  # noqa: ARG002
+    async def index(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """The way to the documentation."""
         return RedirectResponse("/docs")
 

@@ -13,14 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.http.admission import INLINE_ROWS
 from serving.http.compiled import Packed, Plan, Row, split_scores
 from serving.recording.answered import Answered
 from serving.recording.prediction_log import PredictionLog
 
 logger = logging.getLogger(__name__)
-
-# Rows up to which a request is answered in the loop itself, faster than by handing it to a thread.
-INLINE_ROWS = 8
 
 
 @dataclass(slots=True, eq=False)

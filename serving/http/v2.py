@@ -73,11 +73,11 @@ class V2:
         """The name of the server, the version of its interface, the extensions it understands."""
         return reply({"name": SERVER, "version": VERSION, "extensions": EXTENSIONS})
 
-    async def live(self, request: Request) -> Response:  # noqa: ARG002
+    async def live(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """The process answers."""
         return reply({"live": True})
 
-    async def ready(self, request: Request) -> Response:  # noqa: ARG002
+    async def ready(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """Every desired model was loaded and verified."""
         ready = self._ready()
         return reply({"ready": ready}, 200 if ready else 503)

@@ -136,11 +136,11 @@ class Metrics:
         """
         for index, count in enumerate(tally.buckets):
             if count != flushed.buckets[index]:
-                histogram._buckets[index].inc(count - flushed.buckets[index])  # noqa: SLF001
+                histogram._buckets[index].inc(count - flushed.buckets[index])  # noqa: SLF001 - it adds one by one
                 flushed.buckets[index] = count
         seconds = tally.seconds
         if seconds != flushed.seconds:
-            histogram._sum.inc(seconds - flushed.seconds)  # noqa: SLF001
+            histogram._sum.inc(seconds - flushed.seconds)  # noqa: SLF001 - it adds one by one
             flushed.seconds = seconds
 
     def _run(self) -> None:

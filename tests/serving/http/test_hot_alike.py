@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from serving.http.admission import INLINE_ROWS
 from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES
-from serving.http.ticks import INLINE_ROWS
 from serving.tracing import Traced
 
 ROW = {"width": 1.5, "height": 0.25, "letter": "A"}

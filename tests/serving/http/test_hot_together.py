@@ -10,9 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from serving.http.admission import REFUSALS, Admission
+from serving.http.admission import INLINE_ROWS, REFUSALS, Admission
 from serving.http.limits import Limits
-from serving.http.ticks import INLINE_ROWS
 from serving.models.predictor import Predictor
 
 pytestmark = pytest.mark.unit
