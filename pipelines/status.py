@@ -10,7 +10,7 @@ from pipelines.cli import OK, command
 from pipelines.delivery.registry import connect
 from pipelines.delivery.services import intact, ready, recorded, running, what_is_lacking
 from pipelines.delivery.tracking_server import is_up
-from pipelines.ledger import Entry, live, models, read
+from pipelines.ledger import Entry, history, live, models, read
 from pipelines.local import SERVICES
 from pipelines.machine.settings import Settings
 
@@ -89,7 +89,7 @@ def _row(
     aliases: dict[str, dict[str, str]],
 ) -> Row:
     placed = live(entries, environment, model)
-    changed = [entry.at for entry in entries if (entry.environment, entry.model) == (environment, model)]
+    changed = [entry.at for entry in history(entries, environment, model)]
     return Row(
         environment=environment,
         model=model,
