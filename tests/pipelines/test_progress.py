@@ -1,4 +1,4 @@
-"""What a long command shows while it works: a live line in a terminal, plain lines elsewhere, nothing in JSON."""
+"""What a long command shows meanwhile: a live line in a terminal, plain lines elsewhere, nothing in JSON."""
 
 import io
 
