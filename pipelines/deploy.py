@@ -227,6 +227,7 @@ def _witness(registry: Registry, version: Version, deployed: Deployed, settings:
         run_id=version.run_id,
         checks=tuple((check.name, check.passed, check.seen) for check in deployed.checks),
         tested_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        measured={check.name: dict(check.measured) for check in deployed.checks if check.measured},
     )
     envelope = sign(statement, "staging", private_key(settings.keys, "staging"))
     registry.tag(version, STAGING_EVIDENCE, envelope.decode())
