@@ -12,7 +12,7 @@ from contract.attestation import read_trust, sign
 from contract.errors import BundleError, ConfigError, FlightlineError
 from contract.statements import StagingEvidence
 from pipelines.building import attempts
-from pipelines.cli import OK, command, decision_options, json_option, parser, quiet
+from pipelines.cli import OK, command, decision_options, json_option, parser
 from pipelines.delivery.aliases import Pending, following, settle
 from pipelines.delivery.keys import ensure_keys, private_key
 from pipelines.delivery.placement import Change, Deployed, VersionRefusedError, changing, place
@@ -28,6 +28,7 @@ from pipelines.delivery.registry import (
 from pipelines.delivery.releases import Release, fetch, require_staged
 from pipelines.ledger import live, read
 from pipelines.machine.processes import Say
+from pipelines.machine.progress import showing
 from pipelines.machine.settings import Settings
 
 PRODUCTION = "production"
@@ -208,14 +209,10 @@ def main(argv: list[str] | None = None) -> int:
         raise ConfigError(
             f"nothing is deployed to {options.environment}", "staging or production", "Name one of them"
         )
-    deployed = ways[options.environment](
-        options.model,
-        settings,
-        options.version,
-        who=options.actor,
-        why=options.why,
-        say=quiet if options.json else print,
-    )
+    with showing(f"{options.environment} {options.model}", as_json=options.json) as say:
+        deployed = ways[options.environment](
+            options.model, settings, options.version, who=options.actor, why=options.why, say=say
+        )
     if options.json:
         print(json.dumps(deployed.plain()))
     return OK
@@ -230,6 +227,7 @@ def _witness(registry: Registry, version: Version, deployed: Deployed, settings:
         run_id=version.run_id,
         checks=tuple((check.name, check.passed, check.seen) for check in deployed.checks),
         tested_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        measured={check.name: dict(check.measured) for check in deployed.checks if check.measured},
     )
     envelope = sign(statement, "staging", private_key(settings.keys, "staging"))
     registry.tag(version, STAGING_EVIDENCE, envelope.decode())

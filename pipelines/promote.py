@@ -3,12 +3,13 @@
 import json
 from datetime import datetime
 
-from pipelines.cli import OK, command, decision_options, json_option, parser, quiet
+from pipelines.cli import OK, command, decision_options, json_option, parser
 from pipelines.delivery.aliases import settle
 from pipelines.delivery.placement import Deployed, changing
 from pipelines.delivery.registry import STAGING, connect
 from pipelines.deploy import PRODUCTION, deploy_locked
 from pipelines.machine.processes import Say
+from pipelines.machine.progress import showing
 from pipelines.machine.settings import Settings
 
 
@@ -48,14 +49,15 @@ def main(argv: list[str] | None = None) -> int:
     decision_options(given)
     json_option(given)
     options = given.parse_args(argv)
-    deployed = promote(
-        options.model,
-        Settings.from_environment(),
-        options.version,
-        actor=options.actor,
-        why=options.why,
-        say=quiet if options.json else print,
-    )
+    with showing(f"production {options.model}", as_json=options.json) as say:
+        deployed = promote(
+            options.model,
+            Settings.from_environment(),
+            options.version,
+            actor=options.actor,
+            why=options.why,
+            say=say,
+        )
     if options.json:
         print(json.dumps(deployed.plain()))
     return OK

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from contract.errors import FlightlineError
+from pipelines.delivery.registry import STAGING
 from pipelines.delivery.releases import Release
 from pipelines.delivery.services import (
     champions,
@@ -16,12 +17,15 @@ from pipelines.delivery.services import (
     running,
     stop_service,
 )
-from pipelines.delivery.smoke import Check, require_passed, run_smoke
+from pipelines.delivery.smoke import run_smoke
 from pipelines.ledger import Action, Entry, Placed, append, live, read
 from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
+from pipelines.staging.checks import Check, require_passed
 from serving.models.desired import DesiredModel, read_desired
+
+SMOKE, SUITE = "smoke tests", "staging suite"
 
 
 class VersionRefusedError(FlightlineError):
@@ -123,14 +127,29 @@ def _try(
     environment = change.environment
     try:
         generation = converge(environment, wanted, settings)
-        limits = settings.environment(environment).smoke
-        checks = run_smoke(settings.service_url(environment), release.bundle, change.version, limits)
+        checks = _look(change, release, settings, say)
         for check in checks:
             say(f"{environment}: {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.seen}")
-        require_passed(checks, f"version {change.version} of {change.model} in {environment}")
+        require_passed(checks, f"version {change.version} of {change.model} in {environment}", _suite(change))
     except FlightlineError as error:
         raise VersionRefusedError(error.found, error.expected, error.remedy) from error
     return generation, checks
+
+
+def _look(change: Change, release: Release, settings: Settings, say: Say) -> tuple[Check, ...]:
+    """What is seen of a version that serves: in staging all that it must pass to be promoted."""
+    url, version = settings.service_url(change.environment), change.version
+    if _suite(change) == SMOKE:
+        return run_smoke(url, release.bundle, version, settings.environment(change.environment).smoke)
+    # It reads the past and scores it, which takes libraries that a rollback, which has seconds, does without.
+    from pipelines.staging.suite import run_suite
+
+    return run_suite(url, release, version, settings, say)
+
+
+def _suite(change: Change) -> str:
+    """Which suite a version must pass: staging's is for one that is to be promoted, not for the way back."""
+    return SUITE if (change.environment, change.action) == (STAGING, "deploy") else SMOKE
 
 
 def _align(environment: str, before: Mapping[str, DesiredModel], settings: Settings) -> None:

@@ -8,7 +8,7 @@ from contract.attestation import Trust, read_trust, verify
 from contract.bundle import Bundle, open_bundle
 from contract.errors import BundleError, ConfigError
 from contract.release import attested
-from contract.statements import ManifestStatement, Provenance, Qualification, StagingEvidence
+from contract.statements import STAGING_CHECKS, ManifestStatement, Provenance, Qualification, StagingEvidence
 from pipelines.delivery.registry import ATTESTATIONS, BUNDLE, STAGING_EVIDENCE, Registry, Version
 from pipelines.machine.files import replace, scratch
 from pipelines.machine.locks import exclusive
@@ -134,6 +134,14 @@ def require_staged(version: Version, trust: Trust) -> str:
         raise BundleError(
             f"staging's evidence says that {seen}",
             "every check passed",
+            remedy,
+        )
+    missing = [name for name in STAGING_CHECKS if name not in {check for check, _, _ in evidence.checks}]
+    if missing:
+        raise BundleError(
+            f"the staging evidence on version {version.version} of {version.model} is of another suite, which "
+            f"did not check {', '.join(missing)}",
+            f"evidence of all {len(STAGING_CHECKS)} checks",
             remedy,
         )
     return hashlib.sha256(envelope.encode()).hexdigest()
