@@ -6,8 +6,6 @@ run the last commit in a clone with an empty cache.
 
 import argparse
 import importlib.util
-import os
-import platform
 import sys
 import tempfile
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from benchmarks import report
 from benchmarks.builds import builds
 from benchmarks.calibration import Figure
 from benchmarks.inference import inference
+from benchmarks.measurements import host
 from benchmarks.online import online
 from benchmarks.scoring import scoring
 from contract.errors import FlightlineError
@@ -61,12 +60,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def machine() -> str:
     """What was measured on, in one line."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
-    return (
-        f"{cores} cores, {platform.machine()}, Python {platform.python_version()}; load at the end {load}. "
-        "The ratio is the time over that of the calibration loop."
-    )
+    return f"{host()} The ratio is the time over that of the calibration loop."
 
 
 def _own(wanted: list[str]) -> dict[str, list[Figure]]:
