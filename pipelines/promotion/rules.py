@@ -65,7 +65,7 @@ def check_removal(model: str, alias: str, settings: Settings) -> None:
     """
     if alias == settings.environment(PRODUCTION).alias:
         raise FlightlineError(
-            f"the alias '{alias}' says which version of {model} production runs; taking it away stops nothing",
+            f"the alias '{alias}' says which version of {model} production runs; without it nothing stops",
             "it on a version",
             "Move it to the version that is to run instead",
         )
