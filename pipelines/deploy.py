@@ -25,11 +25,12 @@ from pipelines.delivery.registry import (
     Version,
     connect,
 )
-from pipelines.delivery.releases import Release, fetch, require_staged
-from pipelines.ledger import live, read
+from pipelines.delivery.releases import Release, fetch, open_release, require_staged
+from pipelines.ledger import Entry, live, read
 from pipelines.machine.processes import Say
 from pipelines.machine.progress import showing
 from pipelines.machine.settings import Settings
+from serving.models.compatibility import narrower
 
 PRODUCTION = "production"
 
@@ -151,7 +152,8 @@ def qualified(registry: Registry, version: Version, settings: Settings) -> tuple
 
     Raises:
         BundleError: something that was signed is missing, wrong, or about something else.
-        VersionRefusedError: the champion has changed since the bundle was compared with it.
+        VersionRefusedError: the champion has changed since the bundle was compared with it, or callers may
+            send what it would refuse.
     """
     release = fetch(registry, version, settings)
     evidence = require_staged(version, read_trust(settings.trust))
@@ -164,7 +166,20 @@ def qualified(registry: Registry, version: Version, settings: Settings) -> tuple
             "a comparison with what is live",
             f"Qualify and register it again: `python -m pipelines.qualify {version.model}`",
         )
+    _require_contract(release, version, settings)
     return release, evidence
+
+
+def left(entry: Entry) -> VersionRefusedError:
+    """Why the version that `entry` was a way back from is not deployed by a click."""
+    version = entry.before.version if entry.before else ""
+    return VersionRefusedError(
+        f"version {version} of {entry.model} was left for version {entry.after.version} on "
+        f"{entry.at:%Y-%m-%d %H:%M}Z ({entry.who}: {entry.why})",
+        "a version that nobody went back from",
+        f"To have it again, run `python -m pipelines.promote {entry.model} --version {version}`, or undo the "
+        f"change with `python -m pipelines.rollback {entry.model}`",
+    )
 
 
 def mark_refused(registry: Registry, version: Version, reason: str, say: Say) -> None:
@@ -237,6 +252,25 @@ def _move(environment: str, alias: str, version: Version, held: Mapping[str, str
     """The move of `alias` to `version` from where it was seen, and from nowhere else."""
     seen = (held[alias],) if alias in held else ()
     return Pending(environment, version.model, alias, version.version, seen)
+
+
+def _require_contract(release: Release, version: Version, settings: Settings) -> None:
+    """Refuse a contract older than that of what is live, as the service would once it had loaded it."""
+    placed = live(read(settings.ledger), PRODUCTION, version.model)
+    if placed is None or placed.digest == version.digest:
+        return
+    try:
+        served = open_release(settings.releases / placed.digest, version.model, placed.digest, settings)
+    except BundleError:
+        return  # a damaged release is no reason to keep it; the service, which has it loaded, compares too
+    problem = narrower(release.bundle.contract, served.bundle.contract)
+    if problem:
+        raise VersionRefusedError(
+            f"version {version.version} of {version.model} has an older contract than version "
+            f"{placed.version}, which answers: it {problem}",
+            "a contract that accepts all that callers may send now",
+            "Train it with the present contract",
+        )
 
 
 def _champion(registry: Registry, model: str, settings: Settings) -> str:

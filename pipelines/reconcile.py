@@ -17,7 +17,7 @@ from pipelines.delivery.placement import VersionRefusedError, changing
 from pipelines.delivery.registry import Registry, connect
 from pipelines.delivery.services import converge, ensure_service, intact, ready, recorded, running
 from pipelines.delivery.tracking_server import NoAnswerError
-from pipelines.deploy import PRODUCTION, deploy_locked, mark_refused
+from pipelines.deploy import PRODUCTION, deploy_locked, left, mark_refused
 from pipelines.ledger import Entry, left_behind, live, read
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
@@ -107,25 +107,21 @@ def _compare(registry: Registry, model: str, settings: Settings, say: Say) -> Re
         return Reconciled(model, "repaired", f"{alias} was missing; version {placed.version} is live")
     if placed is not None and placed.version == named:
         return Reconciled(model, "agrees", f"version {named} is {alias} and live")
-    left = left_behind(entries, PRODUCTION, model).get(named)
-    if placed is not None and left is not None:
-        return _repair(registry, left, (alias, named, placed.version), say)
+    gone = left_behind(entries, PRODUCTION, model).get(named)
+    if placed is not None and gone is not None:
+        return _repair(registry, gone, (alias, named, placed.version), say)
     deploy_locked(registry, model, settings, why=f"the alias '{alias}' was moved in the registry", say=say)
     return Reconciled(model, "deployed", f"version {named} was made {alias}")
 
 
-def _repair(registry: Registry, left: Entry, names: tuple[str, str, str], say: Say) -> Reconciled:
+def _repair(registry: Registry, gone: Entry, names: tuple[str, str, str], say: Say) -> Reconciled:
     """An alias that names what was rolled back from is older than the rollback; or somebody must say more."""
     alias, named, live_version = names
-    model = left.model
+    model = gone.model
     kept = registry.swap_alias(model, alias, live_version, {named})
     if kept is not None:
         return Reconciled(model, "agrees", f"{alias} was just moved to version {kept}; the next round looks")
-    reason = (
-        f"version {named} was left for version {left.after.version} on {left.at:%Y-%m-%d %H:%M}Z "
-        f"({left.who}: {left.why}). To have it again, run `python -m pipelines.promote {model} "
-        f"--version {named}`, or undo the change with `python -m pipelines.rollback {model}`"
-    )
+    reason = str(left(gone))
     mark_refused(registry, registry.by_number(model, named), reason, say)
     return Reconciled(model, "repaired", f"{alias} is version {live_version} again: {reason}")
 

@@ -10,6 +10,7 @@ from pipelines.machine.processes import stop as stop_process
 from pipelines.machine.settings import MLFLOW_PORT_VARIABLE, Settings
 
 NAME = "mlflow"
+APPLICATION = "pipelines.promotion.guard:create_app"  # MLflow's own, which judges promotions first
 HTTP_OK = 200
 PROBE_S = 3.0  # a server that is up answers in milliseconds; commands must say within 5 s that it is down
 
@@ -28,11 +29,12 @@ def program(settings: Settings) -> Program:
     return Program(
         name=NAME,
         command=(
-            *(sys.executable, "-m", "uvicorn", "mlflow.server.fastapi_app:app"),
+            *(sys.executable, "-m", "uvicorn", "--factory", APPLICATION, "--app-dir", str(settings.checkout)),
             *("--host", "127.0.0.1", "--port", str(settings.mlflow_port), "--no-access-log"),
         ),
         cwd=settings.var,
         env={
+            **settings.variables(),
             "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{settings.mlflow_database}",
             "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
             "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(artifacts),

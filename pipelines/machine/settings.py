@@ -8,7 +8,7 @@ from pathlib import Path
 
 from contract.errors import ConfigError
 from contract.strict import near_miss
-from pipelines.machine.environments import Environment, read_environments, read_port
+from pipelines.machine.environments import Environment, port_variable, read_environments, read_port
 
 ROOT = Path(__file__).resolve().parents[2]
 MLFLOW_PORT = 5010
@@ -54,6 +54,20 @@ class Settings:
             serving_python=Path(values.get("FLIGHTLINE_SERVING_PYTHON") or python),
             actor=values.get("FLIGHTLINE_ACTOR") or getpass.getuser(),
         )
+
+    def variables(self) -> dict[str, str]:
+        """The environment variables that give a process started from here these very settings."""
+        found = {
+            "FLIGHTLINE_VAR": str(self.var),
+            MLFLOW_PORT_VARIABLE: str(self.mlflow_port),
+            "MLFLOW_TRACKING_URI": "" if self.owns_tracking else self.tracking_uri,
+            "FLIGHTLINE_SERVING_PYTHON": str(self.serving_python),
+            "FLIGHTLINE_ACTOR": self.actor,
+        }
+        for name, environment in self.environments.items():
+            found[port_variable(name)] = str(environment.port)
+            found[f"FLIGHTLINE_{name.upper()}_CLOCK"] = environment.clock
+        return found
 
     @property
     def mlflow_database(self) -> Path:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from contract.bundle import Bundle, open_bundle, seal
+from contract.schema import Contract
 from contract.statements import Qualification
 from contract.strict import encode_json
 from contract.verdict import Verdict
@@ -66,10 +67,17 @@ def running_mlflow(var: Path) -> Iterator[Settings]:
         stop(settings)
 
 
-def trained(artifacts: Path, *, model: str = "toy", seed: int = 0, verdict: str = "pass") -> Bundle:
+def trained(
+    artifacts: Path,
+    *,
+    model: str = "toy",
+    seed: int = 0,
+    verdict: str = "pass",
+    contract: Contract | None = None,
+) -> Bundle:
     """The outputs of a finished training run in `artifacts/MODEL`; another `seed` is another model."""
     folder = artifacts / model
-    made = make_release(folder, model=model, seed=seed)
+    made = make_release(folder, model=model, seed=seed, contract=contract)
     gates = [
         {
             "code": "G03",
