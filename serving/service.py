@@ -115,11 +115,16 @@ class Flightline:
             return
         from serving.grpc.server import GrpcServer  # only here: not everybody wants its import time
         from serving.http.answers import Answerer
+        from serving.http.completing import Completing
+        from serving.protocol.inference import Inferring
 
-        answerer = Answerer(self.log, self.metrics)
-        self.grpc = GrpcServer(
-            self.versions, answerer, self.metrics, self.admission, ready=self.ready, spans=self.spans
+        inferring = Inferring(
+            Answerer(self.log, self.metrics),
+            Completing(self.completer, self.metrics),
+            self.admission,
+            self.settings.clock,
         )
+        self.grpc = GrpcServer(self.versions, inferring, self.metrics, ready=self.ready, spans=self.spans)
         await self.grpc.start(self.settings.grpc_host, self.settings.grpc_port, shared=True)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]

@@ -63,6 +63,9 @@ class DataBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a route that a contract claims: one row, values in the order of declaration."""
 
     data: list[Any]
+    id: str | None = None
+    at: str | None = None
+    keys: dict[str, Any] | None = None
 
 
 async def read_body(request: Request, into: type[T], limit: int) -> T:

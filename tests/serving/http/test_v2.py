@@ -64,8 +64,18 @@ def test_metadata_says_what_stands_in_which_column(host) -> None:
     body = host.client.get("/v2/models/toy").json()
     assert (body["name"], body["versions"]) == ("toy", ["1"])
     assert body["inputs"] == [
-        {"name": "numbers", "datatype": "FP32", "shape": [-1, 2], "parameters": {"columns": "width, height"}},
-        {"name": "categories", "datatype": "BYTES", "shape": [-1, 1], "parameters": {"columns": "letter"}},
+        {
+            "name": "numbers",
+            "datatype": "FP32",
+            "shape": [-1, 2],
+            "parameters": {"columns": "width, height", "optional": "height"},
+        },
+        {
+            "name": "categories",
+            "datatype": "BYTES",
+            "shape": [-1, 1],
+            "parameters": {"columns": "letter", "optional": "letter"},
+        },
     ]
     assert [output["name"] for output in body["outputs"]] == ["label", "scores"]
     assert host.client.get("/v2/models/toy/versions/1").json() == body
