@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from serving.http.admission import INLINE_ROWS, Admission
 from serving.http.compiled import Packed, Plan, Row, split_scores
 from serving.http.whole import Caller
-from serving.recording.answered import Answered
+from serving.recording.answered import Answered, Matrices
 from serving.recording.prediction_log import PredictionLog
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Ticks:
                 body = plan.render_many(labels[start:end], run.texts[start:end], request_id)
                 answers.append((request_id, body))
                 start = end
-        self._log.append(record.answered(plan, rows, run))
+        self._log.append(record.answered(plan, run))
         return answers
 
 
@@ -149,7 +149,7 @@ class _Record:
         self.received += [waiting.received_at] * count
         self.latencies += [latency_ms] * count
 
-    def answered(self, plan: Plan, rows: list[Row], run: _Run) -> Answered:
+    def answered(self, plan: Plan, run: _Run) -> Answered:
         """All of it, for one call of the log."""
         bundle = plan.predictor.bundle
         return Answered(
@@ -163,8 +163,7 @@ class _Record:
             latency_ms=self.latencies,
             labels=run.labels,
             scores=run.scores,
-            values=rows,
-            numbers=run.packed.exact,
+            values=Matrices(plan.contract, run.packed.exact, run.packed.categories),
         )
 
 
