@@ -72,6 +72,7 @@ class Plan:
             (b"x-model-version", predictor.version.encode("latin-1")),
             (b"x-model-digest", bundle.digest.encode("latin-1")),
         ]
+        self.fields = b"".join(b"%b: %b\r\n" % field for field in self.headers)
         end = b"," + _encode(identity)[1:-1] + b',"request_id":"'
         scores = b",".join(_literal(name) + b":%b" for name in self.classes)
         self._one = [

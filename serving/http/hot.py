@@ -21,6 +21,7 @@ from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES, RefusedError
 from serving.http.compiled import Plan, all_once
 from serving.http.limits import Limits
 from serving.http.ticks import Ticks, Waiting
+from serving.http.whole import Caller
 from serving.models.versions import NotServedError, Served, Snapshot, Versions
 from serving.recording.metrics import Metrics
 from serving.recording.prediction_log import PredictionLog
@@ -54,7 +55,7 @@ class Hot:
         self._slow, self._clock = slow, settings.clock
         self._versions, self._metrics = versions, metrics
         self._admission = admission or Admission(limits.requests, limits.rows)
-        self._ticks = Ticks(log)
+        self._ticks = Ticks(log, self._admission)
         self._plans: dict[int, Plan] = {}  # by the identity of the predictor, which the plan keeps alive
         self._snapshot: Snapshot | None = None
         self._ids: list[str] = []
@@ -62,6 +63,31 @@ class Hot:
     def close(self) -> None:
         """Wait for what was begun."""
         self._ticks.close()
+
+    def take(self, headers: dict[bytes, bytes], query: bytes, data: bytes, caller: Caller) -> bool:
+        """Answer a good request of one row that arrived whole; False: it is to come as any other does."""
+        get, admission = headers.get, self._admission
+        if (
+            get(b"content-type") != b"application/json"
+            or b"content-encoding" in headers
+            or b"traceparent" in headers
+            or len(data) > SINGLE_BYTES
+            or admission.requests >= admission.most_requests
+        ):
+            return False
+        began = time.perf_counter()
+        sent = get(b"x-request-id")
+        request_id = self._new_id() if sent is None else bodies.plain_id(sent) or self._new_id()
+        served = self._choose(query, request_id)
+        if served is None:
+            return False
+        plan = self._plan(served)
+        waiting = self._decode(plan, True, data, request_id, began, caller, True)
+        if waiting is None:
+            return False
+        admission.requests += 1
+        self._ticks.add(plan, waiting)
+        return True
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """One request."""
@@ -109,18 +135,19 @@ class Hot:
         if served is None:
             return False
         plan = self._plan(served)
-        waiting = self._decode(plan, scope["path"] == SINGLE, data, request_id, began)
+        caller = _Task()
+        waiting = self._decode(plan, scope["path"] == SINGLE, data, request_id, began, caller, False)
         if waiting is None:
             return False
         rows = len(waiting.rows)
         note_rows(scope, rows)
         if rows <= INLINE_ROWS:
             self._ticks.add(plan, waiting)
-            body = await waiting.answer
+            body = await caller.future
         elif self._admission.enter_rows(rows):
             try:
                 self._ticks.add(plan, waiting)
-                body = await waiting.answer
+                body = await caller.future
             finally:
                 self._admission.leave_rows(rows)
         else:
@@ -166,7 +193,16 @@ class Hot:
             plan = self._plans[id(predictor)] = Plan(predictor, tally)
         return plan
 
-    def _decode(self, plan: Plan, single: bool, data: bytes, request_id: str, began: float) -> Waiting | None:
+    def _decode(
+        self,
+        plan: Plan,
+        single: bool,
+        data: bytes,
+        request_id: str,
+        began: float,
+        caller: Caller,
+        admitted: bool,
+    ) -> Waiting | None:
         """The request where it is perfectly good."""
         if b"\\u0000" in data:  # no category may hold NUL, which is cheaper to see here than in each
             return None
@@ -196,8 +232,7 @@ class Hot:
                 ]
             except RefusedError:
                 return None
-        answer = asyncio.get_running_loop().create_future()
-        return Waiting(rows, single, request_id, entities, moments, began, now, answer)
+        return Waiting(rows, single, request_id, entities, moments, began, now, caller, admitted)
 
     async def _refuse(self, request_id: str, send: "Send") -> None:
         """503: there is too much to answer already."""
@@ -219,6 +254,27 @@ class Hot:
             width = 2 * _ID_BYTES
             self._ids = [text[start : start + width] for start in range(0, len(text), width)]
         return self._ids.pop()
+
+
+class _Task:
+    """An ASGI task that waits for its answer's body; None: the model failed. A `Caller`."""
+
+    __slots__ = ("future",)
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def disconnected(self) -> bool:
+        return self.future.done()
+
+    def answer(self, fields: bytes, request_id: bytes, body: bytes) -> None:  # noqa: ARG002 - a Caller's
+        if not self.future.done():
+            self.future.set_result(body)
+
+    def give_back(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
 
 
 def _fits(length: bytes, limit: int) -> bool:

@@ -5,25 +5,25 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.http.admission import INLINE_ROWS
+from serving.http.admission import INLINE_ROWS, Admission
 from serving.http.compiled import Packed, Plan, Row, split_scores
-from serving.recording.answered import Answered
+from serving.http.whole import Caller
+from serving.recording.answered import Answered, Matrices
 from serving.recording.prediction_log import PredictionLog
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, eq=False)
-class Waiting:
-    """A request whose rows are good, until its answer's bytes are in `answer`."""
+class Waiting(msgspec.Struct):
+    """A request whose rows are good, until its caller has the answer."""
 
     rows: list[Row]
     single: bool  # asked at /predict
@@ -32,7 +32,8 @@ class Waiting:
     moments: list[datetime]
     began: float  # time.perf_counter() when the body had arrived
     received_at: datetime
-    answer: asyncio.Future[bytes | None]  # None: the model failed; the slow way is to find out at what
+    caller: Caller
+    admitted: bool  # and to be let go of when the caller has its answer
 
 
 class _Run(NamedTuple):
@@ -47,22 +48,21 @@ class _Run(NamedTuple):
 class Ticks:
     """Gathers requests and answers them. All of it happens in the event loop but the runs of long batches."""
 
-    def __init__(self, log: PredictionLog) -> None:
-        """Append to `log` what is answered."""
-        self._log = log
+    def __init__(self, log: PredictionLog, admission: Admission) -> None:
+        """Append to `log` what is answered, and let go of what was let in."""
+        self._log, self._admission = log, admission
         self._waiting: dict[Plan, list[Waiting]] = {}
         # One thread: a worker has about one core, on which several long runs would only take turns.
         self._long = ThreadPoolExecutor(1, "long-batches")
 
     def add(self, plan: Plan, waiting: Waiting) -> None:
         """Answer `waiting` with all others of this turn, or, where it is long, beside them."""
-        loop = waiting.answer.get_loop()
         if len(waiting.rows) > INLINE_ROWS:
-            run = loop.run_in_executor(self._long, _run, plan, waiting.rows)
+            run = asyncio.get_running_loop().run_in_executor(self._long, _run, plan, waiting.rows)
             run.add_done_callback(lambda done: self._long_done(plan, waiting, done))
             return
         if not self._waiting:
-            loop.call_soon(self._tick)
+            asyncio.get_running_loop().call_soon(self._tick)
         self._waiting.setdefault(plan, []).append(waiting)
 
     def close(self) -> None:
@@ -72,14 +72,15 @@ class Ticks:
     def _tick(self) -> None:
         gathered, self._waiting = self._waiting, {}
         for plan, members in gathered.items():
+            self._admission.requests -= sum(waiting.admitted for waiting in members)
             # Callers who went away meanwhile are not answered, and nobody else hears of it.
-            present = [waiting for waiting in members if not waiting.answer.done()]
+            present = [waiting for waiting in members if not waiting.caller.disconnected]
             rows = [row for waiting in present for row in waiting.rows]
             if rows:
                 self._answer_or_give_back(plan, present, rows, partial(_run, plan, rows))
 
     def _long_done(self, plan: Plan, waiting: Waiting, done: "asyncio.Future[_Run]") -> None:
-        if not waiting.answer.done():
+        if not waiting.caller.disconnected:
             self._answer_or_give_back(plan, [waiting], waiting.rows, done.result)
 
     def _answer_or_give_back(
@@ -87,20 +88,25 @@ class Ticks:
     ) -> None:
         """Whatever goes wrong, each request goes on alone, the slow way, where its failure is its own."""
         try:
-            self._answer(plan, members, rows, run())
+            answers = self._answers(plan, members, rows, run())
         except Exception:
             logger.exception("%s %s could not answer", plan.contract.model, plan.predictor.version)
-        for waiting in members:
-            if not waiting.answer.done():
-                waiting.answer.set_result(None)
+            for waiting in members:
+                waiting.caller.give_back()
+            return
+        for waiting, (request_id, body) in zip(members, answers, strict=True):
+            waiting.caller.answer(plan.fields, request_id, body)
 
-    def _answer(self, plan: Plan, members: list[Waiting], rows: list[Row], run: _Run) -> None:
+    def _answers(
+        self, plan: Plan, members: list[Waiting], rows: list[Row], run: _Run
+    ) -> list[tuple[bytes, bytes]]:
+        """The id and the body of each answer, when all of them are counted and logged."""
         labels: list[int] = run.labels.tolist()
         now, tally = time.perf_counter(), plan.tally
         tally.rows(map(plan.classes.__getitem__, labels))
         plan.count(run.packed)
         record = _Record()
-        bodies: list[bytes] = []
+        answers: list[tuple[bytes, bytes]] = []
         start = 0
         for waiting in members:
             seconds = now - waiting.began
@@ -108,15 +114,15 @@ class Ticks:
             record.add(waiting, seconds * 1000)
             request_id = waiting.request_id.encode()
             if waiting.single:
-                bodies.append(plan.render_one(labels[start], run.texts[start], request_id))
+                answers.append((request_id, plan.render_one(labels[start], run.texts[start], request_id)))
                 start += 1
             else:
                 end = start + len(waiting.rows)
-                bodies.append(plan.render_many(labels[start:end], run.texts[start:end], request_id))
+                body = plan.render_many(labels[start:end], run.texts[start:end], request_id)
+                answers.append((request_id, body))
                 start = end
-        self._log.append(record.answered(plan, rows, run))
-        for waiting, body in zip(members, bodies, strict=True):
-            waiting.answer.set_result(body)
+        self._log.append(record.answered(plan, run))
+        return answers
 
 
 class _Record:
@@ -143,7 +149,7 @@ class _Record:
         self.received += [waiting.received_at] * count
         self.latencies += [latency_ms] * count
 
-    def answered(self, plan: Plan, rows: list[Row], run: _Run) -> Answered:
+    def answered(self, plan: Plan, run: _Run) -> Answered:
         """All of it, for one call of the log."""
         bundle = plan.predictor.bundle
         return Answered(
@@ -157,8 +163,7 @@ class _Record:
             latency_ms=self.latencies,
             labels=run.labels,
             scores=run.scores,
-            values=rows,
-            numbers=run.packed.exact,
+            values=Matrices(plan.contract, run.packed.exact, run.packed.categories),
         )
 
 
