@@ -1,6 +1,7 @@
 """Releases on this machine: fetched from the registry, verified, and kept by digest for a rollback."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def fetch(registry: Registry, version: Version, settings: Settings) -> Release:
             open_release(folder, version.model, version.digest, settings, version.run_id)
             folder.chmod(0o755)
             folder.rename(target)
+        os.utime(target)  # it is in use: see `kept`
     return open_release(target, version.model, version.digest, settings, version.run_id)
 
 

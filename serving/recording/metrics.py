@@ -67,6 +67,12 @@ class Metrics:
                 ("stale", "Values of the online store that were too old"),
             )
         )
+        self._failed = Counter(
+            "flightline_failed_requests",
+            "Good requests that a version could not answer",
+            ("model", "version"),
+            registry=self.registry,
+        )
         self._refused = Counter(
             "flightline_refused_requests", "Requests refused", ("status",), registry=self.registry
         )
@@ -111,6 +117,10 @@ class Metrics:
         ):
             for feature, times in counts.items():
                 counter.labels(model, feature).inc(times)
+
+    def failed(self, model: str, version: str) -> None:
+        """Count one good request that a version could not answer."""
+        self._failed.labels(model, version).inc()
 
     def refused(self, status: int) -> None:
         """Count one refused request."""

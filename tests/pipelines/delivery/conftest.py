@@ -16,8 +16,10 @@ from contract.statements import Qualification
 from contract.strict import encode_json
 from contract.verdict import Verdict
 from pipelines import ledger
+from pipelines.delivery import placement
 from pipelines.delivery.evidence import read_evidence
 from pipelines.delivery.registry import CHAMPION, Registry, connect
+from pipelines.delivery.rollout_policy import Rollout, Step
 from pipelines.delivery.tracking_server import ensure, stop
 from pipelines.deploy import deploy_staging
 from pipelines.local import down, up
@@ -180,6 +182,27 @@ class World:
 
 def quiet(_: str) -> None:
     """Say nothing."""
+
+
+# Toy models of different seeds disagree in most rows, and four rows are all there are.
+QUICK = Rollout(
+    shadow=Step(percent=100, requests=20, longest_s=20),
+    canary=(Step(percent=25, requests=20, longest_s=20),),
+    callers=0,
+    probes=500,
+    failed=0.001,
+    p99_ratio=10,
+    p99_floor_ms=200,
+    disagreement=1,
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_rollouts() -> Iterator[None]:
+    """Toy models have no section in policy.yaml."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(placement, "read_rollout", lambda *_: QUICK)
+        yield
 
 
 @pytest.fixture(scope="session")
