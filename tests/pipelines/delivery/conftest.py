@@ -45,13 +45,15 @@ def free_ports(count: int) -> list[int]:
 
 def settings_in(var: Path, **more: str) -> Settings:
     """Settings that keep everything in `var` and listen on free ports."""
-    mlflow, staging, production = free_ports(3)
+    mlflow, staging, production, relay, reconciler = free_ports(5)
     return Settings.from_environment(
         {
             "FLIGHTLINE_VAR": str(var),
             "FLIGHTLINE_MLFLOW_PORT": str(mlflow),
             "FLIGHTLINE_STAGING_PORT": str(staging),
             "FLIGHTLINE_PRODUCTION_PORT": str(production),
+            "FLIGHTLINE_RELAY_PORT": str(relay),
+            "FLIGHTLINE_RECONCILER_PORT": str(reconciler),
             "FLIGHTLINE_ACTOR": "tester",
             **more,
         }
