@@ -139,7 +139,7 @@ def require_staged(version: Version, trust: Trust) -> str:
     missing = [name for name in STAGING_CHECKS if name not in {check for check, _, _ in evidence.checks}]
     if missing:
         raise BundleError(
-            f"the staging evidence on version {version.version} of {version.model} is of another suite, which "
+            f"the staging evidence on version {version.version} of {version.model} is of another suite: it "
             f"did not check {', '.join(missing)}",
             f"evidence of all {len(STAGING_CHECKS)} checks",
             remedy,
