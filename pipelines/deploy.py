@@ -25,7 +25,7 @@ from pipelines.delivery.registry import (
     Version,
     connect,
 )
-from pipelines.delivery.releases import Release, fetch, require_staged
+from pipelines.delivery.releases import Release, fetch, require_gates, require_staged
 from pipelines.ledger import live, read
 from pipelines.machine.processes import Say
 from pipelines.machine.progress import showing
@@ -61,6 +61,7 @@ def deploy_staging(
         chosen = registry.by_number(model, version) if version else registry.by_alias(model, source)
         registry.untag(chosen, STAGING_EVIDENCE)
         release = fetch(registry, chosen, settings)
+        require_gates(release)
         change = Change(
             environment=STAGING,
             model=model,
@@ -154,6 +155,7 @@ def qualified(registry: Registry, version: Version, settings: Settings) -> tuple
         VersionRefusedError: the champion has changed since the bundle was compared with it.
     """
     release = fetch(registry, version, settings)
+    require_gates(release)
     evidence = require_staged(version, read_trust(settings.trust))
     champion = _champion(registry, version.model, settings)
     compared = release.qualification.champion

@@ -9,6 +9,7 @@ from contract.bundle import Bundle, open_bundle
 from contract.errors import BundleError, ConfigError
 from contract.release import attested
 from contract.statements import STAGING_CHECKS, ManifestStatement, Provenance, Qualification, StagingEvidence
+from pipelines.delivery.evidence import read_evidence
 from pipelines.delivery.registry import ATTESTATIONS, BUNDLE, STAGING_EVIDENCE, Registry, Version
 from pipelines.machine.files import replace, scratch
 from pipelines.machine.locks import exclusive
@@ -99,6 +100,24 @@ def _verify(
             "Qualify and register it again",
         )
     return qualification, provenance
+
+
+def require_gates(release: Release) -> None:
+    """Nothing, if no gate of the run or of the world says `fail`: an acceptance may contradict its verdicts.
+
+    Raises:
+        BundleError: one does.
+    """
+    verdicts = (*read_evidence(release.bundle.path).verdicts, *release.qualification.verdicts)
+    failed = sorted({item.code for item in verdicts if item.verdict == "fail"})
+    if failed:
+        bundle = release.bundle
+        raise BundleError(
+            f"{', '.join(failed)} failed for the bundle {bundle.digest[:12]} of {bundle.model}, which was "
+            f"{release.qualification.outcome} all the same",
+            "no failed gate",
+            "Train a better model; docs/gates.md says what each gate found",
+        )
 
 
 def require_staged(version: Version, trust: Trust) -> str:

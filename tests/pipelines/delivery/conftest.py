@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
+from contract.attestation import sign
 from contract.bundle import Bundle, open_bundle, seal
-from contract.statements import Qualification
+from contract.schema import Contract
+from contract.statements import STAGING_CHECKS, Qualification, StagingEvidence
 from contract.strict import encode_json
 from contract.verdict import Verdict
 from pipelines import ledger
 from pipelines.delivery.evidence import read_evidence
-from pipelines.delivery.registry import CHAMPION, Registry, connect
+from pipelines.delivery.keys import private_key
+from pipelines.delivery.registry import CHAMPION, Registry, Version, connect
 from pipelines.delivery.tracking_server import ensure, stop
 from pipelines.deploy import deploy_staging
 from pipelines.local import down, up
@@ -66,10 +70,17 @@ def running_mlflow(var: Path) -> Iterator[Settings]:
         stop(settings)
 
 
-def trained(artifacts: Path, *, model: str = "toy", seed: int = 0, verdict: str = "pass") -> Bundle:
+def trained(
+    artifacts: Path,
+    *,
+    model: str = "toy",
+    seed: int = 0,
+    verdict: str = "pass",
+    contract: Contract | None = None,
+) -> Bundle:
     """The outputs of a finished training run in `artifacts/MODEL`; another `seed` is another model."""
     folder = artifacts / model
-    made = make_release(folder, model=model, seed=seed)
+    made = make_release(folder, model=model, seed=seed, contract=contract)
     gates = [
         {
             "code": "G03",
@@ -112,6 +123,21 @@ def qualify(bundle: Bundle, settings: Settings, *, outcome: str = "accepted", ch
         ),
     )
     path.write_bytes(encode_json(statement))
+
+
+def evidence(version: Version, settings: Settings, /, **changes: object) -> str:
+    """An envelope in which staging says that `version` passed all its checks, or something changed."""
+    honest = StagingEvidence(
+        model=version.model,
+        digest=version.digest,
+        version=version.version,
+        run_id=version.run_id,
+        checks=tuple((name, True, "seen") for name in STAGING_CHECKS),
+        tested_at="2013-04-01T00:00:00+00:00",
+        measured={"load": {"requests_per_second": 1000.0}},
+    )
+    key = private_key(settings.keys, "staging")
+    return sign(msgspec.structs.replace(honest, **changes), "staging", key).decode()
 
 
 @dataclass
