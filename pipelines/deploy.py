@@ -28,8 +28,13 @@ from pipelines.delivery.registry import (
     Version,
     connect,
 )
+<<<<<<< HEAD
 from pipelines.delivery.releases import Release, fetch, open_release, require_staged
 from pipelines.ledger import Entry, live, read, refusal
+=======
+from pipelines.delivery.releases import Release, fetch, require_gates, require_staged
+from pipelines.ledger import live, read
+>>>>>>> 876fc9ef614777682d8a6511652f7eedecd9f2ea
 from pipelines.machine.processes import Say
 from pipelines.machine.progress import showing
 from pipelines.machine.settings import Settings
@@ -65,6 +70,7 @@ def deploy_staging(
         chosen = registry.by_number(model, version) if version else registry.by_alias(model, source)
         registry.untag(chosen, STAGING_EVIDENCE)
         release = fetch(registry, chosen, settings)
+        require_gates(release)
         change = Change(
             environment=STAGING,
             model=model,
@@ -168,6 +174,7 @@ def qualified(
     if not again:
         require_not_refused(version, settings)
     release = fetch(registry, version, settings)
+    require_gates(release)
     evidence = require_staged(version, read_trust(settings.trust))
     champion = _champion(registry, version.model, settings)
     compared = release.qualification.champion

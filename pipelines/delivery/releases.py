@@ -10,6 +10,7 @@ from contract.bundle import Bundle, open_bundle
 from contract.errors import BundleError, ConfigError
 from contract.release import attested
 from contract.statements import STAGING_CHECKS, ManifestStatement, Provenance, Qualification, StagingEvidence
+from pipelines.delivery.evidence import read_evidence
 from pipelines.delivery.registry import ATTESTATIONS, BUNDLE, STAGING_EVIDENCE, Registry, Version
 from pipelines.machine.files import replace, scratch
 from pipelines.machine.locks import exclusive
@@ -103,6 +104,24 @@ def _verify(
     return qualification, provenance
 
 
+def require_gates(release: Release) -> None:
+    """Nothing, if no gate of the run or of the world says `fail`: an acceptance may contradict its verdicts.
+
+    Raises:
+        BundleError: one does.
+    """
+    verdicts = (*read_evidence(release.bundle.path).verdicts, *release.qualification.verdicts)
+    failed = sorted({item.code for item in verdicts if item.verdict == "fail"})
+    if failed:
+        bundle = release.bundle
+        raise BundleError(
+            f"{', '.join(failed)} failed for the bundle {bundle.digest[:12]} of {bundle.model}, which was "
+            f"{release.qualification.outcome} all the same",
+            "no failed gate",
+            "Train a better model; docs/gates.md says what each gate found",
+        )
+
+
 def require_staged(version: Version, trust: Trust) -> str:
     """The hash of staging's signed evidence, found to speak of exactly this version, bundle and run.
 
@@ -141,7 +160,7 @@ def require_staged(version: Version, trust: Trust) -> str:
     missing = [name for name in STAGING_CHECKS if name not in {check for check, _, _ in evidence.checks}]
     if missing:
         raise BundleError(
-            f"the staging evidence on version {version.version} of {version.model} is of another suite, which "
+            f"the staging evidence on version {version.version} of {version.model} is of another suite: it "
             f"did not check {', '.join(missing)}",
             f"evidence of all {len(STAGING_CHECKS)} checks",
             remedy,

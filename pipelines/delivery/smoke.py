@@ -1,4 +1,4 @@
-"""What a deployed version shows over HTTP within a second: in every environment, before anything trusts it."""
+"""What a deployed version shows over HTTP within a second, in every environment, before it is trusted."""
 
 import json
 import math

@@ -8,18 +8,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
+from contract.attestation import sign
 from contract.bundle import Bundle, open_bundle, seal
 from contract.schema import Contract
+<<<<<<< HEAD
 from contract.statements import Qualification
+=======
+from contract.statements import STAGING_CHECKS, Qualification, StagingEvidence
+>>>>>>> 876fc9ef614777682d8a6511652f7eedecd9f2ea
 from contract.strict import encode_json
 from contract.verdict import Verdict
 from pipelines import ledger
 from pipelines.delivery import placement
 from pipelines.delivery.evidence import read_evidence
+<<<<<<< HEAD
 from pipelines.delivery.registry import CHAMPION, Registry, connect
 from pipelines.delivery.rollout_policy import Rollout, Step
+=======
+from pipelines.delivery.keys import private_key
+from pipelines.delivery.registry import CHAMPION, Registry, Version, connect
+>>>>>>> 876fc9ef614777682d8a6511652f7eedecd9f2ea
 from pipelines.delivery.tracking_server import ensure, stop
 from pipelines.deploy import deploy_staging
 from pipelines.local import down, up
@@ -124,6 +135,21 @@ def qualify(bundle: Bundle, settings: Settings, *, outcome: str = "accepted", ch
         ),
     )
     path.write_bytes(encode_json(statement))
+
+
+def evidence(version: Version, settings: Settings, /, **changes: object) -> str:
+    """An envelope in which staging says that `version` passed all its checks, or something changed."""
+    honest = StagingEvidence(
+        model=version.model,
+        digest=version.digest,
+        version=version.version,
+        run_id=version.run_id,
+        checks=tuple((name, True, "seen") for name in STAGING_CHECKS),
+        tested_at="2013-04-01T00:00:00+00:00",
+        measured={"load": {"requests_per_second": 1000.0}},
+    )
+    key = private_key(settings.keys, "staging")
+    return sign(msgspec.structs.replace(honest, **changes), "staging", key).decode()
 
 
 @dataclass
