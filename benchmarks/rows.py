@@ -77,9 +77,10 @@ def bench(bundle_path: Path, work: Path, seconds: float, turns: int) -> list[Mea
     predictor = Predictor(bundle, "benchmark", {}, session(bundle))
     ours = next(contender for contender in CONTENDERS if contender.name == OURS)
     cores = Cores.of_this_machine()
-    with on({cores.load}), running(
-        replace(ours, variables={"FLIGHTLINE_GRPC_PORT": str(rpc)}), place, cores
-    ) as server:
+    with (
+        on({cores.load}),
+        running(replace(ours, variables={"FLIGHTLINE_GRPC_PORT": str(rpc)}), place, cores) as server,
+    ):
         port = int(server.address.rpartition(":")[2])
         for turn in range(turns):
             for name, way in ways(bundle.contract.model, rows, sent, port, rpc).items():
@@ -105,7 +106,9 @@ def table(found: Sequence[Measurement]) -> str:
             shares = [spread(ratios(found, name, base, value)) for value in ("rows_per_s", "cpu_us_per_row")]
         beside = f"{loop(found, name) * 1e3:.3g} ms"
         lines.append([name, f"{rate:,.0f}", shares[0], f"{cpu:.2f} µs", shares[1], beside])
-    return f"{markdown(head, lines)}\n\nAsked for: at least {LEAST} of in-process onnxruntime's rows a second."
+    return (
+        f"{markdown(head, lines)}\n\nAsked for: at least {LEAST} of in-process onnxruntime's rows a second."
+    )
 
 
 def draw(found: Sequence[Measurement]) -> bytes:

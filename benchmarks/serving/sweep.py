@@ -105,7 +105,9 @@ def _ask(server: Server, route: str, bodies: Path, connections: int, seconds: fl
     sample = load(server, route, bodies, connections, seconds)
     if sample.failed or sample.broken:
         raise FlightlineError(
-            f"{sample.failed + sample.broken} of {sample.requests} requests failed", "answers", "Ask one alone"
+            f"{sample.failed + sample.broken} of {sample.requests} requests failed",
+            "answers",
+            "Ask one alone",
         )
     rows_each = BATCH if route == "/predict_batch" else 1
     return {
