@@ -188,7 +188,7 @@ def _of_children() -> float:
 def main(argv: list[str] | None = None) -> int:
     """Measure, print the table, and keep it where asked to."""
     parser = options("benchmarks.serving.cost", __doc__, "--seconds 3 --turns 3")
-    parser.add_argument("--seconds", type=float, default=2, help="of each measurement (2)")
+    parser.add_argument("--seconds", type=int, default=2, help="of each measurement (2)")
     parser.add_argument("--turns", type=int, default=3, help="measurements of each (3)")
     parser.add_argument(
         "--scored", type=int, default=MILLION, help="rows that are scored each time (1000000)"

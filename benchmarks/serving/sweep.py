@@ -168,8 +168,8 @@ def _count(number: int, what: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print the table, and keep it with its plot where asked to."""
-    parser = options("benchmarks.serving.sweep", __doc__, "--seconds 2 --turns 3")
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement (1.5)")
+    parser = options("benchmarks.serving.sweep", __doc__, "--seconds 2 --turns 5")
+    parser.add_argument("--seconds", type=int, default=1, help="of each measurement (1)")
     parser.add_argument("--turns", type=int, default=3, help="measurements of each (3)")
     given = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="flightline-") as folder:
