@@ -34,7 +34,7 @@ from benchmarks.measurements import (
     tell,
 )
 from benchmarks.measurements import rows as markdown
-from benchmarks.rows import IN_FLIGHT, ROWS, ask_at_once, on, sample, ways
+from benchmarks.rows import IN_FLIGHT, ROWS, Way, ask_at_once, on, sample, ways
 from benchmarks.serving.contenders import CONTENDERS, OURS, ROOT, Place
 from benchmarks.serving.load import Cores, Server, free_port, running, write_bodies
 from benchmarks.serving.load import measure as load
@@ -123,7 +123,7 @@ def _single(server: Server, bodies: Path, seconds: float) -> tuple[int, float, i
     return one.requests, server.cpu_seconds() - before, dropped
 
 
-def _many(server: Server, way: Callable[[], Callable[[], None]], seconds: float) -> tuple[int, float, int]:
+def _many(server: Server, way: Way, seconds: float) -> tuple[int, float, int]:
     before, dropped = server.cpu_seconds(), _written(server)
     count, _ = ask_at_once(way, seconds, IN_FLIGHT)
     dropped = _written(server) - dropped

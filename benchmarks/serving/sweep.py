@@ -1,8 +1,8 @@
 """How many threads of onnxruntime and how many workers: every pair, asked at each number of connections.
 
-The service may use all cores, wrk has the last one: what a second worker gains it takes from the caller, as on
-a machine that does nothing else. One row a request, and 1,000 rows a request, since only long runs have work
-for a second thread. All pairs run throughout and take turns.
+The service may use all cores, wrk has the last one: what a second worker gains it takes from the caller, as
+on a machine that does nothing else. One row a request, and 1,000 rows a request, since only long runs have
+work for a second thread. All pairs run throughout and take turns.
 """
 
 import contextlib
