@@ -28,13 +28,8 @@ from pipelines.delivery.registry import (
     Version,
     connect,
 )
-<<<<<<< HEAD
-from pipelines.delivery.releases import Release, fetch, open_release, require_staged
+from pipelines.delivery.releases import Release, fetch, open_release, require_gates, require_staged
 from pipelines.ledger import Entry, live, read, refusal
-=======
-from pipelines.delivery.releases import Release, fetch, require_gates, require_staged
-from pipelines.ledger import live, read
->>>>>>> 876fc9ef614777682d8a6511652f7eedecd9f2ea
 from pipelines.machine.processes import Say
 from pipelines.machine.progress import showing
 from pipelines.machine.settings import Settings

@@ -14,23 +14,15 @@ import pytest
 from contract.attestation import sign
 from contract.bundle import Bundle, open_bundle, seal
 from contract.schema import Contract
-<<<<<<< HEAD
-from contract.statements import Qualification
-=======
 from contract.statements import STAGING_CHECKS, Qualification, StagingEvidence
->>>>>>> 876fc9ef614777682d8a6511652f7eedecd9f2ea
 from contract.strict import encode_json
 from contract.verdict import Verdict
 from pipelines import ledger
 from pipelines.delivery import placement
 from pipelines.delivery.evidence import read_evidence
-<<<<<<< HEAD
-from pipelines.delivery.registry import CHAMPION, Registry, connect
-from pipelines.delivery.rollout_policy import Rollout, Step
-=======
 from pipelines.delivery.keys import private_key
 from pipelines.delivery.registry import CHAMPION, Registry, Version, connect
->>>>>>> 876fc9ef614777682d8a6511652f7eedecd9f2ea
+from pipelines.delivery.rollout_policy import Rollout, Step
 from pipelines.delivery.tracking_server import ensure, stop
 from pipelines.deploy import deploy_staging
 from pipelines.local import down, up
