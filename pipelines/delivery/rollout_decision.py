@@ -174,9 +174,9 @@ def _lacking(kind: Kind, step: Step, seen: Evidence, policy: Rollout) -> str:
     what = "rows compared" if kind == "shadow" else "requests answered"
     if have < step.requests:
         return f"{have} of {step.requests} {what}"
-    callers = have - own
+    callers = max(have - own, 0)  # of the deployer's own some are still on their way
     if callers < policy.callers:
-        return f"{max(callers, 0)} of {policy.callers} {what} for callers, {own} for the deployer"
+        return f"{callers} of {policy.callers} {what} for callers, {own} for the deployer"
     return ""
 
 

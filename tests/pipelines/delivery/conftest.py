@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -13,7 +14,6 @@ import pytest
 
 from contract.attestation import sign
 from contract.bundle import Bundle, open_bundle, seal
-from contract.schema import Contract
 from contract.statements import STAGING_CHECKS, Qualification, StagingEvidence
 from contract.strict import encode_json
 from contract.verdict import Verdict
@@ -75,16 +75,11 @@ def running_mlflow(var: Path) -> Iterator[Settings]:
 
 
 def trained(
-    artifacts: Path,
-    *,
-    model: str = "toy",
-    seed: int = 0,
-    verdict: str = "pass",
-    contract: Contract | None = None,
+    artifacts: Path, *, model: str = "toy", seed: int = 0, verdict: str = "pass", **more: Any
 ) -> Bundle:
     """The outputs of a finished training run in `artifacts/MODEL`; another `seed` is another model."""
     folder = artifacts / model
-    made = make_release(folder, model=model, seed=seed, contract=contract)
+    made = make_release(folder, model=model, seed=seed, **more)
     gates = [
         {
             "code": "G03",
@@ -156,22 +151,22 @@ class World:
         """An open connection."""
         return connect(self.settings)
 
-    def build(self, model: str, seed: int = 0) -> tuple[Path, Bundle]:
-        """A trained and accepted bundle, compared with whatever is live."""
+    def build(self, model: str, seed: int = 0, **more: Any) -> tuple[Path, Bundle]:
+        """A trained and accepted bundle, compared with whatever is live; `more` as of `make_release`."""
         artifacts = self.folder / f"{model}-{seed}"
-        bundle = trained(artifacts, model=model, seed=seed)
+        bundle = trained(artifacts, model=model, seed=seed, **more)
         live = ledger.live(ledger.read(self.settings.ledger), "production", model)
         qualify(bundle, self.settings, champion=live.digest if live else "")
         return artifacts, bundle
 
-    def register(self, model: str, seed: int = 0) -> Registered:
+    def register(self, model: str, seed: int = 0, **more: Any) -> Registered:
         """Build and register."""
-        artifacts, _ = self.build(model, seed)
+        artifacts, _ = self.build(model, seed, **more)
         return register(model, self.settings, artifacts, quiet)
 
-    def stage(self, model: str, seed: int = 0) -> Registered:
+    def stage(self, model: str, seed: int = 0, **more: Any) -> Registered:
         """Build, register and pass staging."""
-        registered = self.register(model, seed)
+        registered = self.register(model, seed, **more)
         deploy_staging(model, self.settings, say=quiet)
         return registered
 

@@ -90,6 +90,7 @@ def canary(evidence: Evidence, step: Step = STEP, policy: Rollout = POLICY) -> D
         (shadow(seen(seconds=61, compared=199)), "inconclusive", "199 of 200 rows"),
         # The deployer's own requests are no callers.
         (canary(seen(probes=200)), "proceed", ""),
+        (shadow(seen(probed=250)), "proceed", ""),
         (canary(seen(probes=160), policy=BUSY), "wait", "40 of 50 requests answered for callers"),
         (canary(seen(probes=150), policy=BUSY), "proceed", ""),
         (shadow(seen(probed=200, seconds=60), policy=BUSY), "inconclusive", "0 of 50 rows compared"),
