@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from contract.errors import FlightlineError
+from contract.locks import exclusive
 from pipelines.delivery.releases import Release
 from pipelines.delivery.services import (
     champions,
@@ -18,7 +19,6 @@ from pipelines.delivery.services import (
 )
 from pipelines.delivery.smoke import Check, require_passed, run_smoke
 from pipelines.ledger import Action, Entry, Placed, append, live, read
-from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
 from serving.models.desired import DesiredModel, read_desired
