@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from contract.errors import FlightlineError
+from contract.locks import exclusive
 from pipelines.delivery.kept import prune
 from pipelines.delivery.registry import STAGING
 from pipelines.delivery.releases import Release
@@ -28,7 +29,6 @@ from pipelines.delivery.services import (
 from pipelines.delivery.smoke import run_smoke
 from pipelines.ledger import Action, Entry, Placed, append, live, read
 from pipelines.machine.environments import PRODUCTION
-from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
 from pipelines.staging.checks import Check, require_passed

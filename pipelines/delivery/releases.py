@@ -8,12 +8,12 @@ from pathlib import Path
 from contract.attestation import Trust, read_trust, verify
 from contract.bundle import Bundle, open_bundle
 from contract.errors import BundleError, ConfigError
+from contract.locks import exclusive
 from contract.release import attested
 from contract.statements import STAGING_CHECKS, ManifestStatement, Provenance, Qualification, StagingEvidence
 from pipelines.delivery.evidence import read_evidence
 from pipelines.delivery.registry import ATTESTATIONS, BUNDLE, STAGING_EVIDENCE, Registry, Version
 from pipelines.machine.files import replace, scratch
-from pipelines.machine.locks import exclusive
 from pipelines.machine.settings import Settings
 
 KINDS = ("manifest", "qualification", "provenance")  # what the trainer states about a bundle
