@@ -123,7 +123,17 @@ def require_gates(release: Release) -> None:
 
 
 def require_staged(version: Version, trust: Trust) -> str:
-    """The hash of staging's signed evidence, found to speak of exactly this version, bundle and run.
+    """The hash of staging's signed evidence, which `staged` believes.
+
+    Raises:
+        BundleError: it does not.
+    """
+    staged(version, trust)
+    return hashlib.sha256(version.tags[STAGING_EVIDENCE].encode()).hexdigest()
+
+
+def staged(version: Version, trust: Trust) -> StagingEvidence:
+    """Staging's signed evidence, found to speak of exactly this version, bundle and run.
 
     Raises:
         BundleError: there is none, it is another version's, a check failed, or its key is not trusted.
@@ -165,7 +175,7 @@ def require_staged(version: Version, trust: Trust) -> str:
             f"evidence of all {len(STAGING_CHECKS)} checks",
             remedy,
         )
-    return hashlib.sha256(envelope.encode()).hexdigest()
+    return evidence
 
 
 def _foreign(what: str, found: str, expected: str) -> BundleError:
