@@ -20,7 +20,9 @@ def check_move(registry: Registry, model: str, alias: str, version: str, setting
         FlightlineError: it may not.
     """
     champion = settings.environment(PRODUCTION).alias
-    check_spelling(alias, settings)
+    wrong = spelling(alias, settings)
+    if wrong is not None:
+        raise wrong
     if alias != champion:
         return
     entries = read(settings.ledger)
@@ -33,21 +35,19 @@ def check_move(registry: Registry, model: str, alias: str, version: str, setting
     qualified(registry, registry.by_number(model, version), settings)
 
 
-def check_spelling(alias: str, settings: Settings) -> None:
-    """Whether an alias is one that counts or clearly another one.
+def spelling(alias: str, settings: Settings) -> FlightlineError | None:
+    """What is wrong with an alias that is another spelling of one that counts, else None.
 
     MLflow tells `Champion` from `champion`, a person hardly does, and nothing would be deployed.
-
-    Raises:
-        FlightlineError: it is another spelling of an alias that counts.
     """
     meant = look_alike(alias, settings)
-    if meant:
-        raise FlightlineError(
-            f"the alias '{alias}' is not '{meant}', and nothing acts on it",
-            f"'{meant}', in exactly these letters",
-            f"Use the alias '{meant}'",
-        )
+    if not meant:
+        return None
+    return FlightlineError(
+        f"the alias '{alias}' is not '{meant}', and nothing acts on it",
+        f"'{meant}', in exactly these letters",
+        f"Use the alias '{meant}'",
+    )
 
 
 def look_alike(alias: str, settings: Settings) -> str:
