@@ -5,7 +5,7 @@ import unicodedata
 from contract.errors import FlightlineError
 from pipelines.delivery.registry import CHALLENGER, STAGING, Registry
 from pipelines.deploy import PRODUCTION, left, qualified
-from pipelines.ledger import left_behind, live, read
+from pipelines.ledger import left_behind, live, neighbours, read
 from pipelines.machine.settings import Settings
 
 COPY_SCHEME = "models:/"  # a source that is a registered version: models:/NAME/VERSION
@@ -14,7 +14,8 @@ COPY_SCHEME = "models:/"  # a source that is a registered version: models:/NAME/
 def check_move(registry: Registry, model: str, alias: str, version: str, settings: Settings) -> None:
     """Whether `alias` of one of our models may be put on `version`.
 
-    What is live may always be named: that is how a deployment ends and how a wrong alias is put back.
+    What is live may always be named: that is how a deployment ends and how a wrong alias is put back. So may
+    the version before it, which has served: that is a rollback.
 
     Raises:
         FlightlineError: it may not.
@@ -27,7 +28,8 @@ def check_move(registry: Registry, model: str, alias: str, version: str, setting
         return
     entries = read(settings.ledger)
     placed = live(entries, PRODUCTION, model)
-    if placed is not None and placed.version == version:
+    back, _ = neighbours(entries, PRODUCTION, model)
+    if version in {known.version for known in (placed, back) if known is not None}:
         return
     gone = left_behind(entries, PRODUCTION, model).get(version)
     if placed is not None and gone is not None:

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from contract.errors import FlightlineError
+from pipelines import ledger
 from pipelines.delivery.registry import REFUSED
 from pipelines.delivery.tracking_server import NAME as MLFLOW
 from pipelines.local import EVERY_S, RECONCILER, RELAY, relay
@@ -44,6 +46,37 @@ def test_either_way_a_click_is_carried_out(clicks: Clicks, without: str) -> None
     clicks.registry.set_alias(MODEL, "champion", version.version)
     assert eventually(lambda: clicks.agrees(version.version), EVERY_S + SOON_S)
     print(f"without the {without}: {time.monotonic() - began:.2f} s")
+
+
+def test_moving_the_alias_back_is_a_rollback(clicks: Clicks) -> None:
+    """To the version that ran before; the one that was left is then not to be had by a click."""
+    before, version = clicks.live, clicks.staged()
+    clicks.registry.set_alias(MODEL, "champion", version.version)
+    assert eventually(lambda: clicks.agrees(version.version), SOON_S)
+    clicks.registry.set_alias(MODEL, "champion", before)
+    assert eventually(lambda: clicks.agrees(before), SOON_S)
+    last = ledger.read(clicks.settings.ledger)[-1]
+    assert (last.action, last.why) == ("rollback", "the alias was moved back in the registry")
+    with pytest.raises(FlightlineError, match=f"was left for version {before}"):
+        clicks.registry.set_alias(MODEL, "champion", version.version)
+
+
+def test_a_rollback_by_a_click_that_cannot_be_done_is_refused(clicks: Clicks) -> None:
+    """The release of the version before was damaged: what runs stays, and the alias comes back to it."""
+    before, version = clicks.live, clicks.staged()
+    clicks.registry.set_alias(MODEL, "champion", version.version)
+    assert eventually(lambda: clicks.agrees(version.version), SOON_S)
+    digest = clicks.registry.by_number(MODEL, before).digest
+    graph = clicks.settings.releases / digest / "bundle" / "model.onnx"
+    whole = graph.read_bytes()
+    graph.write_bytes(whole + b"\0")
+    try:
+        clicks.registry.set_alias(MODEL, "champion", before)
+        assert eventually(lambda: REFUSED in clicks.registry.by_number(MODEL, before).tags, SOON_S)
+        assert eventually(lambda: clicks.agrees(version.version), SOON_S)
+    finally:
+        graph.write_bytes(whole)
+    assert "changed model.onnx" in clicks.registry.by_number(MODEL, before).tags[REFUSED]
 
 
 def test_a_doubled_webhook_deploys_once(clicks: Clicks) -> None:
@@ -142,5 +175,5 @@ def test_of_two_promotions_at_once_the_later_is_decided_on_fresh_facts(clicks: C
     assert clicks.count() == before + 1
     if loser is other:  # it was named when its turn came
         assert "was compared with" in clicks.registry.by_number(MODEL, other.version).tags[REFUSED]
-    with pytest.raises(Exception, match="was compared with"):
+    with pytest.raises(FlightlineError, match="was compared with"):
         clicks.registry.set_alias(MODEL, "champion", loser.version)
