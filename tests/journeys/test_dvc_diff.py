@@ -1,4 +1,4 @@
-"""`dvc metrics diff` and `dvc plots diff` tell what one changed parameter changed between two commits (C11)."""
+"""`dvc metrics diff` and `dvc plots diff` tell what a changed parameter changed between commits (C11)."""
 
 import json
 import os
