@@ -1,18 +1,19 @@
 """Releases on this machine: fetched from the registry, verified, and kept by digest for a rollback."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from contract.attestation import Trust, read_trust, verify
 from contract.bundle import Bundle, open_bundle
 from contract.errors import BundleError, ConfigError
+from contract.locks import exclusive
 from contract.release import attested
 from contract.statements import STAGING_CHECKS, ManifestStatement, Provenance, Qualification, StagingEvidence
 from pipelines.delivery.evidence import read_evidence
 from pipelines.delivery.registry import ATTESTATIONS, BUNDLE, STAGING_EVIDENCE, Registry, Version
 from pipelines.machine.files import replace, scratch
-from pipelines.machine.locks import exclusive
 from pipelines.machine.settings import Settings
 
 KINDS = ("manifest", "qualification", "provenance")  # what the trainer states about a bundle
@@ -61,6 +62,7 @@ def fetch(registry: Registry, version: Version, settings: Settings) -> Release:
             open_release(folder, version.model, version.digest, settings, version.run_id)
             folder.chmod(0o755)
             folder.rename(target)
+        os.utime(target)  # it is in use: see `kept`
     return open_release(target, version.model, version.digest, settings, version.run_id)
 
 

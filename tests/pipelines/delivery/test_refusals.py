@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -106,25 +107,18 @@ def test_a_version_that_fails_smoke_tests_in_production_leaves_it_untouched(worl
     first = world.promote("slow")
     second = world.stage("slow", seed=1)
     production = world.settings.environments["production"]
-    strict = replace(
-        world.settings,
-        environments={
-            **world.settings.environments,
-            "production": type(production)(
-                port=production.port,
-                clock=production.clock,
-                alias=production.alias,
-                smoke=type(production.smoke)(requests=5, p90_ms=0.001),
-            ),
-        },
-    )
-    before = len(ledger.read(world.settings.ledger))
+    hurried = msgspec.structs.replace(production, smoke=type(production.smoke)(requests=5, p90_ms=0.001))
+    environments = {**world.settings.environments, "production": hurried}
+    strict = replace(world.settings, environments=environments)
+    before = ledger.history(ledger.read(world.settings.ledger), "production", "slow")
     with pytest.raises(FlightlineError, match="failed its smoke tests: latency"):
         promote("slow", strict, say=quiet)
     assert world.serves("production", "slow") == first.version
     assert world.registry.aliases("slow")[CHAMPION] == first.version
     assert "latency" in world.registry.by_number("slow", second.version).tags[REFUSED]
-    assert len(ledger.read(world.settings.ledger)) == before
+    entries = ledger.read(world.settings.ledger)
+    assert ledger.history(entries, "production", "slow") == before
+    assert (entries[-1].action, entries[-1].after.version) == ("refused", second.version)
 
 
 def test_a_refusal_where_nothing_is_live_leaves_the_alias(world: World) -> None:
