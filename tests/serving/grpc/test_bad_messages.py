@@ -32,6 +32,22 @@ def edited(edit: Callable[[Any], Any], *, typed: bool = True) -> Any:
     return made
 
 
+def said(**parameters: Any) -> Any:
+    """A request with something said about its row in parameters."""
+    made = request()
+    for name, value in parameters.items():
+        kind = "string_param" if isinstance(value, str) else "int64_param"
+        made.parameters[name].CopyFrom(inference_pb2.InferParameter(**{kind: value}))
+    return made
+
+
+def column(message: Any, name: str, datatype: str, **contents: Any) -> None:
+    """Add a tensor of one value a row."""
+    (values,) = contents.values()
+    added = message.inputs.add(name=name, datatype=datatype, shape=[len(values)])
+    added.contents.CopyFrom(inference_pb2.InferTensorContents(**contents))
+
+
 INVALID, MISSING = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
 
 
@@ -88,6 +104,28 @@ INVALID, MISSING = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
             id="raw-utf-8",
         ),
         pytest.param(request(id="x" * 201), INVALID, "201 characters", id="long-id"),
+        pytest.param(said(id="x" * 201), INVALID, "'id[0]' has 201 characters", id="long-entity"),
+        pytest.param(said(id=5), INVALID, "'id': found no string", id="entity-of-a-number"),
+        pytest.param(said(at="2013-01-01T00:00:00Z"), INVALID, "clock is wall time", id="moment"),
+        pytest.param(said(**{"keys.tail": "N1"}), INVALID, "unknown key; expected none", id="unknown-key"),
+        pytest.param(
+            edited(lambda m: column(m, "id", "BYTES", bytes_contents=[b"a", b"b"])),
+            INVALID,
+            "the shape [2]; expected [1]",
+            id="two-ids-for-a-row",
+        ),
+        pytest.param(
+            edited(lambda m: column(m, "id", "INT64", int64_contents=[1])),
+            INVALID,
+            "the datatype INT64; expected BYTES",
+            id="ids-of-numbers",
+        ),
+        pytest.param(
+            edited(lambda m: column(m, "id", "INT64", bytes_contents=[b"a"])),
+            INVALID,
+            "bytes_contents; expected int64_contents",
+            id="whole-numbers-in-another-list",
+        ),
     ],
 )
 def test_a_wrong_request_has_a_code_and_a_sentence(host, message, code, words) -> None:
