@@ -116,7 +116,8 @@ def accepted(bundle: Bundle, settings: Settings) -> Qualification:
             "'accepted'",
             "Train a better model; nothing was registered",
         )
-    failed = [item.code for item in qualification.verdicts if item.verdict == "fail"]
+    verdicts = (*read_evidence(bundle.path).verdicts, *qualification.verdicts)
+    failed = [item.code for item in verdicts if item.verdict == "fail"]
     if failed:
         raise FlightlineError(
             f"{path.name} accepts {bundle.model} {bundle.digest[:12]} although {', '.join(failed)} failed",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from serving.admin.server import Admin
     from serving.grpc.server import GrpcServer
+    from serving.http.whole import Caller
 
 # What BentoML answers itself. Everything else goes straight to our application: in front of it stand a
 # tracer and a timer a request, which cost more than a prediction does.
@@ -35,7 +36,18 @@ class SeamService(bentoml.Service[Any]):  # type: ignore[misc]  # it is Any to m
         """BentoML's application for its own paths and the lifespan, the instance's for all others."""
         own = cast("ASGIApp", super().to_asgi(is_main=is_main))
 
+        def take(headers: dict[bytes, bytes], query: bytes, data: bytes, caller: "Caller") -> bool:
+            """What is good and arrived whole, unless its answer needs more than the model says."""
+            instance = self.instance
+            if instance.spans is not None or instance.drain.draining:
+                return False
+            return bool(instance.hot.take(headers, query, data, caller))
+
         async def seam(scope: "Scope", receive: "Receive", send: "Send") -> None:
+            if scope["type"] == "lifespan" and "state" in scope:
+                from serving.http.whole import OFFER, Offer
+
+                scope["state"][OFFER] = Offer(b"/predict", take)
             if scope["type"] == "http":
                 send = self.instance.drain.sending(send)
                 if scope["path"] not in BENTOML_PATHS or scope["method"] not in {"GET", "HEAD"}:

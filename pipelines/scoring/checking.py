@@ -74,7 +74,7 @@ def check(contract: Contract, rows: pl.DataFrame) -> Checked:
     numbers = np.empty((rows.height, 0), dtype=np.float32)
     if contract.numbers:
         table = pl.DataFrame([columns[feature.name] for feature in contract.numbers])
-        numbers = table.select(pl.all().cast(pl.Float32).fill_null(math.nan)).to_numpy(order="c")
+        numbers = table.select(pl.all().cast(pl.Float32)).to_numpy(order="c")  # in which null is NaN
     texts = None
     if contract.categories:
         texts = np.empty((rows.height, len(contract.categories)), dtype=np.object_)
@@ -128,9 +128,9 @@ def _suspect(feature: Feature, column: pl.Series, words: pl.Series | None) -> bo
     if words is not None:
         return bool(words.to_frame().select(_wrong(feature).any()).item())
     low, high = _bounds(feature)
-    # The extremes pass over NaN.
-    return not (low <= cast("float", column.min()) and cast("float", column.max()) <= high) or bool(
-        column.is_nan().any()
+    # The extremes pass over NaN, and a sum does not; it costs a tenth of looking at each value.
+    return not (low <= cast("float", column.min()) and cast("float", column.max()) <= high) or math.isnan(
+        column.sum()
     )
 
 

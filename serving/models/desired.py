@@ -43,7 +43,9 @@ class DesiredModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     default: str  # the version that answers where no split says otherwise
     versions: dict[str, DesiredVersion]
     split: dict[str, float] = {}  # percent of the requests that name no version; empty: all to the default
-    mirror: dict[str, float] = {}  # percent of them that a version answers a second time, unseen by callers
+    # Percent of them that a version answers a second time, unseen by callers; of a version that the split has
+    # answer a part, percent of the others' part.
+    mirror: dict[str, float] = {}
     older_contract: bool = False  # a version may refuse what the served one accepts: a rollback wants that
 
     @classmethod
@@ -128,11 +130,12 @@ def _check_model(name: str, model: DesiredModel) -> None:
             "100, or no split at all",
             "Correct the shares",
         )
-    both = sorted(set(model.mirror) & model.routed())
+    whole = {version for version, share in model.split.items() if share == ALL} | {model.default}
+    both = sorted(set(model.mirror) & whole)
     if both:
         raise ConfigError(
             f"version {both[0]} of '{name}' is mirrored to and answers as well",
-            "a mirror of versions that do not answer",
+            "a mirror of versions that do not answer, or only a part beside the default",
             "Take it out of the mirror, or out of the split",
         )
 

@@ -150,8 +150,8 @@ def test_the_old_version_is_let_go_only_when_the_new_one_is_loaded_and_warm(serv
         runs[self.version] = runs.get(self.version, 0) + 1
         return predict(self, *arrays)
 
-    def loading(*arguments: Any) -> Predictor:
-        found = load(*arguments)
+    def loading(*arguments: Any, **options: Any) -> Predictor:
+        found = load(*arguments, **options)
         seen.append(service.ask().json()["version"])
         return found
 
