@@ -92,7 +92,7 @@ class Plan:
         return Packed(exact, exact.astype(np.float32), categories)
 
     def count(self, runs: list[Packed]) -> tuple[Counter[str], Counter[str], Counter[str]]:
-        """What `decode_rows` would have counted of accepted rows: out of range, unknown categories, missing."""
+        """What `decode_rows` would have counted: values out of range, unknown categories, missing values."""
         out_of_range, unknown, missing = Counter[str](), Counter[str](), Counter[str]()
         exact = np.concatenate([packed.exact for packed in runs])
         usual = (exact >= self._low) & (exact <= self._high)  # false of NaN, too
