@@ -115,7 +115,7 @@ class Ticks:
         seconds = time.perf_counter() - arrival.clock
         tally.request(seconds, len(members))
         tally.rows(map(plan.classes.__getitem__, labels))
-        tally.later(plan.count, run.packed)
+        tally.later(plan.count, run.packed, len(labels))
         answers: list[tuple[bytes, bytes]] = []
         ids: list[str] = []  # one a row
         for waiting in members:
