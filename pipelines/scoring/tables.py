@@ -21,9 +21,9 @@ from contract.schema import Contract
 from pipelines.scoring.checking import Checked, Texts, check, check_columns
 from serving.models.predictor import Predictor
 
-PIECE_ROWS = 16_384  # read, checked and written at once
+PIECE_ROWS = 32_768  # read, checked and written at once; each piece costs some milliseconds beside its rows
 RUN_ROWS = 4_096  # of them through the model at once; more is slower, since they leave the core's cache
-GROUP_PIECES = 4  # pieces in a row group of the output
+GROUP_PIECES = 2  # pieces in a row group of the output
 BUFFER_BYTES = 1024 * 1024  # read of a column at once: a row group may be as large as the file
 PREFIX = "flightline."  # of the keys in an output's metadata
 ENTITY, ROW, REASON = "entity_id", "row", "reason"
