@@ -7,7 +7,8 @@ apart, such as a service that is gone.
 import argparse
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
 from contract.errors import BundleError, FlightlineError
@@ -17,10 +18,11 @@ from pipelines.delivery.placement import VersionRefusedError, changing
 from pipelines.delivery.registry import Registry, connect
 from pipelines.delivery.services import converge, ensure_service, intact, ready, recorded, running
 from pipelines.delivery.tracking_server import NoAnswerError
-from pipelines.deploy import PRODUCTION, deploy_locked, mark_refused
+from pipelines.deploy import PRODUCTION, deploy_locked, left, mark_refused
 from pipelines.ledger import Entry, left_behind, live, read
 from pipelines.machine.processes import Say
-from pipelines.machine.settings import Settings
+from pipelines.machine.settings import RECONCILER_PORT_VARIABLE, Settings
+from pipelines.promotion.listening import Route, listening
 from training.model import names
 
 
@@ -31,6 +33,15 @@ class Reconciled:
     model: str
     outcome: str  # agrees, deployed, refused, failed, repaired
     detail: str
+
+
+@dataclass
+class Said:
+    """How it goes, for whoever asks over HTTP."""
+
+    rounds: int = 0
+    trouble: str = ""  # why the last round came to nothing
+    last: tuple[Reconciled, ...] = ()
 
 
 def reconcile(
@@ -59,23 +70,47 @@ def main(argv: list[str] | None = None) -> int:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--once", action="store_true", help="the default")
     how.add_argument("--every", type=float, metavar="SECONDS", help="until it is interrupted")
+    parser.add_argument(
+        "--listen",
+        action="store_true",
+        help="say how it went at http://127.0.0.1:FLIGHTLINE_RECONCILER_PORT/livez",
+    )
     parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
     settings = Settings.from_environment()
+    said = Said()
+
+    def alive(*_: object) -> tuple[int, Mapping[str, object]]:
+        return 200, asdict(said)
+
+    with ExitStack() as stack:
+        if options.listen:
+            port = settings.reconciler_port
+            routes: dict[tuple[str, str], Route] = {("GET", "/livez"): alive}
+            stack.enter_context(listening(port, RECONCILER_PORT_VARIABLE, "the reconciler", routes))
+        return _rounds(settings, options, said)
+
+
+def _rounds(settings: Settings, options: argparse.Namespace, said: Said) -> int:
+    """Reconcile as often as the options say; `said` is kept up to date for whoever asks meanwhile."""
     while True:
         done: tuple[Reconciled, ...] = ()
         try:
             done = reconcile(settings, quiet if options.json else print)
+            said.trouble = ""
         except FlightlineError as error:
             if options.every is None:
                 raise
-            print(f"{error} Trying again in {options.every:g} s.")
+            if said.trouble != str(error):  # once, not every few seconds
+                print(f"{error} Trying again every {options.every:g} s.", flush=True)
+            said.trouble = str(error)
+        said.rounds, said.last = said.rounds + 1, done
         if options.json:
             print(json.dumps([asdict(item) for item in done]))
         else:
             for item in done:
                 if options.every is None or item.outcome != "agrees":
-                    print(f"{item.model}: {item.outcome}, {item.detail}")
+                    print(f"{item.model}: {item.outcome}, {item.detail}", flush=True)
         if options.every is None:
             return FAILED if any(item.outcome in {"refused", "failed"} for item in done) else OK
         threading.Event().wait(options.every)
@@ -107,25 +142,21 @@ def _compare(registry: Registry, model: str, settings: Settings, say: Say) -> Re
         return Reconciled(model, "repaired", f"{alias} was missing; version {placed.version} is live")
     if placed is not None and placed.version == named:
         return Reconciled(model, "agrees", f"version {named} is {alias} and live")
-    left = left_behind(entries, PRODUCTION, model).get(named)
-    if placed is not None and left is not None:
-        return _repair(registry, left, (alias, named, placed.version), say)
+    gone = left_behind(entries, PRODUCTION, model).get(named)
+    if placed is not None and gone is not None:
+        return _repair(registry, gone, (alias, named, placed.version), say)
     deploy_locked(registry, model, settings, why=f"the alias '{alias}' was moved in the registry", say=say)
     return Reconciled(model, "deployed", f"version {named} was made {alias}")
 
 
-def _repair(registry: Registry, left: Entry, names: tuple[str, str, str], say: Say) -> Reconciled:
+def _repair(registry: Registry, gone: Entry, names: tuple[str, str, str], say: Say) -> Reconciled:
     """An alias that names what was rolled back from is older than the rollback; or somebody must say more."""
     alias, named, live_version = names
-    model = left.model
+    model = gone.model
     kept = registry.swap_alias(model, alias, live_version, {named})
     if kept is not None:
         return Reconciled(model, "agrees", f"{alias} was just moved to version {kept}; the next round looks")
-    reason = (
-        f"version {named} was left for version {left.after.version} on {left.at:%Y-%m-%d %H:%M}Z "
-        f"({left.who}: {left.why}). To have it again, run `python -m pipelines.promote {model} "
-        f"--version {named}`, or undo the change with `python -m pipelines.rollback {model}`"
-    )
+    reason = str(left(gone))
     mark_refused(registry, registry.by_number(model, named), reason, say)
     return Reconciled(model, "repaired", f"{alias} is version {live_version} again: {reason}")
 

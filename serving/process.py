@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOK_SECONDS = 0.05
+# How long another thread, such as the prediction log's, may keep the interpreter from the event loop. The
+# loop gives it away at every system call; Python's own 5 ms are what many answers take.
+SWITCH_SECONDS = 0.0005
 
 
 def serve(listener: socket.socket, *, grace_seconds: int, supervised: bool) -> int:
@@ -21,6 +25,7 @@ def serve(listener: socket.socket, *, grace_seconds: int, supervised: bool) -> i
     from serving.http.wire import protocol
     from serving.service import Flightline
 
+    sys.setswitchinterval(SWITCH_SECONDS)
     service: Any = Flightline  # the decorator made it a bentoml.Service
     sockets = [listener]
 

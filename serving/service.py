@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from serving.admin.server import Admin
     from serving.grpc.server import GrpcServer
+    from serving.http.whole import Caller
 
 # What BentoML answers itself. Everything else goes straight to our application: in front of it stand a
 # tracer and a timer a request, which cost more than a prediction does.
@@ -35,7 +36,18 @@ class SeamService(bentoml.Service[Any]):  # type: ignore[misc]
         """BentoML's application for its own paths and the lifespan, the instance's for all others."""
         own = cast("ASGIApp", super().to_asgi(is_main=is_main))
 
+        def take(headers: dict[bytes, bytes], query: bytes, data: bytes, caller: "Caller") -> bool:
+            """What is good and arrived whole, unless its answer needs more than the model says."""
+            instance = self.instance
+            if instance.spans is not None or instance.drain.draining:
+                return False
+            return bool(instance.hot.take(headers, query, data, caller))
+
         async def seam(scope: "Scope", receive: "Receive", send: "Send") -> None:
+            if scope["type"] == "lifespan" and "state" in scope:
+                from serving.http.whole import OFFER, Offer
+
+                scope["state"][OFFER] = Offer(b"/predict", take)
             if scope["type"] == "http":
                 send = self.instance.drain.sending(send)
                 if scope["path"] not in BENTOML_PATHS or scope["method"] not in {"GET", "HEAD"}:
@@ -115,11 +127,16 @@ class Flightline:
             return
         from serving.grpc.server import GrpcServer  # only here: not everybody wants its import time
         from serving.http.answers import Answerer
+        from serving.http.completing import Completing
+        from serving.protocol.inference import Inferring
 
-        answerer = Answerer(self.log, self.metrics)
-        self.grpc = GrpcServer(
-            self.versions, answerer, self.metrics, self.admission, ready=self.ready, spans=self.spans
+        inferring = Inferring(
+            Answerer(self.log, self.metrics),
+            Completing(self.completer, self.metrics),
+            self.admission,
+            self.settings.clock,
         )
+        self.grpc = GrpcServer(self.versions, inferring, self.metrics, ready=self.ready, spans=self.spans)
         await self.grpc.start(self.settings.grpc_host, self.settings.grpc_port, shared=True)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]

@@ -6,6 +6,7 @@ not, is the business of `bodies` and `rows`; both ways answer alike, byte for by
 
 import math
 import re
+from collections import Counter
 from operator import itemgetter
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
@@ -72,6 +73,7 @@ class Plan:
             (b"x-model-version", predictor.version.encode("latin-1")),
             (b"x-model-digest", bundle.digest.encode("latin-1")),
         ]
+        self.fields = b"".join(b"%b: %b\r\n" % field for field in self.headers)
         end = b"," + _encode(identity)[1:-1] + b',"request_id":"'
         scores = b",".join(_literal(name) + b":%b" for name in self.classes)
         self._one = [
@@ -89,24 +91,27 @@ class Plan:
             categories[categories == None] = ""  # noqa: E711 - elementwise, as numpy has it
         return Packed(exact, exact.astype(np.float32), categories)
 
-    def count(self, packed: Packed) -> None:
-        """Add to the tally what `decode_rows` would have counted of accepted rows."""
-        tally, exact = self.tally, packed.exact
+    def count(self, runs: list[Packed]) -> tuple[Counter[str], Counter[str], Counter[str]]:
+        """What `decode_rows` would have counted of accepted rows: out of range, unknown categories, missing."""
+        out_of_range, unknown, missing = Counter[str](), Counter[str](), Counter[str]()
+        exact = np.concatenate([packed.exact for packed in runs])
         usual = (exact >= self._low) & (exact <= self._high)  # false of NaN, too
-        if not usual.all():
-            for column, times in enumerate((~usual).sum(axis=0).tolist()):
-                if times:
-                    name, absent = self._numbers.features[column].name, int(np.isnan(exact[:, column]).sum())
-                    tally.missing[name] += absent
-                    tally.out_of_range[name] += times - absent
-        if packed.categories is None:
-            return
+        odd, absent = (~usual).sum(axis=0).tolist(), np.isnan(exact).sum(axis=0).tolist()
+        for feature, times, none in zip(self._numbers.features, odd, absent, strict=True):
+            if times:
+                missing[feature.name] += none
+                out_of_range[feature.name] += times - none
+        words = [packed.categories for packed in runs if packed.categories is not None]
+        if not words:
+            return out_of_range, unknown, missing
+        columns = np.concatenate(words).T
         for column, name, known in self._counted:
-            for word in packed.categories[:, column].tolist():
+            for word, times in Counter(columns[column].tolist()).items():
                 if not word:
-                    tally.missing[name] += 1
+                    missing[name] += times
                 elif known is not None and word not in known:
-                    tally.unknown_category[name] += 1
+                    unknown[name] += times
+        return out_of_range, unknown, missing
 
     def render_one(self, label: int, scores: bytes, request_id: bytes) -> bytes:
         """The answer of /predict; `scores` as `split_scores` cut them."""

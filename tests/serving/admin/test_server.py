@@ -159,7 +159,7 @@ def test_it_listens_on_the_loopback_alone(api) -> None:
         ("PUT", "/models/toy/versions/1", {"release": "/r", "digest": "0" * 64}, 409, "another name"),
         ("PUT", "/models/toy/versions/..", {"release": "/r", "digest": "0" * 64}, 404, "there is no"),
         ("PUT", "/models/toy/versions/a%20b", {"release": "/r", "digest": "0" * 64}, 422, "letters, digits"),
-        ("PATCH", "/models", None, 501, "Unsupported method"),
+        ("PATCH", "/models", None, 405, "Unsupported method"),
     ],
 )
 def test_a_wrong_call_is_refused_as_an_object_and_changes_nothing(  # noqa: PLR0917 - a table of calls

@@ -21,6 +21,8 @@ from serving.grpc.server import HEADROOM, GrpcServer
 from serving.http.admission import Admission
 from serving.http.answers import Answerer
 from serving.http.bodies import BATCH_BYTES
+from serving.http.completing import Completing
+from serving.protocol.inference import Inferring
 from serving.protocol.tensors import join_strings, split_strings
 
 ROOT = Path(__file__).parents[3]
@@ -60,8 +62,13 @@ class Caller:
 
 def server_of(host: Any, most: int = 100) -> GrpcServer:
     """A server over the models of `host` that takes `most` inferences at once."""
-    answerer, admission = Answerer(host.log, host.metrics), Admission(most, 4_000)
-    return GrpcServer(host.versions, answerer, host.metrics, admission, ready=lambda: host.versions.ready)
+    inferring = Inferring(
+        Answerer(host.log, host.metrics),
+        Completing(host.completer, host.metrics),
+        Admission(most, 4_000),
+        host.settings.clock,
+    )
+    return GrpcServer(host.versions, inferring, host.metrics, ready=lambda: host.versions.ready)
 
 
 def speak(host: Any, talk: Callable[[Caller], Awaitable[Any]], **arguments: Any) -> Any:
@@ -195,7 +202,7 @@ INVALID, MISSING = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
         pytest.param(Request(model_name="toy"), INVALID, "found nothing", id="no-inputs"),
         pytest.param(with_input(name="numbrs"), INVALID, "unknown tensor", id="unknown-tensor"),
         pytest.param(with_input(name="categories"), INVALID, "same tensor twice", id="tensor-twice"),
-        pytest.param(with_input(datatype="INT64"), INVALID, "datatype 'INT64'", id="datatype"),
+        pytest.param(with_input(datatype="INT32"), INVALID, "datatype 'INT32'", id="datatype"),
         pytest.param(with_input(datatype="BYTES"), INVALID, "fp32_contents", id="contents-of-another"),
         pytest.param(with_input(shape=[1, 3]), INVALID, "2 values", id="shape"),
         pytest.param(with_input(shape=[-1, 2]), INVALID, "[-1, 2]", id="negative-shape"),
