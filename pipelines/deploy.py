@@ -28,11 +28,12 @@ from pipelines.delivery.registry import (
     Version,
     connect,
 )
-from pipelines.delivery.releases import Release, fetch, require_staged
-from pipelines.delivery.telling import telling
-from pipelines.ledger import live, read, refusal
+from pipelines.delivery.releases import Release, fetch, open_release, require_gates, require_staged
+from pipelines.ledger import Entry, live, read, refusal
 from pipelines.machine.processes import Say
+from pipelines.machine.progress import showing
 from pipelines.machine.settings import Settings
+from serving.models.compatibility import narrower
 
 PRODUCTION = "production"
 
@@ -64,6 +65,7 @@ def deploy_staging(
         chosen = registry.by_number(model, version) if version else registry.by_alias(model, source)
         registry.untag(chosen, STAGING_EVIDENCE)
         release = fetch(registry, chosen, settings)
+        require_gates(release)
         change = Change(
             environment=STAGING,
             model=model,
@@ -173,12 +175,13 @@ def qualified(
 
     Raises:
         BundleError: something that was signed is missing, wrong, or about something else.
-        VersionRefusedError: the champion has changed since the bundle was compared with it, or production has
-            refused the bundle before and it is not to be tried `again`.
+        VersionRefusedError: the champion has changed since the bundle was compared with it, callers may send
+            what it would refuse, or production has refused it before and it is not to be tried `again`.
     """
     if not again:
         require_not_refused(version, settings)
     release = fetch(registry, version, settings)
+    require_gates(release)
     evidence = require_staged(version, read_trust(settings.trust))
     champion = _champion(registry, version.model, settings)
     compared = release.qualification.champion
@@ -189,7 +192,20 @@ def qualified(
             "a comparison with what is live",
             f"Qualify and register it again: `python -m pipelines.qualify {version.model}`",
         )
+    _require_contract(release, version, settings)
     return release, evidence
+
+
+def left(entry: Entry) -> VersionRefusedError:
+    """Why the version that `entry` was a way back from is not deployed by a click."""
+    version = entry.before.version if entry.before else ""
+    return VersionRefusedError(
+        f"version {version} of {entry.model} was left for version {entry.after.version} on "
+        f"{entry.at:%Y-%m-%d %H:%M}Z ({entry.who}: {entry.why})",
+        "a version that nobody went back from",
+        f"To have it again, run `python -m pipelines.promote {entry.model} --version {version}`, or undo the "
+        f"change with `python -m pipelines.rollback {entry.model}`",
+    )
 
 
 def require_not_refused(version: Version, settings: Settings) -> None:
@@ -257,7 +273,8 @@ def main(argv: list[str] | None = None) -> int:
     way = (
         deploy_staging if options.environment == STAGING else partial(deploy_production, again=options.again)
     )
-    with telling(silent=options.json) as say, refusals_as_json(printed=options.json):
+    title = f"{options.environment} {options.model}"
+    with showing(title, as_json=options.json) as say, refusals_as_json(printed=options.json):
         deployed = way(options.model, settings, options.version, who=options.actor, why=options.why, say=say)
     if options.json:
         print(json.dumps(deployed.plain()))
@@ -284,6 +301,7 @@ def _witness(registry: Registry, version: Version, deployed: Deployed, settings:
         run_id=version.run_id,
         checks=tuple((check.name, check.passed, check.seen) for check in deployed.checks),
         tested_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        measured={check.name: dict(check.measured) for check in deployed.checks if check.measured},
     )
     envelope = sign(statement, "staging", private_key(settings.keys, "staging"))
     registry.tag(version, STAGING_EVIDENCE, envelope.decode())
@@ -293,6 +311,25 @@ def _move(environment: str, alias: str, version: Version, held: Mapping[str, str
     """The move of `alias` to `version` from where it was seen, and from nowhere else."""
     seen = (held[alias],) if alias in held else ()
     return Pending(environment, version.model, alias, version.version, seen)
+
+
+def _require_contract(release: Release, version: Version, settings: Settings) -> None:
+    """Refuse a contract older than that of what is live, as the service would once it had loaded it."""
+    placed = live(read(settings.ledger), PRODUCTION, version.model)
+    if placed is None or placed.digest == version.digest:
+        return
+    try:
+        served = open_release(settings.releases / placed.digest, version.model, placed.digest, settings)
+    except BundleError:
+        return  # a damaged release is no reason to keep it; the service, which has it loaded, compares too
+    problem = narrower(release.bundle.contract, served.bundle.contract)
+    if problem:
+        raise VersionRefusedError(
+            f"version {version.version} of {version.model} has an older contract than version "
+            f"{placed.version}, which answers: it {problem}",
+            "a contract that accepts all that callers may send now",
+            "Train it with the present contract",
+        )
 
 
 def _champion(registry: Registry, model: str, settings: Settings) -> str:

@@ -17,10 +17,10 @@ from typing import Literal
 import msgspec
 
 from contract.errors import ConfigError, FlightlineError
+from contract.locks import exclusive
 from contract.strict import decode_json, near_miss
 from pipelines.cli import OK, command
 from pipelines.machine.files import replace
-from pipelines.machine.locks import exclusive
 from pipelines.machine.settings import Settings
 from training.model import names
 

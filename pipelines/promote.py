@@ -7,9 +7,9 @@ from pipelines.cli import OK, again_option, check_again, command, decision_optio
 from pipelines.delivery.aliases import settle
 from pipelines.delivery.placement import Deployed, changing
 from pipelines.delivery.registry import STAGING, connect
-from pipelines.delivery.telling import telling
 from pipelines.deploy import PRODUCTION, deploy_locked, refusals_as_json
 from pipelines.machine.processes import Say
+from pipelines.machine.progress import showing
 from pipelines.machine.settings import Settings
 
 
@@ -54,7 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     options = given.parse_args(argv)
     check_again(options)
     settings = Settings.from_environment()
-    with telling(silent=options.json) as say, refusals_as_json(printed=options.json):
+    title = f"production {options.model}"
+    with showing(title, as_json=options.json) as say, refusals_as_json(printed=options.json):
         deployed = promote(
             options.model,
             settings,

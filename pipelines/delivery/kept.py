@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterator
 
 from contract.errors import FlightlineError
+from contract.locks import exclusive
 from pipelines.ledger import Entry, models, read, trail
 from pipelines.machine.files import scratch
-from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
 from serving.models.desired import read_desired

@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from contract.errors import FlightlineError
+from contract.locks import exclusive
 from pipelines.delivery.kept import prune
+from pipelines.delivery.registry import STAGING
 from pipelines.delivery.releases import Release
 from pipelines.delivery.rollout import OutsidePolicyError, Rolling, StepSeen
 from pipelines.delivery.rollout_policy import Rollout, read_rollout
@@ -26,14 +28,15 @@ from pipelines.delivery.services import (
     stop_service,
     unfinished,
 )
-from pipelines.delivery.smoke import Check, require_passed, run_smoke
+from pipelines.delivery.smoke import run_smoke
 from pipelines.ledger import Action, Entry, Placed, append, live, read
 from pipelines.machine.environments import PRODUCTION
-from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
+from pipelines.staging.checks import Check, require_passed
 from serving.models.desired import DesiredModel, read_desired
 
+SMOKE, SUITE = "smoke tests", "staging suite"
 FREED_S = 5.0  # until the port of a killed service is free
 LOCK_S = 600.0  # who comes second waits for a rollout to end, then decides on what is live by then
 
@@ -203,11 +206,10 @@ class _Placing:
         wanted = DesiredModel.of(version, str(self.release.path), bundle.digest, older_contract=self._back)
         try:
             generation = converge(environment, {**before, model: wanted}, self.settings)
-            limits = self.settings.environment(environment).smoke
-            checks = run_smoke(self.settings.service_url(environment), bundle, version, limits)
+            checks = _look(self.change, self.release, self.settings, self.say)
             for check in checks:
                 self.say(f"{environment}: {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.seen}")
-            require_passed(checks, f"version {version} of {model} in {environment}")
+            require_passed(checks, f"version {version} of {model} in {environment}", _suite(self.change))
         except FlightlineError as error:
             raise VersionRefusedError(error.found, error.expected, error.remedy, steps) from error
         return generation, checks
@@ -266,6 +268,22 @@ class _Placing:
             why=change.why,
             evidence=change.evidence,
         )
+
+
+def _look(change: Change, release: Release, settings: Settings, say: Say) -> tuple[Check, ...]:
+    """What is seen of a version that serves: in staging all that it must pass to be promoted."""
+    url, version = settings.service_url(change.environment), change.version
+    if _suite(change) == SMOKE:
+        return run_smoke(url, release.bundle, version, settings.environment(change.environment).smoke)
+    # It reads the past and scores it, which takes libraries that a rollback, which has seconds, does without.
+    from pipelines.staging.suite import run_suite
+
+    return run_suite(url, release, version, settings, say)
+
+
+def _suite(change: Change) -> str:
+    """Which suite a version must pass: staging's is for one that is to be promoted, not for the way back."""
+    return SUITE if (change.environment, change.action) == (STAGING, "deploy") else SMOKE
 
 
 def _align(environment: str, before: Mapping[str, DesiredModel], settings: Settings) -> None:

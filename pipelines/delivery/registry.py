@@ -211,6 +211,11 @@ def connect(settings: Settings) -> Registry:
         NoAnswerError: it does not; found out within seconds.
     """
     require_up(settings)
+    return open_registry(settings)
+
+
+def open_registry(settings: Settings) -> Registry:
+    """A connection to a server that is known to be up, such as the one that this process is."""
     if settings.owns_tracking:
         for name in ("NO_PROXY", "no_proxy"):  # the client's requests would go through a proxy even to us
             known = os.environ.get(name, "")

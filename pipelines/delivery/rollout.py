@@ -22,8 +22,8 @@ from pipelines.delivery.rollout_policy import Rollout, Step
 from pipelines.delivery.rollout_probes import TIMEOUT_S, Prober, probe_rows
 from pipelines.delivery.services import begin_rollout, converge
 from pipelines.delivery.smoke import golden_by_name
-from pipelines.delivery.telling import progress_of
 from pipelines.machine.processes import Say
+from pipelines.machine.progress import step as tell
 from pipelines.machine.settings import Settings
 from serving.models.desired import ALL, DesiredModel
 
@@ -142,8 +142,8 @@ class Rolling:
         word = "ok  " if step.verdict == "proceed" else "FAIL"
         self.say(f"{self.environment}: {word} {step.step}, {step.seconds:.1f} s: {step.reason}")
 
-    def _progress(self, line: str) -> None:
-        progress_of(self.say)(f"{self.environment}: {self.model} version {self.version}, {line}")
+    def _progress(self, what: str, done: int, total: int) -> None:
+        tell(self.say, what, done, total)
 
 
 @dataclass
@@ -156,7 +156,7 @@ class _Watch:
     version: str
     prober: Prober
     policy: Rollout
-    progress: Callable[[str], None]
+    progress: Callable[[str, int, int], None]  # what is seen, of how many it has seen, of how many wanted
     alone: Latencies = field(default_factory=Latencies)  # of the champion, while nobody else answered
 
     def until_decided(self, kind: Kind, step: Step) -> tuple[Evidence, Decision]:
@@ -170,7 +170,8 @@ class _Watch:
         while True:
             seen = self._since(kind, began, before)
             decision = decide(kind, step, seen, self.policy)
-            self.progress(f"{_name(kind, step)}: {decision.reason}")
+            counted = seen.compared if kind == "shadow" else seen.answered
+            self.progress(_name(kind, step), min(counted, step.requests), step.requests)
             if decision.verdict != "wait":
                 break
             if self.prober.able:

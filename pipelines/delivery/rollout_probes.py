@@ -14,8 +14,8 @@ from contract.errors import FlightlineError
 from contract.predictions import FEATURE_PREFIX, SHADOW, completed
 from contract.segments import live_segments
 from pipelines.delivery.rollout_decision import Kind
-from pipelines.delivery.smoke import ENTITY
 from pipelines.machine.settings import Settings
+from pipelines.staging.checks import ENTITY
 from serving.models.traffic import draw
 
 ROWS = 500  # different ones at most; more would take longer to read than they are worth

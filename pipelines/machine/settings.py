@@ -8,11 +8,13 @@ from pathlib import Path
 
 from contract.errors import ConfigError
 from contract.strict import near_miss
-from pipelines.machine.environments import Environment, read_environments, read_port
+from pipelines.machine.environments import Environment, port_variable, read_environments, read_port
 
 ROOT = Path(__file__).resolve().parents[2]
 MLFLOW_PORT = 5010
 MLFLOW_PORT_VARIABLE = "FLIGHTLINE_MLFLOW_PORT"
+RELAY_PORT, RECONCILER_PORT = 8110, 8111
+RELAY_PORT_VARIABLE, RECONCILER_PORT_VARIABLE = "FLIGHTLINE_RELAY_PORT", "FLIGHTLINE_RECONCILER_PORT"
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Settings:
     environments: dict[str, Environment]
     serving_python: Path
     actor: str  # who acts, for the ledger
+    relay_port: int = RELAY_PORT
+    reconciler_port: int = RECONCILER_PORT
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] | None = None) -> "Settings":
@@ -53,7 +57,25 @@ class Settings:
             environments=read_environments(ROOT / "infra" / "environments.yaml", values),
             serving_python=Path(values.get("FLIGHTLINE_SERVING_PYTHON") or python),
             actor=values.get("FLIGHTLINE_ACTOR") or getpass.getuser(),
+            relay_port=read_port(values, RELAY_PORT_VARIABLE, RELAY_PORT),
+            reconciler_port=read_port(values, RECONCILER_PORT_VARIABLE, RECONCILER_PORT),
         )
+
+    def variables(self) -> dict[str, str]:
+        """The environment variables that give a process started from here these very settings."""
+        found = {
+            "FLIGHTLINE_VAR": str(self.var),
+            MLFLOW_PORT_VARIABLE: str(self.mlflow_port),
+            "MLFLOW_TRACKING_URI": "" if self.owns_tracking else self.tracking_uri,
+            "FLIGHTLINE_SERVING_PYTHON": str(self.serving_python),
+            "FLIGHTLINE_ACTOR": self.actor,
+            RELAY_PORT_VARIABLE: str(self.relay_port),
+            RECONCILER_PORT_VARIABLE: str(self.reconciler_port),
+        }
+        for name, environment in self.environments.items():
+            found[port_variable(name)] = str(environment.port)
+            found[f"FLIGHTLINE_{name.upper()}_CLOCK"] = environment.clock
+        return found
 
     @property
     def mlflow_database(self) -> Path:

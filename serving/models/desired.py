@@ -4,13 +4,10 @@
 has acted on it.
 """
 
-import fcntl
 import math
 import os
 import re
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import Any
 import msgspec
 
 from contract.errors import ConfigError, FlightlineError
+from contract.locks import exclusive
 from contract.strict import decode_json, encode_json, near_miss
 
 DESIRED = "desired.json"
@@ -211,21 +209,7 @@ def desired_lock(folder: Path, wait_s: float) -> Iterator[None]:
     Raises:
         BusyError: another holds it for longer than `wait_s` seconds.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + wait_s
-    with (folder / LOCK).open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise BusyError(
-                        f"another change of the versions has been under way for over {wait_s:.0f} s",
-                        "one at a time",
-                        "Wait for it to end and ask again",
-                    ) from None
-                threading.Event().wait(0.02)
+    with exclusive(folder / LOCK, "change of the versions", wait_s, BusyError):
         yield
 
 

@@ -130,6 +130,7 @@ class Metrics:
         """Give Prometheus what was counted since the last time."""
         with self._one:
             for (model, version), (tally, flushed) in list(self._tallies.items()):
+                tally.settle()
                 self._flush_seconds(self._seconds.labels(model, version), tally, flushed)
                 for label, times in _news(tally.labels, flushed.labels):
                     self._predictions.labels(model, version, label).inc(times)

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
+from contract.attestation import sign
 from contract.bundle import Bundle, open_bundle, seal
-from contract.statements import Qualification
+from contract.statements import STAGING_CHECKS, Qualification, StagingEvidence
 from contract.strict import encode_json
 from contract.verdict import Verdict
 from pipelines import ledger
 from pipelines.delivery import placement
 from pipelines.delivery.evidence import read_evidence
-from pipelines.delivery.registry import CHAMPION, Registry, connect
+from pipelines.delivery.keys import private_key
+from pipelines.delivery.registry import CHAMPION, Registry, Version, connect
 from pipelines.delivery.rollout_policy import Rollout, Step
 from pipelines.delivery.tracking_server import ensure, stop
 from pipelines.deploy import deploy_staging
@@ -45,13 +48,15 @@ def free_ports(count: int) -> list[int]:
 
 def settings_in(var: Path, **more: str) -> Settings:
     """Settings that keep everything in `var` and listen on free ports."""
-    mlflow, staging, production = free_ports(3)
+    mlflow, staging, production, relay, reconciler = free_ports(5)
     return Settings.from_environment(
         {
             "FLIGHTLINE_VAR": str(var),
             "FLIGHTLINE_MLFLOW_PORT": str(mlflow),
             "FLIGHTLINE_STAGING_PORT": str(staging),
             "FLIGHTLINE_PRODUCTION_PORT": str(production),
+            "FLIGHTLINE_RELAY_PORT": str(relay),
+            "FLIGHTLINE_RECONCILER_PORT": str(reconciler),
             "FLIGHTLINE_ACTOR": "tester",
             **more,
         }
@@ -117,6 +122,21 @@ def qualify(bundle: Bundle, settings: Settings, *, outcome: str = "accepted", ch
         ),
     )
     path.write_bytes(encode_json(statement))
+
+
+def evidence(version: Version, settings: Settings, /, **changes: object) -> str:
+    """An envelope in which staging says that `version` passed all its checks, or something changed."""
+    honest = StagingEvidence(
+        model=version.model,
+        digest=version.digest,
+        version=version.version,
+        run_id=version.run_id,
+        checks=tuple((name, True, "seen") for name in STAGING_CHECKS),
+        tested_at="2013-04-01T00:00:00+00:00",
+        measured={"load": {"requests_per_second": 1000.0}},
+    )
+    key = private_key(settings.keys, "staging")
+    return sign(msgspec.structs.replace(honest, **changes), "staging", key).decode()
 
 
 @dataclass

@@ -20,11 +20,11 @@ from pipelines.delivery.registry import (
     STAGING_EVIDENCE,
 )
 from pipelines.delivery.releases import open_release
-from pipelines.delivery.smoke import Check
 from pipelines.deploy import deploy_production, deploy_staging
 from pipelines.promote import promote
 from pipelines.reconcile import reconcile
 from pipelines.register import register
+from pipelines.staging.checks import Check
 from tests.pipelines.delivery.conftest import World, qualify, quiet
 
 
@@ -169,7 +169,7 @@ def test_a_version_that_fails_staging_again_loses_its_evidence(
         return (Check("latency", passed=False, seen="9 s"),)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.delivery.placement.run_smoke", failing)
+        patch.setattr("pipelines.staging.suite.run_suite", failing)
         with pytest.raises(FlightlineError, match="latency"):
             deploy_staging("fickle", world.settings, say=quiet)
     assert STAGING_EVIDENCE not in world.registry.by_number("fickle", staged.version).tags
@@ -201,7 +201,7 @@ def test_a_retraining_that_staging_refuses_was_rejected_until_staging_passes_it(
             deploy_staging("turneddown", world.settings, say=quiet)
     assert outcome() == "promoted"
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.delivery.placement.run_smoke", failing)
+        patch.setattr("pipelines.staging.suite.run_suite", failing)
         with pytest.raises(FlightlineError, match="too slow"):
             deploy_staging("turneddown", world.settings, say=quiet)
     assert outcome() == "failed"
