@@ -146,13 +146,25 @@ def deploy_locked(
             at=at,
         )
         with following(_move(PRODUCTION, alias, chosen, held), settings, say, registry):
-            deployed = place(change, release, settings, say)
+            deployed = _placed(change, release, settings, say)
     except (BundleError, VersionRefusedError) as refusal:
         mark_refused(registry, chosen, str(refusal), say)
         if version is None:
             give_back(registry, chosen, settings, say)
         raise
     registry.untag(chosen, REFUSED)
+    return deployed
+
+
+def _placed(change: Change, release: Release, settings: Settings, say: Say) -> Deployed:
+    """`place`, and what came of it for the decision about the next retraining."""
+    digest = release.bundle.digest
+    try:
+        deployed = place(change, release, settings, say)
+    except VersionRefusedError:
+        attempts.staged(change.model, digest, settings, passed=False)
+        raise
+    attempts.staged(change.model, digest, settings, passed=True)
     return deployed
 
 
@@ -256,6 +268,8 @@ def main(argv: list[str] | None = None) -> int:
         raise ConfigError(
             f"nothing is deployed to {options.environment}", "staging or production", "Name one of them"
         )
+    if options.again and options.environment == STAGING:
+        raise ConfigError("--again is given for staging", "production", "Leave it out")
     way = (
         deploy_staging if options.environment == STAGING else partial(deploy_production, again=options.again)
     )

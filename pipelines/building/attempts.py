@@ -13,8 +13,9 @@ from pipelines.building.runs import in_flight
 from pipelines.machine.files import replace
 from pipelines.machine.settings import Settings
 
-# `promoted` here: accepted and registered, and so the candidate for promotion. Where staging refuses it, this
-# is corrected; whether a person promotes it is decided later and elsewhere, and the ledger says so.
+# `promoted` here: accepted and registered, and so the candidate for promotion. Where staging or production
+# refuses it, this is corrected; whether a person promotes it is decided later and elsewhere, and the ledger
+# says so.
 OUTCOMES: dict[str, Outcome] = {"accepted": "promoted", "kept": "kept", "failed": "failed"}
 
 
@@ -54,9 +55,9 @@ def add(model: str, attempt: Attempt, settings: Settings, digest: str = "") -> N
 
 
 def staged(model: str, digest: str, settings: Settings, *, passed: bool) -> None:
-    """Correct the outcome of the retraining that made the bundle `digest`, if one did, by what staging said.
+    """Correct the outcome of the retraining that made the bundle `digest`, if one did, by how it ended.
 
-    A challenger that staging refuses replaces no champion, whatever the gates thought of it.
+    A challenger that staging or production refuses replaces no champion, whatever the gates thought of it.
     """
     path = _path(model, settings)
     if not path.exists() or not digest:

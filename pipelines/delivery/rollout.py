@@ -121,7 +121,7 @@ class Rolling:
         began = time.monotonic()
         check = golden_by_name(client, self.release.bundle, self.version)
         verdict = "proceed" if check.passed else "roll back"
-        step = StepSeen("golden answers", verdict, check.seen, time.monotonic() - began)
+        step = StepSeen("golden answers", verdict, check.seen, round(time.monotonic() - began, 3))
         self._tell(step)
         if not check.passed:
             raise OutsidePolicyError(f"asked by name, version {self.version} failed: {check.seen}", (step,))

@@ -1,6 +1,8 @@
 """The ledger answers what ran when, and notices that somebody changed the record."""
 
 import json
+import os
+import resource
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,12 +18,14 @@ from pipelines.ledger import (
     Entry,
     Placed,
     append,
+    history,
     left_behind,
     live,
     main,
     neighbours,
     parse_moment,
     read,
+    refusal,
 )
 
 pytestmark = pytest.mark.unit
@@ -222,3 +226,59 @@ def test_parallel_writers_keep_one_chain(tmp_path: Path) -> None:
     for thread in threads:
         thread.join(30)
     assert len(read(path)) == 30
+
+
+def test_what_was_refused_changed_nothing(tmp_path: Path) -> None:
+    """The line says why a bundle did not stay; what was live and can be gone back to is as it was."""
+    path = tmp_path / "ledger.jsonl"
+    append(path, entry("1"))
+    append(path, entry("2"))
+    before = read(path)
+    append(path, entry("3", action="refused"))
+    after = read(path)
+    assert len(after) == 3
+    assert live(after, "production", "flights") == live(before, "production", "flights")
+    assert history(after, "production", "flights") == before
+    assert neighbours(after, "production", "flights") == neighbours(before, "production", "flights")
+    assert left_behind(after, "production", "flights") == {}
+    refused = refusal(after, "production", "flights", entry("3").after.digest)
+    assert refused is not None
+    assert refused.after.version == "3"
+    assert refusal(after, "production", "flights", entry("2").after.digest) is None
+    append(path, entry("3"))
+    assert refusal(read(path), "production", "flights", entry("3").after.digest) is None
+
+
+def test_a_refused_version_was_never_live(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`show` has its line, `--at` has not."""
+    monkeypatch.setenv("FLIGHTLINE_VAR", str(tmp_path))
+    append(tmp_path / "ledger.jsonl", entry("1"))
+    append(tmp_path / "ledger.jsonl", entry("3", action="refused"))
+    assert main(["show"]) == 0
+    assert "refused" in capsys.readouterr().out
+    assert main(["--at", "2100-01-01"]) == 0
+    told = capsys.readouterr().out
+    assert "refused" not in told
+    assert "deploy" in told
+
+
+def test_a_disk_that_refuses_is_a_sentence_and_the_ledger_is_as_it_was(tmp_path: Path) -> None:
+    """A line that was written in part is no entry; with room again the next follows the last whole one."""
+    path = tmp_path / "ledger.jsonl"
+    append(path, entry("1"))
+    room = path.stat().st_size + 40
+    child = os.fork()
+    if child == 0:  # a limit on the size of files cannot be lifted again
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        try:
+            append(path, entry("2"))
+        except FlightlineError as error:
+            os._exit(0 if "ledger.jsonl cannot be written (File too large)" in str(error) else 2)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert path.stat().st_size == room
+    assert versions(path) == ["1"]
+    append(path, entry("3"))
+    assert versions(path) == ["1", "3"]

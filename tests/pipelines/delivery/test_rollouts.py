@@ -1,12 +1,15 @@
 """A version takes over from the champion step by step, and goes back when a step does not hold."""
 
+import json
 import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
+from contract.errors import ConfigError, FlightlineError
 from pipelines import ledger
 from pipelines.delivery import placement, rollout_decision
 from pipelines.delivery.placement import VersionRefusedError
@@ -15,7 +18,7 @@ from pipelines.delivery.rollout_policy import Step, read_rollout
 from pipelines.delivery.services import unfinished
 from pipelines.deploy import deploy_production
 from pipelines.machine.settings import Settings
-from pipelines.promote import promote
+from pipelines.promote import main, promote
 from serving.models.desired import read_desired
 from tests.pipelines.delivery import graphs
 from tests.pipelines.delivery.conftest import QUICK, World, quiet
@@ -176,3 +179,55 @@ def test_a_version_that_agrees_takes_over_under_the_shipped_policy(world: World)
     deployed = promote("agreeing", world.settings, actor="ada", say=quiet)
     assert [step.verdict for step in deployed.steps] == ["proceed"] * 4
     assert world.serves("production", "agreeing") == "2"
+
+
+@pytest.mark.usefixtures("strictly")
+def test_a_program_reads_what_each_step_saw(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a version that was taken and of one that was refused alike; again needs who and why."""
+    world.promote("inform")
+    world.stage("inform", seed=1)
+    monkeypatch.setattr(Settings, "from_environment", lambda *_: world.settings)
+    capsys.readouterr()
+    with pytest.raises(VersionRefusedError):
+        main(["inform", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert [step["step"] for step in told["steps"]] == ["golden answers", "shadow 100 %"]
+    assert told["steps"][-1]["verdict"] == "roll back"
+    assert "labelled differently" in told["refused"]
+    with pytest.raises(ConfigError, match="--again is given without --actor or --why"):
+        main(["inform", "--json", "--again", "--actor", "ada"])
+    monkeypatch.setattr(placement, "read_rollout", lambda *_: QUICK)
+    assert main(["inform", "--json", "--again", "--actor", "ada", "--why", "it may differ"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [step["verdict"] for step in told["steps"]] == ["proceed"] * 3
+    assert told["steps"][1]["compared"] >= 20
+    assert told["steps"][1]["p99_ms"] > 0
+
+
+def test_a_second_promotion_waits_and_decides_on_what_is_live_by_then(world: World) -> None:
+    """Both were compared with version 1: once version 2 is live, version 3 is not judged by it."""
+    world.promote("twice")
+    world.stage("twice", seed=1)
+    world.stage("twice", seed=2)
+    ended: dict[str, str] = {}
+
+    def carry_out(version: str) -> None:
+        try:
+            promote("twice", world.settings, version, say=quiet)
+            ended[version] = "live"
+        except FlightlineError as error:
+            ended[version] = str(error)
+
+    world.registry.models()  # imports the client, so that both get on
+    both = [threading.Thread(target=carry_out, args=(version,)) for version in ("2", "3")]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join(120)
+    (first,) = [version for version, word in ended.items() if word == "live"]
+    assert world.serves("production", "twice") == world.champion("twice") == first
+    other = ended["3" if first == "2" else "2"]
+    assert "was compared with" in other
+    assert "is live" in other

@@ -175,6 +175,8 @@ def test_a_row_that_the_model_fails_at_fails_alone(both, monkeypatch, how) -> No
     both.host.log.close()
     logged = pl.read_parquet(both.host.settings.predictions / "toy" / "*.parquet")
     assert sorted(logged["feature.width"].to_list()) == [1, 2, 4]
+    labels = {"model": "toy", "version": "1"}  # a rollout counts what a version could not answer
+    assert both.host.metrics.registry.get_sample_value("flightline_failed_requests_total", labels) == 1
 
 
 def test_beyond_the_limit_is_refused_at_once_and_told_when_to_come_back(host, in_front) -> None:
