@@ -343,7 +343,7 @@ def test_a_shared_server_is_guarded_by_name(tmp_path: Path) -> None:
         cwd=tmp_path,
         env={
             **settings.variables(),
-            "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
+            "FLIGHTLINE_MLFLOW_URL": f"http://127.0.0.1:{port}",
             "PYTHONPATH": f"{settings.checkout}{os.pathsep}{settings.checkout / 'infra' / 'mlflow'}",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
