@@ -147,8 +147,10 @@ backtest: setup ## Train as of each month of 2013: gates, and what retraining is
 bench: setup ## How long builds, inference and features take, beside a fixed loop
 	@$(RUN) benchmarks $(ARGS)
 
+# Each is a command of its own with further options: .venv/bin/python -m benchmarks.serving.steady --help
 bench-serving: setup peers ## The service under load, beside an echo, stock BentoML and peers
-	@$(RUN) benchmarks.serving $(ARGS)
+	@for part in serving serving.start serving.steady serving.sweep serving.cost rows scoring; do \
+		.venv/bin/python -m "benchmarks.$$part" $(ARGS); done
 
 # An environment for each, since they ask for versions that exclude each other.
 peers: uv

@@ -1,4 +1,4 @@
-"""benchmarks: builds, inference, scoring, online store, features, each figure beside a fixed loop's.
+"""benchmarks: builds, inference, online store, features, each figure beside a fixed loop's.
 
 The loop is the same work everywhere: the ratio to it is what two machines, or two days, can compare. Builds
 run the last commit in a clone with an empty cache.
@@ -6,8 +6,6 @@ run the last commit in a clone with an empty cache.
 
 import argparse
 import importlib.util
-import os
-import platform
 import sys
 import tempfile
 from collections.abc import Callable
@@ -20,13 +18,13 @@ from benchmarks import report
 from benchmarks.builds import builds
 from benchmarks.calibration import Figure
 from benchmarks.inference import inference
+from benchmarks.measurements import host
 from benchmarks.online import online
-from benchmarks.scoring import scoring
 from contract.errors import FlightlineError
 from pipelines.cli import OK, command
 from pipelines.machine.settings import ROOT
 
-OWN = ("builds", "inference", "scoring", "online")
+OWN = ("builds", "inference", "online")
 FEATURES = "features"  # prints and writes its own section
 MODELS = ("flights", "iris")
 
@@ -61,12 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def machine() -> str:
     """What was measured on, in one line."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
-    return (
-        f"{cores} cores, {platform.machine()}, Python {platform.python_version()}; load at the end {load}. "
-        "The ratio is the time over that of the calibration loop."
-    )
+    return f"{host()} The ratio is the time over that of the calibration loop."
 
 
 def _own(wanted: list[str]) -> dict[str, list[Figure]]:
@@ -81,8 +74,6 @@ def _own(wanted: list[str]) -> dict[str, list[Figure]]:
             found["inference"] = [
                 figure for model in MODELS for figure in inference(built / model / "bundle")
             ]
-        if "scoring" in wanted:
-            found["scoring"] = scoring(built / MODELS[0] / "bundle")
     if "online" in wanted:
         found["online"] = online()
     return found

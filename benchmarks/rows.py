@@ -1,107 +1,155 @@
 """How many rows a second a served model answers, 1,000 a request, beside the same graph in this process.
 
 The service has the first core and the caller the last. onnxruntime in this process has its turns on the
-first, the service idle; each way to ask follows within seconds, so that a ratio compares the same core.
-Checks, metrics and the prediction log are on.
+first, the service idle. A turn is short, and one of onnxruntime stands before and after each of another: a
+ratio compares the same core within a second. Where others use the machine too, the CPU time that a row takes
+says more than the rate. Checks, metrics and the prediction log are on.
 """
 
-import argparse
 import http.client
 import json
 import os
-import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 import msgspec
 import polars as pl
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from contract.attestation import Trust, sign, trusted_key
-from contract.bundle import Bundle, open_bundle
+from benchmarks.inference import session
+from benchmarks.measurements import (
+    Measurement,
+    Section,
+    host,
+    loop,
+    measure,
+    middle,
+    names,
+    options,
+    ratios,
+    spread,
+    tell,
+)
+from benchmarks.measurements import rows as markdown
+from benchmarks.serving.contenders import CONTENDERS, OURS
+from benchmarks.serving.figures import svg
+from benchmarks.serving.load import Cores, Server, free_port, running
+from benchmarks.serving.place import prepare
+from contract.bundle import open_bundle
 from contract.errors import FlightlineError
 from contract.predictions import FEATURE_PREFIX
-from contract.release import open_release
-from contract.statements import ManifestStatement
-from contract.strict import encode_json
 from pipelines.cli import OK, command
-from pipelines.machine.settings import ROOT
 from serving.grpc.inference_pb2 import ModelInferRequest, ModelInferResponse
 from serving.models.predictor import Predictor
 from serving.protocol.tensors import join_strings
 from serving.rows import Rows, decode_rows
 
+SECTION = "rows"
+PICTURE = Path("docs/benchmarks-rows.svg")
 BASE = "onnxruntime in this process"
 ROWS = 1_000  # a request
 IN_FLIGHT = 4  # requests at once: the service is never without one, as under load
-LEAST = 0.5  # of in-process onnxruntime's rows a second
-START_SECONDS = 120
+LEAST = 0.5  # of in-process onnxruntime's rows a second: what was asked for
 
 Ask = Callable[[], None]
+Way = Callable[[], AbstractContextManager[Ask]]  # a caller with a connection of its own
 
 
-@dataclass(frozen=True)
-class Rate:
-    """Rows a second of one way to ask: the median of the rounds, and of its ratio to onnxruntime's."""
-
-    name: str
-    rows_per_second: float
-    ratio: float
-    ratios: tuple[float, ...]  # one a round
-
-
-def measure(bundle_path: Path, seconds: float, rounds: int) -> list[Rate]:
-    """The rates of the bundle at `bundle_path`, each measured `rounds` times for `seconds`.
+def bench(bundle_path: Path, work: Path, seconds: float, turns: int) -> list[Measurement]:
+    """Every way to ask in every turn, for `seconds` each.
 
     Raises:
-        FlightlineError: there is no bundle, or the service does not start.
+        FlightlineError: there is no bundle, the service does not start, or answers something else.
     """
-    if not bundle_path.is_dir():
-        raise FlightlineError(f"{bundle_path} does not exist", "a built model", "Run: make train")
-    bundle, cores = open_bundle(bundle_path), _cores()
-    sent = _rows(bundle_path / "reference.parquet")
+    place = prepare(bundle_path, work)
+    bundle, found, rpc = open_bundle(place.bundle), [], free_port()
+    sent = sample(place.bundle / "reference.parquet")
     rows = decode_rows(bundle.contract, sent)
-    with tempfile.TemporaryDirectory(prefix="flightline-") as place, _on(cores[-1:]):
-        trust = _release(bundle_path, bundle, Path(place))
-        predictor = Predictor.load(Path(place) / "release", bundle.digest, "1", trust)
-        with _service(Path(place), cores[:1]) as (port, rpc):
-            ways = _ways(bundle.contract.model, rows, sent, port, rpc)
-            found: dict[str, list[float]] = {name: [] for name in (BASE, *ways)}
-            for _ in range(rounds):
-                with _on(cores[:1]):
-                    found[BASE].append(_rate(lambda: lambda: _run(predictor, rows), seconds, at_once=1))
-                for name, way in ways.items():
-                    found[name].append(_rate(way, seconds, at_once=IN_FLIGHT))
-    base = found[BASE]
-    return [
-        Rate(
-            name,
-            statistics.median(rates),
-            statistics.median(ratios := [rate / own for rate, own in zip(rates, base, strict=True)]),
-            tuple(ratios),
-        )
-        for name, rates in found.items()
-    ]
+    predictor = Predictor(bundle, "benchmark", {}, session(bundle))
+    ours = next(contender for contender in CONTENDERS if contender.name == OURS)
+    cores = Cores.of_this_machine()
+    with (
+        on({cores.load}),
+        running(replace(ours, variables={"FLIGHTLINE_GRPC_PORT": str(rpc)}), place, cores) as server,
+    ):
+        port = int(server.address.rpartition(":")[2])
+        for turn in range(turns):
+            for name, way in ways(bundle.contract.model, rows, sent, port, rpc).items():
+                base = [_alone(predictor, rows, cores, seconds / 2)]
+                one = measure(name, turn, partial(_asked, server, way, seconds))
+                base.append(_alone(predictor, rows, cores, seconds / 2))
+                mean = {key: statistics.mean(half[key] for half in base) for key in base[0]}
+                found += [one, Measurement(f"{BASE}, beside {name}", turn, mean, one.calibration_s)]
+                share = one.values["rows_per_s"] / mean["rows_per_s"]
+                print(f"{name:22} {one.values['rows_per_s']:>9,.0f} rows/s, {share:.2f}", file=sys.stderr)
+    return found
 
 
-def _run(predictor: Predictor, rows: Rows) -> None:
-    predictor.predict(rows.numbers, rows.categories)
+def table(found: Sequence[Measurement]) -> str:
+    """Medians over the turns, and of the rate over onnxruntime's beside it."""
+    head = ["1,000 rows a request", "rows/s", "x onnxruntime", "CPU a row", "x onnxruntime's", "loop"]
+    lines = []
+    for name in names(found):
+        rate, cpu = (middle(found, name, value) for value in ("rows_per_s", "cpu_us_per_row"))
+        shares = ["", ""]
+        if not name.startswith(BASE):
+            base = f"{BASE}, beside {name}"
+            shares = [spread(ratios(found, name, base, value)) for value in ("rows_per_s", "cpu_us_per_row")]
+        beside = f"{loop(found, name) * 1e3:.3g} ms"
+        lines.append([name, f"{rate:,.0f}", shares[0], f"{cpu:.2f} µs", shares[1], beside])
+    return (
+        f"{markdown(head, lines)}\n\nAsked for: at least {LEAST} of in-process onnxruntime's rows a second."
+    )
 
 
-def _ways(
-    model: str, rows: Rows, sent: list[dict[str, object]], port: int, rpc: int
-) -> dict[str, Callable[[], Ask]]:
+def draw(found: Sequence[Measurement]) -> bytes:
+    """The share of onnxruntime's rate by way to ask, a dot a turn and a bar for the median, as an SVG."""
+    asked = [name for name in names(found) if not name.startswith(BASE)]
+
+    def fill(figure: Any) -> None:
+        axes = figure.subplots()
+        for place, name in enumerate(asked):
+            shares = ratios(found, name, f"{BASE}, beside {name}", "rows_per_s")
+            axes.barh(place, statistics.median(shares), height=0.5, alpha=0.5)
+            axes.scatter(shares, [place] * len(shares), s=8, color="black")
+        axes.axvline(LEAST, linestyle="--", color="grey")
+        axes.set_yticks(range(len(asked)), asked)
+        axes.set(title="rows a second, as a share of in-process onnxruntime's", xlim=(0, None))
+        axes.invert_yaxis()
+
+    return svg(fill, (8, 2.2))
+
+
+def _alone(predictor: Predictor, rows: Rows, cores: Cores, seconds: float) -> dict[str, float]:
+    """The graph in this process, on the server's core."""
+    with on({int(cores.server)}):
+        before, began, count = time.process_time(), time.perf_counter(), 0
+        while time.perf_counter() - began < seconds:
+            predictor.predict(rows.numbers, rows.categories)
+            count += ROWS
+        took, cpu = time.perf_counter() - began, time.process_time() - before
+    return {"rows_per_s": count / took, "cpu_us_per_row": cpu / count * 1e6}
+
+
+def _asked(server: Server, way: Way, seconds: float) -> dict[str, float]:
+    before = server.cpu_seconds()
+    count, took = ask_at_once(way, seconds, IN_FLIGHT)
+    cpu = server.cpu_seconds() - before
+    # The uncounted first requests took CPU time, too.
+    return {"rows_per_s": count * ROWS / took, "cpu_us_per_row": cpu / ((count + IN_FLIGHT) * ROWS) * 1e6}
+
+
+def ways(model: str, rows: Rows, sent: list[dict[str, object]], port: int, rpc: int) -> dict[str, Way]:
     """How to ask, by name; each makes a caller with a connection of its own."""
     numbers = rows.numbers.astype("<f4").tobytes()
     tensors = [("numbers", "FP32", list(rows.numbers.shape), numbers)]
@@ -137,134 +185,76 @@ def _ways(
     }
 
 
-def _grpc_caller(port: int, data: bytes) -> Ask:
-    channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])
-    infer: Callable[..., ModelInferResponse] = channel.unary_unary(
-        "/inference.GRPCInferenceService/ModelInfer", response_deserializer=ModelInferResponse.FromString
-    )
+@contextmanager
+def _grpc_caller(port: int, data: bytes) -> Iterator[Ask]:
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+        infer: Callable[..., ModelInferResponse] = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            response_deserializer=ModelInferResponse.FromString,
+        )
 
-    def ask() -> None:
-        if infer(data, timeout=60).outputs[0].shape[0] != ROWS:
-            raise _wrong("another number of rows")
+        def ask() -> None:
+            if infer(data, timeout=60).outputs[0].shape[0] != ROWS:
+                raise _wrong("another number of rows")
 
-    return ask
+        yield ask
 
 
-def _http_caller(port: int, path: str, body: bytes, headers: dict[str, str]) -> Ask:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+@contextmanager
+def _http_caller(port: int, path: str, body: bytes, headers: dict[str, str]) -> Iterator[Ask]:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
 
-    def ask() -> None:
-        connection.request("POST", path, body, headers)
-        response = connection.getresponse()
-        text = response.read()
-        if response.status != http.HTTPStatus.OK:
-            raise _wrong(f"{response.status} {text[:200]!r}")
+        def ask() -> None:
+            connection.request("POST", path, body, headers)
+            response = connection.getresponse()
+            text = response.read()
+            if response.status != http.HTTPStatus.OK:
+                raise _wrong(f"{response.status} {text[:200]!r}")
 
-    return ask
+        yield ask
 
 
 def _wrong(found: str) -> FlightlineError:
     return FlightlineError(f"the service answered {found}", "predictions", "Read what the service printed")
 
 
-def _rate(way: Callable[[], Ask], seconds: float, at_once: int) -> float:
-    """Rows a second, asked by `at_once` threads for `seconds` after a first, uncounted request of each."""
+def ask_at_once(way: Way, seconds: float, at_once: int) -> tuple[int, float]:
+    """Requests answered to `at_once` threads, and the seconds it took, after an uncounted request of each."""
     gate = threading.Barrier(at_once)
 
-    def work() -> tuple[int, float]:
-        try:
-            ask = way()
-            ask()
-            gate.wait()
-        except BaseException:
-            gate.abort()  # nobody waits for one who will not come
-            raise
-        began, count = time.perf_counter(), 0
-        while time.perf_counter() - began < seconds:
-            ask()
-            count += 1
-        return count, time.perf_counter() - began
+    def work() -> tuple[int, float, float]:
+        with ExitStack() as stack:
+            try:
+                ask = stack.enter_context(way())
+                ask()
+                gate.wait()
+            except BaseException:
+                gate.abort()  # nobody waits for one who will not come
+                raise
+            began, count = time.perf_counter(), 0
+            while time.perf_counter() - began < seconds:
+                ask()
+                count += 1
+            return count, began, time.perf_counter()
 
     with ThreadPoolExecutor(at_once) as pool:
         done = [future.result() for future in [pool.submit(work) for _ in range(at_once)]]
-    return sum(count / took for count, took in done) * ROWS
-
-
-def _cores() -> tuple[int, ...]:
-    """The cores that this process may use; none where the system does not tell."""
-    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+    return sum(count for count, *_ in done), max(end for *_, end in done) - min(start for _, start, _ in done)
 
 
 @contextmanager
-def _on(cores: Sequence[int]) -> Iterator[None]:
-    """This thread, and those that it starts, on `cores`; anywhere where there are none."""
-    before = _cores()
-    if cores:
-        os.sched_setaffinity(0, cores)
+def on(cores: set[int]) -> Iterator[None]:
+    """This thread, and those that it starts, on `cores`."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
-        if cores:
-            os.sched_setaffinity(0, before)
+        os.sched_setaffinity(0, before)
 
 
-@contextmanager
-def _service(place: Path, cores: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """A service of the release in `place`, on `cores`; its HTTP and gRPC ports."""
-    ports = [_free_port(), _free_port()]
-    environment = {
-        **os.environ,
-        "FLIGHTLINE_STATE": str(place / "state"),
-        "FLIGHTLINE_TRUST": str(place / "trust.json"),
-        "FLIGHTLINE_BUNDLE": str(place / "release"),
-        "FLIGHTLINE_GRPC_PORT": str(ports[1]),
-    }
-    program = [str(ROOT / ".venv-serving/bin/python"), "-m", "serving", "--port", str(ports[0])]
-    with _on(cores):  # a process stays where it was started
-        process = subprocess.Popen(program, cwd=ROOT, env=environment, stdout=sys.stderr)
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not _ready(ports[0]):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise FlightlineError("the service did not start", "a ready service", "Read what it printed")
-            threading.Event().wait(0.1)
-        yield ports[0], ports[1]
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _ready(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/v2/health/ready")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _release(bundle_path: Path, bundle: Bundle, place: Path) -> Trust:
-    """A release of the bundle in `place`, signed by a key that lives as long as this call."""
-    key = Ed25519PrivateKey.generate()
-    shutil.copytree(bundle_path, place / "release/bundle")
-    (place / "release/attestations").mkdir()
-    statement = ManifestStatement(model=bundle.model, digest=bundle.digest)
-    (place / "release/attestations/manifest.json").write_bytes(sign(statement, "manifest", key))
-    trust = Trust(keys=(trusted_key("trainer", key.public_key()),))
-    (place / "trust.json").write_bytes(encode_json(trust))
-    open_release(place / "release", bundle.digest, trust)
-    return trust
-
-
-def _rows(path: Path) -> list[dict[str, object]]:
+def sample(path: Path) -> list[dict[str, object]]:
     """ROWS rows of the reference as a caller sends them, from the beginning again where there are fewer."""
     table = pl.read_parquet(path)
     names = [name for name in table.columns if name.startswith(FEATURE_PREFIX)]
@@ -274,35 +264,19 @@ def _rows(path: Path) -> list[dict[str, object]]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure and say whether every way reaches its share of onnxruntime."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.rows",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: python -m benchmarks.rows --model flights --seconds 2 --rounds 5",
-    )
-    parser.add_argument("--model", default="flights")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="for a program to read")
+    """Measure, print the table, and keep it with its plot where asked to."""
+    parser = options("benchmarks.rows", __doc__, "--seconds 1 --turns 9")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement (1)")
+    parser.add_argument("--turns", type=int, default=9, help="measurements of each (9)")
     given = parser.parse_args(argv)
-    rates = measure(ROOT / "artifacts" / given.model / "bundle", given.seconds, given.rounds)
-    if given.json:
-        print(msgspec.json.format(msgspec.json.encode(rates), indent=2).decode())
-    else:
-        print(f"{'':30} {'rows/s':>10} {'x onnxruntime':>14}   rounds")
-        for rate in rates:
-            spread = " ".join(f"{ratio:.2f}" for ratio in rate.ratios)
-            print(f"{rate.name:30} {rate.rows_per_second:>10,.0f} {rate.ratio:>14.2f}   {spread}")
-    short = [rate for rate in rates if rate.ratio < LEAST]
-    if short:
-        raise FlightlineError(
-            f"{short[0].name} reaches {short[0].ratio:.2f} of onnxruntime's rows a second",
-            f"at least {LEAST}",
-            "Measure again on an idle machine, then look where the time goes",
-        )
+    with tempfile.TemporaryDirectory(prefix="flightline-") as folder:
+        bundle = Path("artifacts") / given.model / "bundle"
+        found = bench(bundle, Path(folder), given.seconds, given.turns)
+    if given.write:
+        PICTURE.write_bytes(draw(found))
+    tell(SECTION, Section(host(), given.model, found), table, given)
     return OK
 
 
 if __name__ == "__main__":
-    sys.exit(command(main))
+    command(main)

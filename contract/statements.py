@@ -37,6 +37,21 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     registered_by: str
 
 
+# What staging looks at, by name. Evidence that lacks one of these is of another suite, and promotes nothing.
+STAGING_CHECKS = (
+    "ready",
+    "version",
+    "contract",
+    "golden answers",
+    "bad inputs refused",
+    "latency",
+    "metrics",
+    "documented examples",
+    "load",
+    "pipeline verification",
+)
+
+
 class StagingEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`staging`, by staging: this version of this bundle passed the suite over HTTP."""
 
@@ -46,3 +61,5 @@ class StagingEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     run_id: str
     checks: tuple[tuple[str, bool, str], ...]  # name, passed, what was seen
     tested_at: str  # ISO 8601 UTC
+    # Check to figure to value, units in the figures' names; none in evidence of before there was a load test.
+    measured: dict[str, dict[str, float]] = {}

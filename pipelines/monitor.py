@@ -31,12 +31,12 @@ from pipelines.building.runs import candidate
 from pipelines.cli import OK, command, quiet
 from pipelines.delivery.champion import champion
 from pipelines.delivery.evidence import read_evidence
-from pipelines.delivery.smoke import ENTITY as SMOKE_ENTITY
 from pipelines.dispatch import Outcome, record
 from pipelines.ledger import parse_moment
 from pipelines.machine.files import replace
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
+from pipelines.staging.checks import ENTITY as SMOKE_ENTITY
 from training import model as models
 
 WINDOW_DAYS = 30

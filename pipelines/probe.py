@@ -1,12 +1,18 @@
-"""probe: what cannot be read from a run's files and has to be tried: a handful, leaks, the training again.
+"""probe: what cannot be read from a run's files and has to be tried, such as the training again.
 
-DVC runs it in a process of its own with another hash seed than the stage `train` had.
+DVC runs it in a process of its own with another hash seed than the stage `train` had. It is the longest
+stage, so a second process tries half of it.
 """
 
-from pipelines.building.artifacts import Artifacts, existing, read_table, read_tables, write_json
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from pipelines.building.artifacts import Artifacts, existing, read_json, read_table, read_tables, write_json
 from pipelines.building.config import params
+from pipelines.building.facts import Facts
 from pipelines.building.stage import fresh, stage_main
 from pipelines.cli import command
+from training import ablation
 from training import model as models
 from training.gates.again import train_again
 from training.gates.handful import memorise
@@ -16,9 +22,17 @@ from training.model import AT
 
 
 def probe(name: str) -> str:
-    """Write `probes/{handful,leakage,again}.json`, which the stage `gate` judges."""
+    """Write `probes/{handful,leakage,again}.json`, which the stage `gate` judges, and `ablation.json`."""
     fresh(Artifacts.of(name).probes)
-    return "; ".join(part(name) for part in (handful, leakage, again))
+    # Not a thread, for trees grow in Python; and not a fork, which would inherit half of an engine's threads.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as beside:
+        others = beside.submit(_beside, name)
+        own = [handful(name), again(name)]
+        return "; ".join([*own, *others.result()])
+
+
+def _beside(name: str) -> list[str]:
+    return [leakage(name), ablate(name)]
 
 
 def handful(name: str) -> str:
@@ -56,6 +70,24 @@ def again(name: str) -> str:
     found = train_again(model, train, validation, wanted.train, wanted.seed, shipped=shipped)
     write_json(artifacts.probes / "again.json", found)
     return "the training again gives " + ("the same" if found.again == found.shipped else "another graph")
+
+
+def ablate(name: str) -> str:
+    """What each group of features adds on the held-out rows, by training without it."""
+    wanted, artifacts = params(name), Artifacts.of(name)
+    found = ablation.ablate(
+        models.load(name),
+        read_table(artifacts.split / "train.parquet"),
+        read_table(artifacts.split / "validation.parquet"),
+        read_table(artifacts.split / "test.parquet"),
+        params=wanted.train,
+        seed=wanted.seed,
+        rows=wanted.ablate.rows,
+        by_day=read_json(artifacts.facts, Facts).kind == "time",
+    )
+    write_json(artifacts.ablation, found)
+    gains = (f"{group} {item.gain:+.4f}" for group, item in found.groups.items())
+    return f"what each group adds to {found.rows:,} rows: {', '.join(gains) or 'no group is declared'}"
 
 
 main = stage_main("probe", __doc__ or "", probe)

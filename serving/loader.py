@@ -1,4 +1,7 @@
-"""Fetch a release into a shared volume: `python -m serving.loader --from URI --to DIR`."""
+"""Fetch a release into a shared volume: `python -m serving.loader --from URI --to DIR`.
+
+With `--desired FILE` all that a desired state names, each from the folder of URI that has its digest's name.
+"""
 
 import argparse
 import os
@@ -13,6 +16,8 @@ from contract.attestation import Trust, read_trust
 from contract.bundle import Bundle
 from contract.errors import FlightlineError
 from contract.release import open_release
+from contract.strict import decode_json
+from serving.models.desired import Desired
 
 
 def fetch(uri: str, into: Path, trust: Trust, digest: str | None = None) -> Bundle:
@@ -47,6 +52,29 @@ def fetch_named(uri: str, folder: Path, trust: Trust, digest: str | None = None)
     return folder / bundle.digest
 
 
+def fetch_desired(uri: str, path: Path, trust: Trust) -> list[Bundle]:
+    """Every release that the desired state in `path` names, fetched from `uri`/DIGEST to where it is named.
+
+    Raises:
+        FlightlineError: the file is no desired state; else as of `fetch`.
+    """
+    try:
+        desired = decode_json(path.read_bytes(), Desired, path.name)
+    except OSError as error:
+        raise FlightlineError(
+            f"{path} cannot be read ({error.strerror})", "a desired state", "Correct --desired"
+        ) from None
+    wanted = {
+        version.release: version.digest
+        for model in desired.models.values()
+        for version in model.versions.values()
+    }
+    base = uri.rstrip("/")
+    return [
+        fetch(f"{base}/{digest}", Path(release), trust, digest) for release, digest in sorted(wanted.items())
+    ]
+
+
 @contextmanager
 def _fetched(uri: str, folder: Path, trust: Trust, digest: str | None) -> Iterator[tuple[Path, Bundle]]:
     """The release directory at `uri`, copied to below `folder` and verified, for the length of the block."""
@@ -76,7 +104,7 @@ def _publish(release: Path, into: Path) -> None:
 
 
 def _copy(uri: str, to: Path) -> None:
-    import fsspec  # type: ignore[import-untyped]
+    import fsspec  # type: ignore[import-untyped]  # it ships no types
 
     source = uri if "://" in uri else Path(uri).absolute().as_uri()
     try:
@@ -96,14 +124,21 @@ def main(arguments: list[str] | None = None) -> int:
     environment = os.environ.get
     parser = argparse.ArgumentParser(prog="python -m serving.loader", description=__doc__)
     parser.add_argument("--from", dest="uri", default=environment("MODEL_URI"), help="or MODEL_URI")
-    parser.add_argument("--to", required=True, type=Path, help="the folder to make")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--to", type=Path, help="the folder to make")
+    where.add_argument("--desired", type=Path, help="a desired state that names the folders to make")
     parser.add_argument("--digest", default=environment("MODEL_DIGEST"), help="or MODEL_DIGEST")
     parser.add_argument("--trust", default=environment("FLIGHTLINE_TRUST"), help="or FLIGHTLINE_TRUST")
     given = parser.parse_args(arguments)
     for name, value in (("--from", given.uri), ("--trust", given.trust)):
         if not value:
             raise FlightlineError(f"{name} is missing", "a value", f"Give {name} or its variable")
-    bundle = fetch(given.uri, given.to.absolute(), read_trust(Path(given.trust)), given.digest)
+    trust = read_trust(Path(given.trust))
+    if given.desired is not None:
+        for bundle in fetch_desired(given.uri, given.desired, trust):
+            print(f"{bundle.model} {bundle.digest} is in {bundle.path.parent}")
+        return 0
+    bundle = fetch(given.uri, given.to.absolute(), trust, given.digest)
     print(f"{bundle.model} {bundle.digest} is in {given.to}")
     return 0
 

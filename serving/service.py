@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from serving.admin.server import Admin
     from serving.grpc.server import GrpcServer
+    from serving.http.whole import Caller
 
 # What BentoML answers itself. Everything else goes straight to our application: in front of it stand a
 # tracer and a timer a request, which cost more than a prediction does.
@@ -21,7 +22,7 @@ METRICS_PATH = "/metrics"
 BENTOML_PATHS = frozenset({"/livez", "/healthz", "/readyz", METRICS_PATH, "/schema.json"})
 
 
-class SeamService(bentoml.Service[Any]):  # type: ignore[misc]
+class SeamService(bentoml.Service[Any]):  # type: ignore[misc]  # it is Any to mypy
     """A BentoML service whose instance brings an ASGI application, `app`, for the paths that are ours."""
 
     instance: Any = None
@@ -35,7 +36,18 @@ class SeamService(bentoml.Service[Any]):  # type: ignore[misc]
         """BentoML's application for its own paths and the lifespan, the instance's for all others."""
         own = cast("ASGIApp", super().to_asgi(is_main=is_main))
 
+        def take(headers: dict[bytes, bytes], query: bytes, data: bytes, caller: "Caller") -> bool:
+            """What is good and arrived whole, unless its answer needs more than the model says."""
+            instance = self.instance
+            if instance.spans is not None or instance.drain.draining:
+                return False
+            return bool(instance.hot.take(headers, query, data, caller))
+
         async def seam(scope: "Scope", receive: "Receive", send: "Send") -> None:
+            if scope["type"] == "lifespan" and "state" in scope:
+                from serving.http.whole import OFFER, Offer
+
+                scope["state"][OFFER] = Offer(b"/predict", take)
             if scope["type"] == "http":
                 send = self.instance.drain.sending(send)
                 if scope["path"] not in BENTOML_PATHS or scope["method"] not in {"GET", "HEAD"}:
@@ -108,21 +120,26 @@ class Flightline:
         self.log.start()
         self.versions.start()
 
-    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    @bentoml.on_startup  # type: ignore[untyped-decorator]  # it ships no types
     async def listen(self) -> None:
         """Answer over gRPC too, where a port says so."""
         if self.settings.grpc_port is None:
             return
         from serving.grpc.server import GrpcServer  # only here: not everybody wants its import time
         from serving.http.answers import Answerer
+        from serving.http.completing import Completing
+        from serving.protocol.inference import Inferring
 
-        answerer = Answerer(self.log, self.metrics)
-        self.grpc = GrpcServer(
-            self.versions, answerer, self.metrics, self.admission, ready=self.ready, spans=self.spans
+        inferring = Inferring(
+            Answerer(self.log, self.metrics),
+            Completing(self.completer, self.metrics),
+            self.admission,
+            self.settings.clock,
         )
+        self.grpc = GrpcServer(self.versions, inferring, self.metrics, ready=self.ready, spans=self.spans)
         await self.grpc.start(self.settings.grpc_host, self.settings.grpc_port, shared=True)
 
-    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # as above
     async def close(self) -> None:
         """Finish gRPC calls and write the last predictions; HTTP requests have been answered by now."""
         if self.grpc is not None:

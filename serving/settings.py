@@ -12,6 +12,7 @@ from contract.strict import near_miss
 
 Clock = Literal["wall", "request"]
 MOST_DRAIN_SECONDS = 300
+MOST_THREADS = 64
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -36,6 +37,7 @@ class Settings:
 
     online_store: str = ""  # an address that serving.features.store.open_store takes
     online_cache_s: float = 1.0  # how long what was read from it is used again; 0: never
+    onnx_threads: int = 1  # that one run of a graph may use
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -72,6 +74,7 @@ class Settings:
             **_release(values),
             online_store=values.get("FLIGHTLINE_ONLINE_STORE") or str(default_store(state)),
             online_cache_s=float(cache),
+            onnx_threads=_threads(values),
         )
 
     @property
@@ -87,6 +90,17 @@ def _port(values: Mapping[str, str], name: str) -> int | None:
     last = 65535
     if not text.isascii() or not text.isdecimal() or int(text) > last:
         raise ConfigError(f"{name} is '{text}'", f"a port up to {last}, or 0 for a free one", "Correct it")
+    return int(text)
+
+
+def _threads(values: Mapping[str, str]) -> int:
+    text = values.get("FLIGHTLINE_ONNX_THREADS") or str(Settings.onnx_threads)
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:20]) <= MOST_THREADS:
+        raise ConfigError(
+            f"FLIGHTLINE_ONNX_THREADS is '{text[:40]}'",
+            f"a whole number from 1 to {MOST_THREADS}",
+            "Correct it",
+        )
     return int(text)
 
 

@@ -1,8 +1,8 @@
 """Who is measured: a table. Each is a command, a route and the form of its body."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Contender:
     ready: str = "/readyz"  # answered with 200 once it serves
     body: Callable[[dict[str, Any]], bytes] = lambda row: msgspec.json.encode({"row": row})
     python: Path = ROOT / ".venv-serving" / "bin" / "python"  # a peer has an environment of its own
+    variables: Mapping[str, str] = field(default_factory=dict)  # of its environment, beside everybody's
 
 
 def _flightline(place: Place, port: int) -> list[str]:
@@ -108,6 +109,9 @@ def environment(place: Place) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "FLIGHTLINE_BENCH_BUNDLE": str(place.bundle),
+        "FLIGHTLINE_STATE": str(place.state),
+        "FLIGHTLINE_TRUST": str(place.trust),
+        "FLIGHTLINE_PREDICTIONS": str(place.work / "predictions"),
         "BENTOML_HOME": str(place.work / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
         "DO_NOT_TRACK": "1",

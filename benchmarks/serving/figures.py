@@ -59,14 +59,9 @@ def ratio(
 
 def draw(runs: Sequence[Run]) -> bytes:
     """Requests a second and p99 by number of connections, as an SVG."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     names = list(dict.fromkeys(run.contender for run in runs))
-    with mpl.rc_context({"svg.hashsalt": "flightline", "font.size": 9}):
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
-        FigureCanvasAgg(figure)
+
+    def fill(figure: Any) -> None:
         left, right = figure.subplots(1, 2)
         sides: list[tuple[Any, str, Callable[[Sample], float]]] = [
             (left, "requests a second", lambda sample: sample.rate),
@@ -87,6 +82,20 @@ def draw(runs: Sequence[Run]) -> bytes:
             axes.set(title=title, xlabel="connections", xscale="log", yscale="log")
             axes.grid(alpha=0.3)
         left.legend(frameon=False)
+
+    return svg(fill, (9, 3.6))
+
+
+def svg(fill: Callable[[Any], None], size: tuple[float, float]) -> bytes:
+    """The picture that `fill` draws, the same bytes for the same figures; `size` in inches."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "flightline", "font.size": 9}):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        fill(figure)
         out = io.BytesIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     return b"\n".join(line.rstrip() for line in out.getvalue().splitlines()) + b"\n"

@@ -47,7 +47,7 @@ class Sample(msgspec.Struct, frozen=True):
 class Cores:
     """One for the server and one for the load."""
 
-    server: int
+    server: str  # as taskset takes it: where a server may use several, they have commas between them
     load: int
 
     @classmethod
@@ -63,7 +63,7 @@ class Cores:
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) < 2:  # noqa: PLR2004 - one for each side
             raise FlightlineError("there is one core", "two: one serves, one asks", "Use a larger machine")
-        return cls(cores[0], cores[1])
+        return cls(str(cores[0]), cores[1])
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,52 @@ class Server:
         return float(sum(time.user + time.system for time in times))
 
 
+@dataclass(frozen=True)
+class Started:
+    """A contender's process, which may not answer yet."""
+
+    server: Server
+    name: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+    began: float  # time.perf_counter()
+
+    def check(self) -> None:
+        """Go on waiting for it.
+
+        Raises:
+            FlightlineError: it has ended, or takes too long.
+        """
+        if self.process.poll() is not None or time.perf_counter() - self.began > START_SECONDS:
+            raise FlightlineError(
+                f"{self.name} did not start", "a server", f"See: {self.log.read_text()[-2000:]}"
+            )
+
+
+@contextlib.contextmanager
+def started(contender: Contender, place: Place, cores: Cores) -> "Iterator[Started]":
+    """`contender`, from the moment in which its process starts, and stopped at the end."""
+    port = free_port()
+    place.work.mkdir(parents=True, exist_ok=True)
+    command = [str(contender.python), *contender.command(place, port)]
+    log = place.work / "output.txt"
+    with log.open("wb") as output:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            ["taskset", "--cpu-list", cores.server, *command],
+            cwd=ROOT,
+            env={**environment(place), **contender.variables},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a supervisor's workers end with it
+        )
+    server = Server(f"http://127.0.0.1:{port}", process.pid, cores)
+    try:
+        yield Started(server, contender.name, process, log, began)
+    finally:
+        _stop(process)
+
+
 @contextlib.contextmanager
 def running(contender: Contender, place: Place, cores: Cores) -> Iterator[Server]:
     """`contender`, started on its core and stopped at the end.
@@ -88,33 +134,18 @@ def running(contender: Contender, place: Place, cores: Cores) -> Iterator[Server
     Raises:
         FlightlineError: it does not become ready.
     """
+    with started(contender, place, cores) as one:
+        while not _answers(one.server.address + contender.ready):
+            one.check()
+            time.sleep(0.1)
+        yield one.server
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    place.work.mkdir(parents=True, exist_ok=True)
-    command = [str(contender.python), *contender.command(place, port)]
-    log = place.work / "output.txt"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            ["taskset", "--cpu-list", str(cores.server), *command],
-            cwd=ROOT,
-            env=environment(place),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # a supervisor's workers end with it
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not _answers(address + contender.ready):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise FlightlineError(
-                    f"{contender.name} did not start", "a server", f"See: {log.read_text()[-2000:]}"
-                )
-            time.sleep(0.1)
-        yield Server(address, process.pid, cores)
-    finally:
-        _stop(process)
+        return int(probe.getsockname()[1])
 
 
 def ask(url: str, body: bytes) -> bytes:

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from contract.attestation import Trust, read_trust, trusted_key
 from contract.errors import BundleError
+from contract.locks import exclusive
 from contract.strict import encode_json
 from pipelines.machine.files import replace
-from pipelines.machine.locks import exclusive
 
 Role = Literal["trainer", "staging"]
 ROLES: tuple[Role, ...] = ("trainer", "staging")

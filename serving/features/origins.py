@@ -89,6 +89,8 @@ class Origins:
             if name in self.keys and name not in sent:
                 return None
             value = sent[name] if name in self.keys else row.get(name)
+            if isinstance(value, float) and value.is_integer():  # a feature's 5.0 is 5, as JSON has it
+                value = int(value)
             parts.append(value if _is_key(value) else None)  # else the row is refused where it is decoded
         return Wanted(source, None if None in parts else tuple(parts), moment)
 

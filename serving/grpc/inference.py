@@ -4,7 +4,6 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -13,14 +12,13 @@ from google.protobuf.message import DecodeError, Message
 
 from serving.grpc import inference_pb2 as pb
 from serving.grpc.messages import answer_of, described, parameters_of, tensors_of
-from serving.http.admission import OVERLOADED, Admission, OverloadedError
-from serving.http.answers import Answerer, Call
+from serving.http.admission import OVERLOADED, OverloadedError
 from serving.http.bodies import ID_LENGTH, RefusedError
 from serving.http.openapi import VERSION
 from serving.http.replies import model_headers
 from serving.http.v2_bodies import check_parameters
 from serving.models.versions import Served, Versions
-from serving.protocol.inputs import to_rows
+from serving.protocol.inference import Inferring
 from serving.protocol.models import (
     EXTENSIONS,
     PLATFORM,
@@ -55,16 +53,15 @@ class Inference:
     def __init__(
         self,
         versions: Versions,
-        answerer: Answerer,
+        inferring: Inferring,
         metrics: Metrics,
-        admission: Admission,
         *,
         ready: Callable[[], bool],
         spans: Spans | None,
     ) -> None:
         """Keep who answers and what counts."""
-        self._versions, self._answerer, self._metrics = versions, answerer, metrics
-        self._admission, self._ready, self._spans = admission, ready, spans
+        self._versions, self._inferring, self._metrics = versions, inferring, metrics
+        self._ready, self._spans = ready, spans
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Every call of the service. Messages are parsed inside it, so that a bad one has its status."""
@@ -169,7 +166,7 @@ class Inference:
         """Predict rows of tensors."""
         began = time.perf_counter()
         try:
-            with self._admission.request():
+            with self._inferring.admission.request():
                 return await self._infer(request, asked, began)
         except OverloadedError:
             raise RefusedError(429, OVERLOADED) from None
@@ -178,19 +175,17 @@ class Inference:
         served = self._choose(request.model_name, request.model_version, asked, asked.request_id)
         if len(request.id) > ID_LENGTH:
             raise wrong("id", f"{len(request.id)} characters", f"at most {ID_LENGTH}")
-        check_parameters(parameters_of(request.parameters))
+        parameters = parameters_of(request.parameters)
+        check_parameters(parameters)
         for tensor in request.inputs:
             check_parameters(parameters_of(tensor.parameters))
         for output in request.outputs:
             check_parameters(parameters_of(output.parameters))
         names = wanted_outputs([output.name for output in request.outputs])
         contract, bundle = served.predictor.contract, served.predictor.bundle
-        rows = to_rows(contract, tensors_of(request))
-        now, count = datetime.now(UTC), len(rows.values)
-        asked.trace.rows = count
-        call = Call(asked.request_id, began, now, [None] * count, [now] * count)
-        with self._admission.batch(count):
-            labels, scores = await self._answerer.answer(served.predictor, rows, call)
+        question = self._inferring.read(contract, tensors_of(request), parameters)
+        asked.trace.rows = question.rows
+        labels, scores = await self._inferring.answer(served.predictor, question, asked.request_id, began)
         return answer_of(
             contract.model,
             served.predictor.version,

@@ -13,10 +13,10 @@ from serving.grpc.inference_pb2 import (
 )
 from serving.protocol.models import TensorMetadata
 from serving.protocol.outputs import Output
-from serving.protocol.tensors import BYTES, Tensor, check_count, check_head, from_bytes, text_of, wrong
+from serving.protocol.tensors import BYTES, INT64, Tensor, check_count, check_head, from_bytes, text_of, wrong
 from serving.rows import NAME_LENGTH
 
-CONTENTS = {"FP32": "fp32_contents", "BYTES": "bytes_contents"}
+CONTENTS = {"FP32": "fp32_contents", "BYTES": "bytes_contents", "INT64": "int64_contents"}
 
 
 def tensors_of(request: ModelInferRequest) -> list[Tensor]:
@@ -48,6 +48,8 @@ def tensors_of(request: ModelInferRequest) -> list[Tensor]:
         check_count(tensor.name, len(values), count)
         if tensor.datatype == BYTES:
             found.append(Tensor(tensor.name, tensor.datatype, shape, text_of(tensor.name, values)))
+        elif tensor.datatype == INT64:
+            found.append(Tensor(tensor.name, tensor.datatype, shape, list(values)))
         else:
             found.append(Tensor(tensor.name, tensor.datatype, shape, np.array(values, dtype=np.float32)))
     return found
@@ -81,5 +83,8 @@ def answer_of(
 def described(tensor: TensorMetadata) -> ModelMetadataResponse.TensorMetadata:
     """What a model takes or answers, as a message."""
     return ModelMetadataResponse.TensorMetadata(
-        name=tensor.name, datatype=tensor.datatype, shape=tensor.shape
+        name=tensor.name,
+        datatype=tensor.datatype,
+        shape=tensor.shape,
+        parameters={key: InferParameter(string_param=value) for key, value in tensor.parameters.items()},
     )

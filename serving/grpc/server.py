@@ -7,10 +7,9 @@ import grpc
 from contract.errors import FlightlineError
 from serving.grpc.health import Health
 from serving.grpc.inference import SERVICE, Inference
-from serving.http.admission import Admission
-from serving.http.answers import Answerer
 from serving.http.bodies import BATCH_BYTES
 from serving.models.versions import Versions
+from serving.protocol.inference import Inferring
 from serving.recording.metrics import Metrics
 from serving.tracing import Spans
 
@@ -25,9 +24,8 @@ class GrpcServer:
     def __init__(
         self,
         versions: Versions,
-        answerer: Answerer,
+        inferring: Inferring,
         metrics: Metrics,
-        admission: Admission,
         *,
         ready: Callable[[], bool],
         spans: Spans | None = None,
@@ -35,7 +33,7 @@ class GrpcServer:
         """Prepare; nothing listens before `start`. `ready` says whether the service as a whole is."""
         self.port = 0
         self._may, self._draining = ready, False
-        self._inference = Inference(versions, answerer, metrics, admission, ready=self.ready, spans=spans)
+        self._inference = Inference(versions, inferring, metrics, ready=self.ready, spans=spans)
         self._health: Health | None = None
         self._server: grpc.aio.Server | None = None
 

@@ -22,7 +22,7 @@ class Admission:
 
     def __init__(self, most_requests: int, most_rows: int) -> None:
         """Let in `most_requests` at once, and rows of batches up to `most_rows`."""
-        self._most_requests, self._most_rows = most_requests, most_rows
+        self.most_requests, self._most_rows = most_requests, most_rows
         self.requests = 0
         self.rows = 0
         self._turns: deque[asyncio.Future[None]] = deque()
@@ -30,7 +30,7 @@ class Admission:
 
     def enter(self) -> bool:
         """Let one request in, to `leave` later; False where there is no room."""
-        if self.requests >= self._most_requests:
+        if self.requests >= self.most_requests:
             return False
         self.requests += 1
         return True

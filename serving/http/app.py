@@ -6,24 +6,27 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from contract.schema import Contract
 from serving.features.completion import Completer
 from serving.http import bodies, openapi
-from serving.http.admission import INLINE_ROWS, Admission
+from serving.http.admission import Admission
 from serving.http.answers import Answerer, Call
 from serving.http.bodies import RefusedError
+from serving.http.completing import Completing
 from serving.http.events import Events
+from serving.http.limits import Limits
 from serving.http.pages import Pages, static_content
 from serving.http.replies import chosen, known_parameters, model_headers, once, reply
 from serving.http.scores import ScorePages
 from serving.http.v2 import V2
 from serving.models.versions import Served, Versions
+from serving.protocol.inference import Inferring
 from serving.recording.metrics import Metrics
 from serving.recording.prediction_log import PredictionLog
 from serving.rows import Problem, RowsRefusedError, decode_rows
@@ -59,7 +62,7 @@ def build_app(
     claimed.methods = None  # of all methods: whether there is such a route is known only inside
     app = Starlette(
         routes=[
-            *V2(versions, api.answerer, admission, ready).routes(api.guarded),
+            *V2(versions, api.inferring(admission), ready).routes(api.guarded),
             Route("/predict", api.guarded(api.predict), methods=["POST"]),
             Route("/predict_batch", api.guarded(api.predict_batch), methods=["POST"]),
             Route("/events", api.guarded(events.post), methods=["POST"]),
@@ -93,8 +96,14 @@ class _Api:
         completer: Completer | None,
     ) -> None:
         self._settings, self._versions, self._log, self._metrics = settings, versions, log, metrics
-        self._completer = completer
+        self._completing = Completing(completer, metrics)
         self.answerer = Answerer(log, metrics)
+
+    def inferring(self, admission: Admission | None) -> Inferring:
+        """What answers in the protocol V2, by the same rules."""
+        limits = Limits()
+        admission = admission or Admission(limits.requests, limits.rows)
+        return Inferring(self.answerer, self._completing, admission, self._settings.clock)
 
     def guarded(self, endpoint: Endpoint) -> Endpoint:
         """`endpoint`, with a request id on its answer and every refusal turned into an object."""
@@ -125,11 +134,11 @@ class _Api:
         now = datetime.now(UTC)
         entity = bodies.check_entity(body.id, "id")
         moment = bodies.check_moment(body.at, "at", self._settings.clock, now)
-        complete = await self._completed(served, [body.row], [body.keys], [moment], "row")
-        rows = decode_rows(served.predictor.contract, complete, "row")
+        contract = served.predictor.contract
+        whole = await self._completing.whole(contract, [body.row], [body.keys], [moment], "row")
+        rows = decode_rows(contract, whole.rows, "row")
         note_rows(request.scope, 1)
-        keys, filled = _asked([body.row], [body.keys], complete)
-        call = Call(request.state.id, began, now, [entity], [moment], keys, filled)
+        call = Call(request.state.id, began, now, [entity], [moment], whole.keys, whole.filled)
         labels, scores = await self.answerer.answer(served.predictor, rows, call)
         classes = served.predictor.contract.classes
         return _predicted(
@@ -151,17 +160,20 @@ class _Api:
         ]
         count = len(body.rows)
         when = moments or [now] * count
-        complete = await self._completed(served, body.rows, body.keys or [None] * count, when, "rows")
-        rows = decode_rows(served.predictor.contract, complete)
+        whole = await self._completing.whole(served.predictor.contract, body.rows, body.keys, when)
+        rows = decode_rows(served.predictor.contract, whole.rows)
         note_rows(request.scope, count)
-        keys, filled = _asked(body.rows, body.keys, complete)
-        call = Call(request.state.id, began, now, entities or [None] * count, when, keys, filled)
+        ids = entities or [None] * count
+        call = Call(request.state.id, began, now, ids, when, whole.keys, whole.filled)
         labels, scores = await self.answerer.answer(served.predictor, rows, call)
         classes = list(served.predictor.contract.classes)
         return _predicted(request, served, {"predictions": labels, "scores": scores, "classes": classes})
 
     async def predict_claimed(self, request: Request) -> Response:
-        """A route that a loaded contract claims: one row, values in the order of declaration."""
+        """A route that a loaded contract claims: one row, values in the order of declaration.
+
+        What the online store has may be left out, all of it: the row is then as long as what is left.
+        """
         began = time.perf_counter()
         snapshot = self._versions.current
         name = snapshot.routes.get(request.url.path)
@@ -173,18 +185,14 @@ class _Api:
         served = chosen(snapshot, name, None, request.state.id)
         body = await bodies.read_body(request, bodies.DataBody, bodies.SINGLE_BYTES)
         now = datetime.now(UTC)
-        features = served.predictor.contract.features
-        if len(body.data) != 1 or not isinstance(body.data[0], list) or len(body.data[0]) != len(features):
-            order = ", ".join(feature.name for feature in features)
-            expected = f"one row of {len(features)} values: {order}"
-            found = f"{len(body.data)} rows" if len(body.data) != 1 else "a row of another length or kind"
-            raise RefusedError(
-                422, f"'data' holds {found}; expected {expected}", [Problem("data", found, expected)]
-            )
-        row = {feature.name: value for feature, value in zip(features, body.data[0], strict=True)}
-        rows = decode_rows(served.predictor.contract, [row], "row")
+        entity = bodies.check_entity(body.id, "id")
+        moment = bodies.check_moment(body.at, "at", self._settings.clock, now)
+        contract = served.predictor.contract
+        row = _in_order(contract, body.data)
+        whole = await self._completing.whole(contract, [row], [body.keys], [moment], "row")
+        rows = decode_rows(contract, whole.rows, "row")
         note_rows(request.scope, 1)
-        call = Call(request.state.id, began, now, [None], [now])
+        call = Call(request.state.id, began, now, [entity], [moment], whole.keys, whole.filled)
         labels, _ = await self.answerer.answer(served.predictor, rows, call)
         return reply({"prediction": labels[0]}, headers=model_headers(served))
 
@@ -212,20 +220,6 @@ class _Api:
         """A defect of ours: the server logs it, the caller learns no internals."""
         return self._refusal(RefusedError(500, "the service failed to answer; its log says why"))
 
-    async def _completed(
-        self, served: Served, rows: list[Any], keys: list[Any], moments: list[datetime], prefix: str
-    ) -> list[Any]:
-        """`rows` with the stored features that they lack."""
-        contract, completer = served.predictor.contract, self._completer
-        if completer is None or not completer.needed(contract, rows, keys):
-            return rows
-        if len(rows) <= INLINE_ROWS and completer.store.quick:
-            completed = completer.complete(contract, rows, keys, moments, prefix)
-        else:
-            completed = await run_in_threadpool(completer.complete, contract, rows, keys, moments, prefix)
-        self._metrics.completed(contract.model, completed)
-        return completed.rows
-
     def _choose(self, request: Request) -> Served:
         """The model and version a request names; else the default model, by its split."""
         known_parameters(request, {"model", "version"})
@@ -241,16 +235,21 @@ class _Api:
         return reply({"error": error.error, "problems": error.problems}, error.status, error.headers)
 
 
-def _asked(
-    rows: list[Any], keys: list[Any] | None, complete: list[Any]
-) -> tuple[list[Any] | None, list[tuple[str, ...]] | None]:
-    """For the prediction log: the keys beside the rows, and by row what it did not bring itself."""
-    sent = keys if keys is not None and any(keys) else None
-    if complete is rows:
-        return sent, None
-    return sent, [
-        tuple(name for name in done if name not in row) for row, done in zip(rows, complete, strict=True)
-    ]
+def _in_order(contract: Contract, data: list[Any]) -> dict[str, Any]:
+    """The one row of a claimed route: a value for every feature, or for those that only a caller knows.
+
+    Raises:
+        RefusedError: 422.
+    """
+    orders = [[f.name for f in contract.features], [f.name for f in contract.features if not f.stored]]
+    row = data[0] if len(data) == 1 and isinstance(data[0], list) else None
+    for names in orders:
+        if row is not None and len(row) == len(names):
+            return dict(zip(names, row, strict=True))
+    described = [f"{len(names)} values: {', '.join(names)}" for names in orders]
+    expected = f"one row of {' or '.join(dict.fromkeys(described))}"
+    found = f"{len(data)} rows" if len(data) != 1 else "a row of another length or kind"
+    raise RefusedError(422, f"'data' holds {found}; expected {expected}", [Problem("data", found, expected)])
 
 
 def _predicted(request: Request, served: Served, answer: dict[str, Any]) -> Response:

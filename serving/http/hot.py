@@ -5,10 +5,7 @@ arrived in this turn of the event loop. What is not perfectly good goes on to th
 that was read of it: there it is judged, and a sentence made about it. Both answer alike, byte for byte.
 """
 
-import asyncio
 import os
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -20,7 +17,9 @@ from serving.http.admission import INLINE_ROWS, OVERLOADED, RETRY_SECONDS, Admis
 from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES, RefusedError
 from serving.http.compiled import Plan, all_once
 from serving.http.limits import Limits
+from serving.http.messages import TaskCaller, read, replay, send_whole
 from serving.http.ticks import Ticks, Waiting
+from serving.http.whole import Caller
 from serving.models.versions import NotServedError, Served, Snapshot, Versions
 from serving.recording.metrics import Metrics
 from serving.recording.prediction_log import PredictionLog
@@ -28,7 +27,7 @@ from serving.settings import Settings
 from serving.tracing import note_rows
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 SINGLE, BATCH, CLAIMED = "/predict", "/predict_batch", "/predict/"
 PARAMETERS = frozenset({"model", "version"})
@@ -54,14 +53,37 @@ class Hot:
         self._slow, self._clock = slow, settings.clock
         self._versions, self._metrics = versions, metrics
         self._admission = admission or Admission(limits.requests, limits.rows)
-        self._ticks = Ticks(log)
+        self._ticks = Ticks(log, self._admission)
         self._plans: dict[int, Plan] = {}  # by the identity of the predictor, which the plan keeps alive
         self._snapshot: Snapshot | None = None
+        self._usual: Plan | None = None  # for who names nobody, where one version answers all of them
         self._ids: list[str] = []
 
     def close(self) -> None:
         """Wait for what was begun."""
         self._ticks.close()
+
+    def take(self, headers: dict[bytes, bytes], query: bytes, data: bytes, caller: Caller) -> bool:
+        """Answer a good request of one row that arrived whole; False: it is to come as any other does."""
+        get, admission = headers.get, self._admission
+        if (
+            get(b"content-type") != b"application/json"
+            or b"content-encoding" in headers
+            or b"traceparent" in headers
+            or len(data) > SINGLE_BYTES
+            or admission.requests >= admission.most_requests
+        ):
+            return False
+        sent = get(b"x-request-id")
+        request_id = self._new_id() if sent is None else bodies.plain_id(sent) or self._new_id()
+        plan = self._choose(query, request_id)
+        waiting = None if plan is None else self._decode(plan, True, data, request_id, caller)
+        if plan is None or waiting is None:
+            return False
+        waiting.admitted = True
+        admission.requests += 1
+        self._ticks.add(plan, waiting)
+        return True
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """One request."""
@@ -82,10 +104,10 @@ class Hot:
         message = await receive()
         messages, data = [message], message.get("body", b"")
         if message["type"] != "http.request" or message.get("more_body"):
-            messages = await _read(message, receive, limit)
+            messages = await read(message, receive, limit)
             data = b"".join(part.get("body", b"") for part in messages)
             if len(data) > limit or messages[-1].get("more_body") or messages[-1]["type"] != "http.request":
-                await self._slow(scope, _replay(messages, receive), send)
+                await self._slow(scope, replay(messages, receive), send)
                 return
         if not self._admission.enter():
             await self._refuse(request_id, send)
@@ -94,7 +116,7 @@ class Hot:
             # A header that is given twice means something else to each reader.
             good = len(headers) == len(fields) and path in {SINGLE, BATCH}
             if not good or not await self._answer(scope, headers, data, request_id, send):
-                await self._slow(scope, _replay(messages, receive), send)
+                await self._slow(scope, replay(messages, receive), send)
         finally:
             self._admission.leave()
 
@@ -102,25 +124,23 @@ class Hot:
         self, scope: "Scope", headers: dict[bytes, bytes], data: bytes, request_id: str, send: "Send"
     ) -> bool:
         """Answer a good request; False: it is not one, and nothing was sent."""
-        began = time.perf_counter()
         if headers[b"content-type"] != b"application/json" or b"content-encoding" in headers:
             return False
-        served = self._choose(scope["query_string"], request_id)
-        if served is None:
-            return False
-        plan = self._plan(served)
-        waiting = self._decode(plan, scope["path"] == SINGLE, data, request_id, began)
-        if waiting is None:
+        plan, caller = self._choose(scope["query_string"], request_id), TaskCaller()
+        waiting = (
+            None if plan is None else self._decode(plan, scope["path"] == SINGLE, data, request_id, caller)
+        )
+        if plan is None or waiting is None:
             return False
         rows = len(waiting.rows)
         note_rows(scope, rows)
         if rows <= INLINE_ROWS:
             self._ticks.add(plan, waiting)
-            body = await waiting.answer
+            body = await caller.future
         elif self._admission.enter_rows(rows):
             try:
                 self._ticks.add(plan, waiting)
-                body = await waiting.answer
+                body = await caller.future
             finally:
                 self._admission.leave_rows(rows)
         else:
@@ -133,20 +153,16 @@ class Hot:
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),
         ]
-        await _send(send, 200, fields, body)
+        await send_whole(send, 200, fields, body)
         return True
 
-    def _choose(self, query: bytes, request_id: str) -> Served | None:
-        """Who answers; None where the slow way is to say why nobody does."""
+    def _choose(self, query: bytes, request_id: str) -> Plan | None:
+        """Of whoever answers; None where the slow way is to say why nobody does."""
         snapshot = self._versions.current
-        if snapshot is not self._snapshot:  # plans of versions that have gone must not keep them in memory
-            self._snapshot = snapshot
-            current = {
-                id(served.predictor)
-                for model in snapshot.loaded.values()
-                for served in model.versions.values()
-            }
-            self._plans = {key: plan for key, plan in self._plans.items() if key in current}
+        if snapshot is not self._snapshot:
+            self._follow(snapshot)
+        if not query and self._usual is not None:
+            return self._usual
         named: dict[str, str] = {}
         if query:
             pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
@@ -154,9 +170,20 @@ class Hot:
             if len(named) < len(pairs) or not named.keys() <= PARAMETERS:
                 return None
         try:
-            return snapshot.choose(named.get("model", snapshot.default), named.get("version"), request_id)
+            served = snapshot.choose(named.get("model", snapshot.default), named.get("version"), request_id)
         except NotServedError:
             return None
+        return self._plan(served)
+
+    def _follow(self, snapshot: Snapshot) -> None:
+        """Forget plans of versions that have gone: they must not keep them in memory."""
+        self._snapshot = snapshot
+        current = {
+            id(served.predictor) for model in snapshot.loaded.values() for served in model.versions.values()
+        }
+        self._plans = {key: plan for key, plan in self._plans.items() if key in current}
+        default = snapshot.loaded.get(snapshot.default)
+        self._usual = None if default is None or default.split else self._plan(default.default)
 
     def _plan(self, served: Served) -> Plan:
         predictor = served.predictor
@@ -166,9 +193,12 @@ class Hot:
             plan = self._plans[id(predictor)] = Plan(predictor, tally)
         return plan
 
-    def _decode(self, plan: Plan, single: bool, data: bytes, request_id: str, began: float) -> Waiting | None:
+    def _decode(
+        self, plan: Plan, single: bool, data: bytes, request_id: str, caller: Caller
+    ) -> Waiting | None:
         """The request where it is perfectly good."""
-        if b"\\u0000" in data:  # no category may hold NUL, which is cheaper to see here than in each
+        # No category may hold NUL, which is cheaper to see here than in each.
+        if b"\\" in data and b"\\u0000" in data:
             return None
         try:
             body: Any = (plan.decode_one if single else plan.decode_many)(data)
@@ -176,7 +206,7 @@ class Hot:
             return None
         rows = [astuple(body.row)] if single else [astuple(row) for row in body.rows]
         count = len(rows)
-        now = datetime.now(UTC)
+        arrival = self._ticks.arrival()
         if single:
             ids, at = body.id, body.at
             entities = [ids]
@@ -188,16 +218,16 @@ class Hot:
         if not all_once(data, 1 + count * plan.width + (ids is not None) + (at is not None)):
             return None
         if at is None:
-            moments = [now] * count
+            moments = [arrival.at] * count
         else:
             try:
                 moments = [
-                    bodies.check_moment(one, "at", self._clock, now) for one in ([at] if single else at)
+                    bodies.check_moment(one, "at", self._clock, arrival.at)
+                    for one in ([at] if single else at)
                 ]
             except RefusedError:
                 return None
-        answer = asyncio.get_running_loop().create_future()
-        return Waiting(rows, single, request_id, entities, moments, began, now, answer)
+        return Waiting(arrival, rows, single, request_id, entities, moments, caller)
 
     async def _refuse(self, request_id: str, send: "Send") -> None:
         """503: there is too much to answer already."""
@@ -210,7 +240,7 @@ class Hot:
             (b"retry-after", b"%d" % RETRY_SECONDS),
             (b"x-request-id", request_id.encode()),
         ]
-        await _send(send, 503, fields, body)
+        await send_whole(send, 503, fields, body)
 
     def _new_id(self) -> str:
         """32 random hexadecimal digits. One call of the operating system serves many requests."""
@@ -224,30 +254,3 @@ class Hot:
 def _fits(length: bytes, limit: int) -> bool:
     """Whether a content length, where there is one, is not over the limit."""
     return len(length) < _SHORT or not length.isdigit() or int(length[:20]) <= limit
-
-
-async def _read(message: "Message", receive: "Receive", limit: int) -> "list[Message]":
-    """`message` and those that follow, up to the end of the body or just over the limit."""
-    messages, size = [message], len(message.get("body", b""))
-    while message["type"] == "http.request" and message.get("more_body") and size <= limit:
-        message = await receive()
-        messages.append(message)
-        size += len(message.get("body", b""))
-    return messages
-
-
-def _replay(messages: "list[Message]", receive: "Receive") -> "Receive":
-    """A `receive` that gives `messages` once more before it goes on."""
-    left = iter(messages)
-
-    async def again() -> "Message":
-        for message in left:
-            return message
-        return await receive()
-
-    return again
-
-
-async def _send(send: "Send", status: int, fields: list[tuple[bytes, bytes]], body: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": fields})
-    await send({"type": "http.response.body", "body": body})

@@ -87,9 +87,9 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
                 choice,
             ),
             **({"/events": _events(contracts)} if _streams(contracts) else {}),
-            **{route: _claimed(models[name]) for route, name in sorted(snapshot.routes.items())},
+            **{route: _claimed(models[name], clock) for route, name in sorted(snapshot.routes.items())},
             "/scores/{model}/{entity_id}": _lookup(models),
-            **v2_paths(models),
+            **v2_paths(models, _MOMENT[clock]),
             "/models": _get("The models that answer, and their versions"),
             "/models/{name}/contract": _get(
                 "The contract of a model", [_parameter("name", "path", models), *choice[1:]], "404", "422"
@@ -209,17 +209,23 @@ def _example(served: Served) -> dict[str, Any]:
     return dict(golden.row)
 
 
-def _claimed(served: Served) -> dict[str, Any]:
+def _claimed(served: Served, clock: Clock) -> dict[str, Any]:
     contract = served.predictor.contract
-    width = len(contract.features)
     kinds = [_feature(feature) for feature in contract.features]
     each = {"anyOf": [kind for index, kind in enumerate(kinds) if kind not in kinds[:index]]}
-    data = {**_list({**_list(each), "minItems": width, "maxItems": width}), "minItems": 1, "maxItems": 1}
+    widths = dict.fromkeys(len(contract.features) - left for left in (0, len(contract.stored)))
+    rows = [{**_list(each), "minItems": width, "maxItems": width} for width in widths]
+    data = {**_list({"anyOf": rows} if len(rows) > 1 else rows[0]), "minItems": 1, "maxItems": 1}
     schema = {
         "type": "object",
         "required": ["data"],
         "additionalProperties": False,
-        "properties": {"data": data},
+        "properties": {
+            "data": data,
+            "id": _or_null(_ID),
+            "at": _or_null(_MOMENT[clock]),
+            "keys": _or_null(_keys({contract.model: contract})),
+        },
     }
     row = _example(served)
     example = {"data": [[row.get(feature.name) for feature in contract.features]]}

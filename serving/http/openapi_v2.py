@@ -4,12 +4,14 @@ from typing import Any
 
 from contract.bundle import GoldenRow
 from contract.schema import Contract
+from serving.features.origins import KEY_LENGTH
 from serving.http.bodies import BATCH_ROWS, ID_LENGTH
 from serving.models.versions import Served
+from serving.protocol.beside import AT, ID, KEYS
 from serving.protocol.inputs import CATEGORIES, NUMBERS
 from serving.protocol.models import inputs_of, outputs_of
 from serving.protocol.outputs import OUTPUTS
-from serving.protocol.tensors import BYTES, FP32, MOST_AXES
+from serving.protocol.tensors import BYTES, FP32, INT64, MOST_AXES
 
 _TEXT = {"type": "string"}
 _PARAMETERS = {
@@ -19,8 +21,8 @@ _PARAMETERS = {
 }
 
 
-def v2_paths(models: dict[str, Served]) -> dict[str, Any]:
-    """Every route below /v2, with a request for each model that may be sent as it stands."""
+def v2_paths(models: dict[str, Served], moment: dict[str, Any]) -> dict[str, Any]:
+    """Every route below /v2, with a request for each model that may be sent as is; `moment` is `at`."""
     ready = _object(["name", "ready"], name=_TEXT, ready={"type": "boolean"})
     paths = {
         "/v2": _get("The server, and the extensions of the protocol that it has", _SERVER),
@@ -37,7 +39,7 @@ def v2_paths(models: dict[str, Served]) -> dict[str, Any]:
         refusals = ("404", "422", "503")
         paths[prefix] = _get("What a model takes and answers", _metadata(models), *refusals, given=parameters)
         paths[f"{prefix}/ready"] = _get("Whether a model answers", ready, *refusals, given=parameters)
-        paths[f"{prefix}/infer"] = _infer(models, parameters)
+        paths[f"{prefix}/infer"] = _infer(models, parameters, moment)
     return paths
 
 
@@ -60,14 +62,16 @@ def _columns(contract: Contract) -> str:
     return "; ".join(f"`{tensor.name}`: {', '.join(tensor.columns)}" for tensor in inputs_of(contract))
 
 
-def _infer(models: dict[str, Served], parameters: list[dict[str, Any]]) -> dict[str, Any]:
+def _infer(
+    models: dict[str, Served], parameters: list[dict[str, Any]], moment: dict[str, Any]
+) -> dict[str, Any]:
     orders = "\n".join(
         f"* **{name}** takes {_columns(served.predictor.contract)}" for name, served in models.items()
     )
     tensor = _object(
         ["name", "datatype", "shape"],
         name=_TEXT,
-        datatype={"type": "string", "enum": [FP32, BYTES]},
+        datatype={"type": "string", "enum": [FP32, BYTES, INT64]},
         shape={"type": "array", "items": {"type": "integer"}, "minItems": 1, "maxItems": MOST_AXES},
         parameters=_PARAMETERS,
         data={"type": "array", "items": {}},
@@ -78,7 +82,7 @@ def _infer(models: dict[str, Served], parameters: list[dict[str, Any]]) -> dict[
         id={"type": "string", "maxLength": ID_LENGTH, "nullable": True},
         inputs={"type": "array", "items": tensor, "minItems": 1},
         outputs={"type": "array", "items": output, "nullable": True},
-        parameters=_PARAMETERS,
+        parameters=_beside(models, moment),
         model_name={**_TEXT, "nullable": True},
         model_version={**_TEXT, "nullable": True},
     )
@@ -98,8 +102,10 @@ def _infer(models: dict[str, Served], parameters: list[dict[str, Any]]) -> dict[
     return {
         "post": {
             "summary": f"Predict up to {BATCH_ROWS} rows of tensors",
-            "description": "Rows as the inputs of the graph, or one tensor a feature. NaN, null and an empty "
-            f"string are missing values. The binary tensor extension works, too.\n\n{orders}",
+            "description": "Rows as the inputs of the graph, or one tensor a feature, where those of "
+            "the online store may be left out. NaN, null and an empty string are missing values. Tensors or "
+            "parameters `id`, `at` and `keys.NAME` say more about the rows. The binary tensor extension "
+            f"works, too.\n\n{orders}",
             "parameters": parameters,
             "requestBody": {
                 "required": True,
@@ -117,6 +123,18 @@ def _infer(models: dict[str, Served], parameters: list[dict[str, Any]]) -> dict[
             },
         }
     }
+
+
+def _beside(models: dict[str, Served], moment: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a request: what they may say about its rows, and whatever else a client sends."""
+    keys = sorted({key for served in models.values() for key in served.predictor.contract.keys})
+    key = {"oneOf": [{"type": "string", "maxLength": KEY_LENGTH}, {"type": "integer"}]}
+    properties = {
+        ID: {"type": "string", "minLength": 1, "maxLength": ID_LENGTH},
+        AT: moment,
+        **{f"{KEYS}{name}": key for name in keys},
+    }
+    return {**_PARAMETERS, "properties": properties}
 
 
 _INTEGERS = {"type": "array", "items": {"type": "integer"}}

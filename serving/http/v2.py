@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -10,15 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from serving.http.admission import OVERLOADED, RETRY_SECONDS, Admission, OverloadedError
-from serving.http.answers import Answerer, Call
+from serving.http.admission import OVERLOADED, RETRY_SECONDS, OverloadedError
 from serving.http.bodies import RefusedError
-from serving.http.limits import Limits
 from serving.http.openapi import VERSION
 from serving.http.replies import known_parameters, model_headers, reply
 from serving.http.v2_bodies import HEADER_LENGTH, decode_infer, read_infer
 from serving.models.versions import Served, Versions
-from serving.protocol.inputs import to_rows
+from serving.protocol.inference import Inferring
 from serving.protocol.models import (
     EXTENSIONS,
     PLATFORM,
@@ -42,15 +39,12 @@ class V2:
     def __init__(
         self,
         versions: Versions,
-        answerer: Answerer,
-        admission: Admission | None = None,
+        inferring: Inferring,
         ready: Callable[[], bool] | None = None,
     ) -> None:
-        """Keep who answers, what bounds the requests at once, and who says whether to send more."""
+        """Keep which models there are, what answers, and who says whether to send more."""
         self._ready = ready or (lambda: versions.ready)
-        self._versions, self._answerer = versions, answerer
-        limits = Limits()
-        self._admission = admission or Admission(limits.requests, limits.rows)
+        self._versions, self._inferring = versions, inferring
 
     def routes(self, guarded: Callable[[Endpoint], Endpoint]) -> list[BaseRoute]:
         """Every route, each endpoint through `guarded`."""
@@ -111,7 +105,7 @@ class V2:
         data = await read_infer(request)
         began = time.perf_counter()
         try:
-            with self._admission.request():
+            with self._inferring.admission.request():
                 return await self._infer(request, served, data, began)
         except OverloadedError:
             wait = {"Retry-After": str(RETRY_SECONDS)}
@@ -128,12 +122,9 @@ class V2:
                 raise wrong(field, f"'{found[:40]}'", f"'{expected[:40]}', as the path says")
         binary = body.binary_outputs()
         names = wanted_outputs([output.name for output in body.outputs or []])
-        rows = to_rows(contract, tensors)
-        now, count = datetime.now(UTC), len(rows.values)
-        note_rows(request.scope, count)
-        call = Call(request.state.id, began, now, [None] * count, [now] * count)
-        with self._admission.batch(count):
-            labels, scores = await self._answerer.answer(served.predictor, rows, call)
+        question = self._inferring.read(contract, tensors, body.parameters or {})
+        note_rows(request.scope, question.rows)
+        labels, scores = await self._inferring.answer(served.predictor, question, request.state.id, began)
         head = {
             "id": body.id or request.state.id,
             "model_name": contract.model,
@@ -150,7 +141,7 @@ class V2:
 
 def _described(tensor: TensorMetadata) -> dict[str, Any]:
     described = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
-    return described | ({"parameters": {"columns": ", ".join(tensor.columns)}} if tensor.columns else {})
+    return described | ({"parameters": parameters} if (parameters := tensor.parameters) else {})
 
 
 def _answer(

@@ -13,9 +13,10 @@ from typing import Any
 
 import httptools
 import msgspec
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from contract.errors import ConfigError
+from serving.http.direct import DirectProtocol, Start
 from serving.rows import Problem
 
 HEAD_BYTES = 32 * 1024  # request line and headers; nginx takes as much by default
@@ -42,10 +43,10 @@ def protocol(environment: Mapping[str, str] | None = None) -> Any:
             f"seconds, more than 0 and at most {MOST_SECONDS:g}",
             "Correct it",
         )
-    return partial(WireProtocol, receive_seconds=seconds)
+    return partial(WireProtocol, receive_seconds=seconds, start=Start())
 
 
-class WireProtocol(HttpToolsProtocol):
+class WireProtocol(DirectProtocol):
     """uvicorn's protocol with a limit for a request's head and a deadline for its arrival.
 
     The deadline costs one timer a connection, not one a request: when it fires, it looks how long the
@@ -61,7 +62,6 @@ class WireProtocol(HttpToolsProtocol):
         self._refusal: tuple[int, str, Problem] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._data = b""  # received last
-        self._leaving = False
         self._offered = False  # another protocol, by the request that is arriving
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -90,10 +90,10 @@ class WireProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Close once what was begun is answered; who has just connected is about to ask, and is heard."""
-        if self._leaving or self._since is None or not (self.cycle is None or self.cycle.response_complete):
+        if self.leaving or self._since is None or not (self.cycle is None or self.cycle.response_complete):
             super().shutdown()
             return
-        self._leaving = True
+        self.leaving = True
         self.loop.call_later(LAST_SECONDS, self.shutdown)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
@@ -119,7 +119,7 @@ class WireProtocol(HttpToolsProtocol):
             return  # the parser takes what follows for another protocol: see below
         self._head = None
         super().on_headers_complete()
-        if self.expect_100_continue or self._leaving:
+        if self.expect_100_continue or self.leaving:
             # Refused before its body was sent, it leaves open whether the body comes after all.
             self.cycle.keep_alive = False
 

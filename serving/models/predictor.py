@@ -32,15 +32,17 @@ class Predictor:
     _session: Any
 
     @classmethod
-    def load(cls, release: Path, digest: str, version: str, trust: Trust) -> "Predictor":
+    def load(cls, release: Path, digest: str, version: str, trust: Trust, *, threads: int = 1) -> "Predictor":
         """Verify the release directory `release`, which must hold the bundle `digest`, and load its model.
+
+        One run of the graph may use `threads` threads.
 
         Raises:
             BundleError: anything is not as attested, or this runtime does not answer as training did.
         """
         bundle = open_release(release, digest, trust)
         skew = _compare_libraries(bundle.environment)
-        session = _open_session(bundle)
+        session = _open_session(bundle, threads)
         _check_signature(session, bundle.contract)
         predictor = cls(bundle=bundle, version=version, skew=skew, _session=session)
         predictor._check_golden()
@@ -131,9 +133,9 @@ def _installed(name: str) -> str:
         return "nothing"
 
 
-def _open_session(bundle: Bundle) -> Any:
+def _open_session(bundle: Bundle, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # default threads spin and take a core of their own
+    options.intra_op_num_threads = threads  # as many as cores by default, which spin and take those cores
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3

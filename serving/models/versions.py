@@ -186,12 +186,12 @@ class Versions:
         desired = wanted.versions[version]
         if known is not None and known.desired == desired:
             return known
-        predictor = _load(name, version, desired, trust)
+        predictor = _load(name, version, desired, trust, self._settings.onnx_threads)
         return Served(predictor=predictor, desired=desired, loaded_at=datetime.now(UTC))
 
 
-def _load(name: str, version: str, desired: DesiredVersion, trust: Trust) -> Predictor:
-    predictor = Predictor.load(Path(desired.release), desired.digest, version, trust)
+def _load(name: str, version: str, desired: DesiredVersion, trust: Trust, threads: int) -> Predictor:
+    predictor = Predictor.load(Path(desired.release), desired.digest, version, trust, threads=threads)
     if predictor.contract.model != name:
         raise FlightlineError(
             f"the release desired as '{name}' holds '{predictor.contract.model}'",

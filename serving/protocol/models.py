@@ -24,6 +24,15 @@ class TensorMetadata:
     datatype: str
     shape: tuple[int, ...]
     columns: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()  # of the columns: may be left out where each is a tensor of its own
+    stored: tuple[str, ...] = ()  # of the optional ones: the online store has them
+    keys: tuple[str, ...] = ()  # of stored ones, to be sent beside the rows
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What the protocol has no field for, as a caller is told it: names with commas between them."""
+        named = {"columns": self.columns, "optional": self.optional, "stored": self.stored, "keys": self.keys}
+        return {key: ", ".join(names) for key, names in named.items() if names}
 
 
 def choose(snapshot: Snapshot, model: str, version: str, request_id: str | None = None) -> Served:
@@ -50,7 +59,15 @@ def versions_of(snapshot: Snapshot, model: str) -> list[str]:
 def inputs_of(contract: Contract) -> list[TensorMetadata]:
     """The graph's inputs, with the features in their columns."""
     return [
-        TensorMetadata(name, datatype, (ANY, len(features)), tuple(feature.name for feature in features))
+        TensorMetadata(
+            name,
+            datatype,
+            (ANY, len(features)),
+            columns=tuple(feature.name for feature in features),
+            optional=tuple(feature.name for feature in features if feature.nullable or feature.stored),
+            stored=tuple(feature.name for feature in features if feature.stored),
+            keys=tuple(sorted({key for feature in features for key in feature.by} & set(contract.keys))),
+        )
         for name, datatype, features in (
             (NUMBERS, FP32, contract.numbers),
             (CATEGORIES, BYTES, contract.categories),

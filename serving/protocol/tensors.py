@@ -16,19 +16,20 @@ from serving.rows import NAME_LENGTH, Problem
 T = TypeVar("T")
 Floats: TypeAlias = NDArray[np.float32]
 
-FP32, BYTES = "FP32", "BYTES"
+FP32, BYTES, INT64 = "FP32", "BYTES", "INT64"  # the last one for keys alone
 MOST_AXES = 2
+_SIZES = {FP32: 4, INT64: 8}  # bytes of an element
 _LENGTH = struct.Struct("<I")  # before each element of BYTES
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One input: `values` row by row, float32 or strings as the datatype says."""
+    """One input: `values` row by row, float32, strings or whole numbers as the datatype says."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
-    values: "Floats | list[str]"
+    values: "Floats | list[str] | list[int | None]"
 
 
 def wrong(field: str, found: str, expected: str, status: int = 422) -> RefusedError:
@@ -45,8 +46,8 @@ def check_head(name: str, datatype: str, shape: Sequence[int]) -> int:
         RefusedError: 422.
     """
     place = f"inputs '{name[:NAME_LENGTH]}'"
-    if datatype not in (FP32, BYTES):
-        raise wrong(place, f"the datatype '{datatype[:NAME_LENGTH]}'", f"{FP32} or {BYTES}")
+    if datatype not in (FP32, BYTES, INT64):
+        raise wrong(place, f"the datatype '{datatype[:NAME_LENGTH]}'", f"{FP32}, {BYTES} or {INT64}")
     if not 1 <= len(shape) <= MOST_AXES or any(size < 0 for size in shape):
         text = str(list(shape[:4])) if len(shape) <= MOST_AXES else f"{len(shape)} axes"
         raise wrong(place, f"the shape {text}", "[rows, width]")
@@ -64,7 +65,7 @@ def check_count(name: str, found: int, expected: int) -> None:
 
 
 def from_bytes(name: str, datatype: str, shape: Sequence[int], data: bytes | memoryview) -> Tensor:
-    """A tensor out of its binary form: little-endian float32, or each string after its length in 4 bytes.
+    """A tensor out of its binary form: little-endian numbers, or each string after its length in 4 bytes.
 
     Raises:
         RefusedError: 422, the bytes are not what shape and datatype say.
@@ -74,13 +75,16 @@ def from_bytes(name: str, datatype: str, shape: Sequence[int], data: bytes | mem
         strings = split_strings(name, bytes(data))
         check_count(name, len(strings), count)
         return Tensor(name, datatype, tuple(shape), strings)
-    if len(data) != 4 * count:
-        raise wrong(f"inputs '{name[:NAME_LENGTH]}'", f"{len(data)} bytes", f"{4 * count}, as its shape says")
+    size = _SIZES[datatype] * count
+    if len(data) != size:
+        raise wrong(f"inputs '{name[:NAME_LENGTH]}'", f"{len(data)} bytes", f"{size}, as its shape says")
+    if datatype == INT64:
+        return Tensor(name, datatype, tuple(shape), np.frombuffer(data, dtype="<i8").tolist())
     return Tensor(name, datatype, tuple(shape), np.frombuffer(data, dtype="<f4"))
 
 
 def from_json(name: str, datatype: str, shape: Sequence[int], data: bytes | msgspec.Raw) -> Tensor:
-    """A tensor out of a JSON array, flat or nested as its shape is; null is a missing number.
+    """A tensor out of a JSON array, flat or nested as its shape is; null is missing.
 
     Raises:
         RefusedError: 422, the array is not what shape and datatype say.
@@ -92,10 +96,14 @@ def from_json(name: str, datatype: str, shape: Sequence[int], data: bytes | msgs
             numbers = _decode(text, list[float | None], list[list[float | None]], width)
             check_count(name, len(numbers), count)
             return Tensor(name, datatype, tuple(shape), floats(numbers))
+        if datatype == INT64:
+            whole = _decode(text, list[int | None], list[list[int | None]], width)
+            check_count(name, len(whole), count)
+            return Tensor(name, datatype, tuple(shape), whole)
         strings = _decode(text, list[str | None], list[list[str | None]], width)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:NAME_LENGTH]
-        what = "numbers" if datatype == FP32 else "strings"
+        what = {FP32: "numbers", INT64: "whole numbers"}.get(datatype, "strings")
         raise wrong(
             f"inputs '{name[:NAME_LENGTH]}', data",
             f"something else ({reason})",

@@ -21,7 +21,6 @@ from contract.errors import FlightlineError
 from contract.statements import ManifestStatement, Provenance, Qualification
 from contract.strict import decode_json
 from pipelines import ledger, qualify
-from pipelines.ablate import ablate
 from pipelines.building.artifacts import Artifacts, read_json, sha256, write_json, write_table
 from pipelines.building.config import policy
 from pipelines.building.facts import PARTS, Facts
@@ -43,9 +42,9 @@ from training.gates.verdict import Evidence, Verdict
 
 ROOT = Path(__file__).parents[2]
 MODEL = "flights"
-STAGES = (ingest, validate, split, train, evaluate, ablate, probe, gate, report, package)
+STAGES = (ingest, validate, split, train, evaluate, probe, gate, report, package)
 # What a person looks at is no gate's business: it is made once, and a mutation leaves it as it was.
-FOR_PEOPLE = (ablate, report)
+FOR_PEOPLE = (report,)
 # For one mutation of each gate: it is tried on the sample, and as a slow test on all flights.
 at_full_size = pytest.mark.parametrize(
     "size", ["sample", pytest.param("full", marks=pytest.mark.slow)], indirect=True

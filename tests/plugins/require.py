@@ -27,6 +27,7 @@ NEEDS = {
     "browser": Need(("chromium", "chromium-browser", "google-chrome"), "chromium"),
     "redis": Need(("redis-server",), "redis-server"),
     "wrk": Need(("wrk",), "wrk"),
+    "kubectl": Need(("kubectl",), "kubernetes-client"),  # 1.27 or newer: kustomize components
 }
 
 

@@ -57,9 +57,9 @@ def test_shell_scripts_are_sound(tmp_path):
 @pytest.mark.parametrize(
     ("installed", "asked"),
     [
-        ((), "chromium redis-server wrk"),
-        (("wrk",), "chromium redis-server"),
-        (("chromium", "redis-server", "wrk"), ""),
+        ((), "chromium redis-server wrk kubernetes-client"),
+        (("wrk", "kubectl"), "chromium redis-server"),
+        (("chromium", "redis-server", "wrk", "kubectl"), ""),
     ],
 )
 def test_the_runner_installs_what_is_missing_and_then_requires_it(tmp_path, installed, asked):
@@ -78,7 +78,8 @@ def test_the_runner_installs_what_is_missing_and_then_requires_it(tmp_path, inst
         command, env={"PATH": str(path)}, capture_output=True, text=True, timeout=60, check=True
     )
     lines = found.stdout.splitlines()
-    assert lines[-2:] == ["make test REQUIRE=browser,redis,wrk", "make test-slow REQUIRE=browser,redis,wrk"]
+    words = "browser,redis,wrk,kubectl"
+    assert lines[-2:] == [f"make test REQUIRE={words}", f"make test-slow REQUIRE={words}"]
     installs = [line for line in lines if line.startswith("apt-get install")]
     assert [line.endswith(f" {asked} REQUIRE=") for line in installs] == ([True] if asked else [])
 

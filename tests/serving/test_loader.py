@@ -6,7 +6,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from contract.attestation import Trust, trusted_key
 from contract.errors import FlightlineError
 from serving import loader
-from serving.loader import fetch, main
+from serving.loader import fetch, fetch_desired, main
+from serving.models.desired import Desired, DesiredModel, write_desired
 from serving.models.predictor import Predictor
 
 pytestmark = pytest.mark.unit
@@ -134,3 +135,33 @@ def test_the_command_needs_a_source(monkeypatch, tmp_path) -> None:
     monkeypatch.delenv("MODEL_URI", raising=False)
     with pytest.raises(FlightlineError, match="--from is missing"):
         main(["--to", str(tmp_path / "model")])
+
+
+def test_all_that_a_desired_state_names_arrives_where_it_is_named(make_bundle, tmp_path, capsys) -> None:
+    """Each from the folder of its digest; a second run finds its work done (R6)."""
+    made = make_bundle()
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "storage" / made.digest).symlink_to(made.path)
+    target = tmp_path / "releases" / made.digest
+    model = DesiredModel.of("7", str(target), made.digest)
+    write_desired(tmp_path, Desired(generation=1, default="toy", models={"toy": model}))
+    command = ["--desired", str(tmp_path / "desired.json"), "--from", str(tmp_path / "storage")]
+    for _ in range(2):
+        assert main([*command, "--trust", str(made.trust_file)]) == 0
+        assert f"toy {made.digest} is in {target}" in capsys.readouterr().out
+    assert Predictor.load(target, made.digest, "7", made.trust).bundle.digest == made.digest
+
+
+def test_a_desired_release_that_is_another_does_not_arrive(make_bundle, tmp_path) -> None:
+    """Whatever lies in a folder of that name; a state that cannot be read is a sentence, too."""
+    made = make_bundle()
+    digest = "0" * 64
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "storage" / digest).symlink_to(made.path)
+    model = DesiredModel.of("7", str(tmp_path / "volume" / digest), digest)
+    write_desired(tmp_path, Desired(generation=1, default="toy", models={"toy": model}))
+    with pytest.raises(FlightlineError, match="digest"):
+        fetch_desired(str(tmp_path / "storage"), tmp_path / "desired.json", made.trust)
+    assert not list((tmp_path / "volume").iterdir())
+    with pytest.raises(FlightlineError, match="cannot be read"):
+        fetch_desired(str(tmp_path / "storage"), tmp_path / "none.json", made.trust)

@@ -2,40 +2,36 @@
 
 import os
 import random
-import socket
 import subprocess
 import threading
-import time
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import httpx
-import numpy as np
-import onnxruntime
 import polars as pl
 import pytest
 
-from contract.bundle import Golden, GoldenRow
-from pipelines.building.config import params
-from pipelines.building.sources import read_sources
 from pipelines.building.walk import in_order
 from pipelines.materialise import materialise
 from serving.features.store import open_store
 from serving.models.desired import Desired, DesiredModel, write_desired
-from tests.conftest import toy_graph
-from training.features import examples
-from training.model import columns
+from tests.serving.period import (
+    CONTRACT,
+    END,
+    NAMES,
+    ROOT,
+    SEED,
+    SENT,
+    START,
+    read_sound,
+    release_of,
+    sample,
+    streams,
+)
+from tests.serving.real import PYTHON, free_port, until
 from training.models.flights import MODEL
-from training.validation import check_all
 
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-serving" / "bin" / "python"
 START_S, ANSWER_S = 120.0, 60.0
-CONTRACT = MODEL.contract
-NAMES = [feature.name for feature in CONTRACT.stored]
-FLIGHTS, SEED, EVENTS = 1000, 83, 500
-# A day and a half, over a night; the past of it is materialised.
-START, END = datetime(2013, 6, 26, 12, tzinfo=UTC), datetime(2013, 6, 28, tzinfo=UTC)
+FLIGHTS, EVENTS = 1000, 500
 STEP = timedelta(hours=3)
 KILLED_IN = (1, 3)  # steps
 
@@ -51,9 +47,7 @@ class Worker:
     def __init__(self, folder, environment):
         """Start it."""
         self.folder, self.environment = folder, environment
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=ANSWER_S)
         self.start()
 
@@ -70,16 +64,14 @@ class Worker:
 
     def await_ready(self):
         """Return once it is ready."""
-        deadline = time.monotonic() + START_S
-        while True:
-            assert self.popen.poll() is None, (self.folder / "output.txt").read_text()
-            try:
-                if self.client.get("/readyz").status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            assert time.monotonic() < deadline, "not ready in time"
-            threading.Event().wait(0.1)
+        until(lambda: self.popen.poll() is not None or self._is_ready(), START_S, "a ready worker")
+        assert self.popen.poll() is None, (self.folder / "output.txt").read_text()
+
+    def _is_ready(self):
+        try:
+            return self.client.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
 
     def stop(self):
         """SIGTERM, and wait: the prediction log is then on the disk."""
@@ -91,47 +83,30 @@ class Worker:
 
 @pytest.fixture(scope="module")
 def sound():
-    """The year's tables as the pipeline validates them."""
-    arranged = MODEL.arrange(read_sources(params("flights", ROOT / "params.yaml").ingest))
-    return {name: checked.sound for name, checked in check_all(arranged, MODEL.rules).items()}
+    """The year's tables."""
+    return read_sound()
 
 
 @pytest.fixture(scope="module")
 def flights(sound):
-    """A thousand flights of the period with their features offline, and the keys of each."""
-    begin = START + timedelta(minutes=1)
-    found = examples(MODEL, sound, begin, END).sample(FLIGHTS, seed=SEED).sort("at", "id")
-    return found.join(MODEL.rows(sound).select("id", *CONTRACT.keys), on="id", how="left")
+    """A thousand flights of the period."""
+    return sample(sound, FLIGHTS)
 
 
 @pytest.fixture
 def release(tmp_path, build_release, flights):
-    """A release of the flights contract; its graph is a toy, what counts here is what goes into it."""
-    graph = toy_graph(CONTRACT)
-    frame = columns(flights.head(4), CONTRACT)
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    numbers = frame.select(feature.name for feature in CONTRACT.numbers).to_numpy().astype(np.float32)
-    words = frame.select(feature.name for feature in CONTRACT.categories).to_numpy().astype(object)
-    labels, scores = session.run(["label", "scores"], {"numbers": numbers, "categories": words})
-    rows = flights.head(4).select(feature.name for feature in CONTRACT.features).to_dicts()
-    golden = Golden(
-        tolerance=1e-4,
-        rows=tuple(
-            GoldenRow(row=row, label=CONTRACT.classes[label], scores=tuple(map(float, line)))
-            for row, label, line in zip(rows, labels, scores, strict=True)
-        ),
-    )
-    return build_release(tmp_path / "releases" / "0", contract=CONTRACT, graph=graph, golden=golden)
+    """A release of the flights contract."""
+    return release_of(build_release, tmp_path / "releases" / "0", flights)
 
 
 @pytest.fixture
-def store(tmp_path, sound):
-    """The path of a store that starts from what was known at the period's beginning."""
-    path = tmp_path / "online.db"
-    opened = open_store(str(path))
+def store(store_address, kind, sound):
+    """The address of a store that starts from what was known at the period's beginning."""
+    address = store_address(kind)
+    opened = open_store(address)
     materialise(MODEL, MODEL.known(sound, START), START, opened, say=lambda _: None)
     opened.close()
-    return path
+    return address
 
 
 @pytest.fixture
@@ -164,12 +139,8 @@ def workers(tmp_path, release, store):
 
 def sent_events(sound, luck):
     """The period's events in steps of time; inside a step in any order, one in ten sent twice."""
-    streams = {
-        name: table.filter(pl.col("at") > START, pl.col("at") <= END)
-        for name, table in MODEL.events(sound).items()
-    }
     steps = {}
-    for number, (at, stream, facts) in enumerate(in_order(streams, CONTRACT)):
+    for number, (at, stream, facts) in enumerate(in_order(streams(sound, START, END), CONTRACT)):
         plain = {name: value for name, value in facts.items() if name != "at"}
         event = {"id": f"{stream}-{number}", "stream": stream, "at": at.isoformat(), "facts": plain}
         steps.setdefault((at - START - timedelta(microseconds=1)) // STEP, []).append(event)
@@ -193,9 +164,8 @@ def send(batch, first, second):
 
 def predict(worker, part):
     """Ask for the flights of a step without their stored features."""
-    names = [feature.name for feature in CONTRACT.features if not feature.stored]
     body = {
-        "rows": part.select(names).to_dicts(),
+        "rows": part.select(SENT).to_dicts(),
         "keys": part.select(CONTRACT.keys).to_dicts(),
         "ids": part["id"].to_list(),
         "at": [at.isoformat() for at in part["at"]],
@@ -214,27 +184,28 @@ def kill_while_sending(batch, one, two, luck):
     sending.join()
 
 
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("redis", marks=pytest.mark.redis)])
 def test_two_workers_and_kills_in_between_give_the_offline_values(workers, sound, flights):
     """A thousand flights over HTTP: each stored feature in the prediction log is the offline one (S3, S4)."""
     luck = random.Random(SEED)  # noqa: S311 - an order, not a secret
     one, two = workers
     before, kills = START, 0
-    for step, (until, batches) in enumerate(sent_events(sound, luck)):
+    for step, (end, batches) in enumerate(sent_events(sound, luck)):
         for number, batch in enumerate(batches):
             if step in KILLED_IN and number == 0:
                 kill_while_sending(batch, one, two, luck)
                 kills += 1
             send(batch, *luck.sample(workers, 2))
-        part = flights.filter(pl.col("at") > before, pl.col("at") <= until)
+        part = flights.filter(pl.col("at") > before, pl.col("at") <= end)
         if part.height:
             # The killed one would lose the last second of its prediction log, as it may.
             predict(luck.choice(workers) if step > max(KILLED_IN) else two, part)
         if one.popen.poll() is not None:
             one.start()
             one.await_ready()
-        before = until
+        before = end
     assert kills == len(KILLED_IN)
-    streams = two.client.get("/status").json()["online_store"]["streams"]
+    counted = two.client.get("/status").json()["online_store"]["streams"]
     assert [worker.stop() for worker in workers] == [0, 0]
 
     paths = [path for worker in workers for path in (worker.folder / "predictions").rglob("*.parquet")]
@@ -242,8 +213,7 @@ def test_two_workers_and_kills_in_between_give_the_offline_values(workers, sound
     assert found["entity_id"].to_list() == flights["id"].to_list()
     different = {name for name in NAMES if found[f"feature.{name}"].to_list() != flights[name].to_list()}
     assert different == set()
-    for stream, table in MODEL.events(sound).items():
-        wanted = table.filter(pl.col("at") > START, pl.col("at") <= END).height
-        assert streams[stream]["accepted"] == wanted
-        assert streams[stream]["duplicates"] > 0
-        assert streams[stream]["conflicting"] == 0
+    for stream, table in streams(sound, START, END).items():
+        assert counted[stream]["accepted"] == table.height
+        assert counted[stream]["duplicates"] > 0
+        assert counted[stream]["conflicting"] == 0

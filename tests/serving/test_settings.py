@@ -46,12 +46,20 @@ def test_the_admin_api_is_off_unless_asked_for() -> None:
     assert Settings.from_environment(GOOD | {"FLIGHTLINE_ADMIN_PORT": "0"}).admin_port == 0
 
 
+def test_a_run_has_one_thread_unless_more_are_asked_for() -> None:
+    """Threads are never as many as the library happens to choose."""
+    assert Settings.from_environment(GOOD).onnx_threads == 1
+    assert Settings.from_environment(GOOD | {"FLIGHTLINE_ONNX_THREADS": "2"}).onnx_threads == 2
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
         ("FLIGHTLINE_ADMIN_PORT", "65536", "a port up to 65535"),
         ("FLIGHTLINE_ADMIN_PORT", "-1", "a port up to 65535"),
         ("FLIGHTLINE_ADMIN_PORT", "\u0661", "a port up to 65535"),
+        ("FLIGHTLINE_ONNX_THREADS", "0", "a whole number from 1 to 64"),
+        ("FLIGHTLINE_ONNX_THREADS", "two", "a whole number from 1 to 64"),
         ("FLIGHTLINE_DRAIN_SECONDS", "nan", "seconds from 0 to 300"),
         ("FLIGHTLINE_DRAIN_SECONDS", "soon", "seconds from 0 to 300"),
     ],

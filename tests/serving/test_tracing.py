@@ -18,6 +18,8 @@ from serving.grpc.server import GrpcServer
 from serving.http.admission import Admission
 from serving.http.answers import Answerer
 from serving.http.app import build_app
+from serving.http.completing import Completing
+from serving.protocol.inference import Inferring
 from serving.tracing import Spans, Traced, read_trace
 from tests.serving.conftest import Client
 
@@ -211,9 +213,9 @@ def test_a_grpc_call_is_one_span_too(host, collector) -> None:
     words.contents.bytes_contents.append(b"A")
 
     async def run() -> None:
-        answerer = Answerer(host.log, host.metrics)
-        admission = Admission(9, 99)
-        server = GrpcServer(host.versions, answerer, host.metrics, admission, ready=lambda: True, spans=spans)
+        answerer, completing = Answerer(host.log, host.metrics), Completing(None, host.metrics)
+        inferring = Inferring(answerer, completing, Admission(9, 99))
+        server = GrpcServer(host.versions, inferring, host.metrics, ready=lambda: True, spans=spans)
         await server.start("127.0.0.1", 0)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")

@@ -1,5 +1,6 @@
 """G08's second net: features made again from what was known at the moment of prediction."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -38,10 +39,7 @@ def made_again(model: Model, tables: Tables, test: pl.DataFrame, at: list[dateti
     result = every
     for (name, by, minutes), features in _groups(model.contract).items():
         reached = pl.concat(
-            stream[name]
-            # A window of 0 begins with the first event.
-            .filter(pl.col(AT) > moment - timedelta(minutes=minutes) if minutes else pl.lit(value=True))
-            .join(asked, on=by, how="semi")
+            _reached(stream[name], moment, minutes, features).join(asked, on=by, how="semi")
             for stream, moment, asked in zip(streams, at, rows, strict=True)
         )
         part = msgspec.structs.replace(model.contract, features=tuple(features))
@@ -66,6 +64,22 @@ def _world(model: Model, tables: Tables, moment: datetime, ids: pl.Series) -> di
         own = tables[name].filter(pl.col(ID).is_in(ids))
         known[name] = pl.concat([known[name].filter(~pl.col(ID).is_in(ids)), own])
     return known
+
+
+def _reached(
+    stream: pl.DataFrame, moment: datetime, minutes: int, features: Sequence[Feature]
+) -> pl.DataFrame:
+    """Of one world's `stream` what `features` with a window of `minutes` (0: from the first event) read.
+
+    A total does not ask when within the window its events were: all become one moment, which is quicker.
+    """
+    specs = [feature.aggregate for feature in features if feature.aggregate is not None]
+    if minutes:
+        stream = stream.filter(pl.col(AT) > moment - timedelta(minutes=minutes))
+    if all(spec.statistic != "latest" for spec in specs):
+        stream = stream.with_columns(pl.max_horizontal(AT, pl.lit(moment)))
+    values = {spec.value for spec in specs if spec.statistic != "count"}
+    return stream.select(*specs[0].by, *sorted(values), AT)
 
 
 def _groups(contract: Contract) -> dict[tuple[str, tuple[str, ...], int], list[Feature]]:

@@ -18,10 +18,10 @@ from mlflow import MlflowClient
 
 from contract.attestation import sign
 from contract.errors import ConfigError, FlightlineError
+from contract.locks import exclusive
 from contract.statements import Qualification
 from pipelines.delivery.keys import private_key
 from pipelines.delivery.registry import STAGING_EVIDENCE, Version
-from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Program, start_all, stop
 from pipelines.promotion.guard import WAITING, guard
 from tests.conftest import toy_contract

@@ -18,7 +18,6 @@ STAGES = (
     "split",
     "train",
     "evaluate",
-    "ablate",
     "probe",
     "gate",
     "report",

@@ -90,7 +90,7 @@ def test_fewer_rows_cost_less_and_are_said(finished_copy):
     everything = yaml.safe_load(path.read_text("utf-8"))
     everything[MODEL]["ablate"]["rows"] = 40
     path.write_text(yaml.safe_dump(everything), "utf-8")
-    run_stages(finished_copy, "ablate", "report", "package")
+    run_stages(finished_copy, "probe", "report", "package")
     run = Artifacts.of(MODEL)
     assert json.loads(run.ablation.read_bytes())["rows"] == 40
     assert "the same 40 training rows" in (run.bundle / "model_card.md").read_text("utf-8")

@@ -136,7 +136,7 @@ def test_another_locked_version_trains_again():
     """The lock file is a dependency of training and drawing, and of no stage that prepares the data."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
     locked = [name for name in stages if "uv.lock" in stages[name]["do"]["deps"]]
-    assert locked == ["train", "ablate", "probe", "report"]
+    assert locked == ["train", "probe", "report"]
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan")])

@@ -52,6 +52,13 @@ def test_a_sound_release_answers_its_golden_rows(make_bundle) -> None:
     assert (predictor.version, predictor.skew) == ("7", {})
 
 
+def test_a_run_has_as_many_threads_as_it_is_told(make_bundle) -> None:
+    """One, unless a service asks for more; never the library's own choice."""
+    release = make_bundle()
+    for predictor, threads in ((load(release), 1), (load(release, threads=2), 2)):
+        assert predictor._session.get_session_options().intra_op_num_threads == threads
+
+
 def test_a_model_without_categories_takes_numbers_only(make_bundle) -> None:
     """The `categories` input exists only where the contract has some."""
     toy = make_bundle().contract

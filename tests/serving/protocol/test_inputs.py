@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from contract.schema import Contract, Feature
 from serving.http.bodies import BATCH_ROWS, RefusedError
-from serving.protocol.inputs import check, to_rows
+from serving.protocol.columns import check
+from serving.protocol.inputs import read_features, to_rows
 from serving.protocol.tensors import Tensor, from_bytes, from_json, join_strings, split_strings
 from serving.rows import Problem, Rows, RowsRefusedError, decode_rows
 
@@ -123,7 +124,7 @@ def test_an_array_may_be_flat_or_nested(text) -> None:
 def test_a_feature_may_be_a_tensor_of_its_own() -> None:
     """(rows,) or (rows, 1); what may be missing may be left out."""
     whole = np.array([1, 2], dtype=np.float32)
-    rows = to_rows(
+    given = read_features(
         CONTRACT,
         [
             Tensor("width", "FP32", (2,), whole),
@@ -131,6 +132,7 @@ def test_a_feature_may_be_a_tensor_of_its_own() -> None:
             Tensor("free", "BYTES", (2,), ["p", "q"]),
         ],
     )
+    rows = to_rows(CONTRACT, given)
     assert rows.values[1] == (None, 2.0, None, "Y", "q")
     assert rows.missing == {"letter": 2, "height": 2}
 
@@ -144,6 +146,6 @@ def test_more_rows_than_a_batch_holds_are_refused() -> None:
         ]
         if refused:
             with pytest.raises(RefusedError, match="1 to 1000 rows"):
-                to_rows(CONTRACT, tensors)
+                read_features(CONTRACT, tensors)
         else:
-            assert len(to_rows(CONTRACT, tensors).values) == count
+            assert len(to_rows(CONTRACT, read_features(CONTRACT, tensors)).values) == count
