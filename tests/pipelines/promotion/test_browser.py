@@ -84,7 +84,7 @@ def write(dialog: Locator, alias: str) -> None:
 def keep(page: Page, name: str) -> None:
     """A screenshot that outlives the test."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", animations="disabled")
 
 
 def share_of_a_core() -> float:
