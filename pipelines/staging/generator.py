@@ -13,7 +13,7 @@ import numpy as np
 
 HEAD_END = b"\r\n\r\n"
 LENGTH = b"content-length: "
-TIMEOUT_S = 2.0  # of one request; staging's machine is its own
+TIMEOUT_S = 5.0  # of one request; no pause of a busy machine is so long
 MOST_BYTES = 1_000_000  # of an answer
 
 
