@@ -49,8 +49,13 @@ def generate(
     """POST `bodies` in turn to `path` over `connections` at once, for `seconds` or `most` requests.
 
     An answer counts when all of its body is there. Requests under way at the end are waited for.
+
+    Raises:
+        ValueError: the address is of another scheme.
     """
     address = urlsplit(url)
+    if address.scheme != "http":
+        raise ValueError(f"{url} is not of http, which is all that load is generated over")
     host, port = address.hostname or "127.0.0.1", address.port or 80
     requests = [post(path, body, f"{host}:{port}") for body in bodies]
     return asyncio.run(_generate((host, port), requests, connections, seconds, most))

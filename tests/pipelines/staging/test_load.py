@@ -227,6 +227,13 @@ def test_the_generator_stops_after_so_many_requests() -> None:
     assert sample.per_second > 0
 
 
+@pytest.mark.unit
+def test_load_is_generated_over_http_alone() -> None:
+    """Anything else would be answered by a connection that speaks another language."""
+    with pytest.raises(ValueError, match="not of http"):
+        generate("https://127.0.0.1:1", "/", [b""], connections=1, seconds=1, most=1)
+
+
 def test_the_echo_answers_as_much_as_it_is_told_and_ends_with_the_block() -> None:
     """Nothing stays behind, not even where the block fails."""
     before = {child.pid for child in psutil.Process().children()}
