@@ -19,6 +19,9 @@ from serving.rows import Value
 
 # Bytes of memory that a waiting row takes beside its texts, about: itself, and for each of its values.
 ROW_BYTES, VALUE_BYTES = 600, 60
+# Seconds that a column's maker leaves the interpreter to the event loop, which may have a turn's requests to
+# answer: several in a row would keep it for the whole of a segment, since it asks for it at each system call.
+REST = 0.001
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
@@ -81,7 +84,7 @@ def table(answers: Sequence[Answered]) -> pl.DataFrame:
             made[name] = values.cast(layout[name])
         else:
             made[name] = pl.Series(name, values, kind).cast(layout[name])
-            time.sleep(0)
+            time.sleep(REST)
     return pl.DataFrame({name: made[name] for name in layout})
 
 
@@ -162,7 +165,7 @@ def _columns(contract: Contract, held: Sequence[Matrices]) -> Iterator[tuple[str
     # In one call for all of them: each takes longer to begin than to do.
     numbers = pl.DataFrame(dict(zip(names, columns, strict=True))).fill_nan(None)
     matrices = [item.words for item in held if item.words is not None]
-    words = iter(np.concatenate(matrices).T if matrices else ())
+    words: Iterator[Any] = iter(np.concatenate(matrices).T if matrices else ())
     for feature in contract.features:
         name = FEATURE_PREFIX + feature.name
         if feature.kind == "number":
