@@ -206,9 +206,13 @@ class _Placing:
         wanted = DesiredModel.of(version, str(self.release.path), bundle.digest, older_contract=self._back)
         try:
             generation = converge(environment, {**before, model: wanted}, self.settings)
-            checks = _look(self.change, self.release, self.settings, self.say)
-            for check in checks:
-                self.say(f"{environment}: {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.seen}")
+        except FlightlineError as error:
+            raise VersionRefusedError(error.found, error.expected, error.remedy, steps) from error
+        # Outside: that a suite cannot be run, for want of data or of a policy, is not the version's fault.
+        checks = _look(self.change, self.release, self.settings, self.say)
+        for check in checks:
+            self.say(f"{environment}: {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.seen}")
+        try:
             require_passed(checks, f"version {version} of {model} in {environment}", _suite(self.change))
         except FlightlineError as error:
             raise VersionRefusedError(error.found, error.expected, error.remedy, steps) from error

@@ -41,6 +41,16 @@ class LastChange:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """The version that was tried last and did not stay, by the ledger."""
+
+    version: str
+    at: str  # ISO 8601 UTC
+    who: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Row:
     """One model in one environment."""
 
@@ -57,6 +67,7 @@ class Row:
     evidence: Evidence = Evidence(UNKNOWN)
     change: LastChange | None = None
     refused: str = ""  # why the version that the alias names may not run here, as it stands on the version
+    tried: Refusal | None = None  # since the last change; None where nothing was refused since then
 
     @property
     def disagrees(self) -> bool:
@@ -137,6 +148,7 @@ def _row(
         evidence=_evidence(model, placed, registered, settings),
         change=_change(last) if last else None,
         refused=named.tags.get(REFUSED, "") if named else "",
+        tried=_tried(environment, model, entries),
     )
 
 
@@ -154,6 +166,14 @@ def _split(desired: DesiredModel | None) -> dict[str, float]:
 def _change(entry: Entry) -> LastChange:
     at = entry.at.isoformat(timespec="seconds")
     return LastChange(at, entry.action, entry.who, entry.why, entry.evidence)
+
+
+def _tried(environment: str, model: str, entries: Sequence[Entry]) -> Refusal | None:
+    of_it = [entry for entry in entries if (entry.environment, entry.model) == (environment, model)]
+    if not of_it or of_it[-1].action != "refused":
+        return None
+    last = of_it[-1]
+    return Refusal(last.after.version, last.at.isoformat(timespec="seconds"), last.who, last.why)
 
 
 def _evidence(model: str, placed: Placed | None, registered: _Registered, settings: Settings) -> Evidence:
