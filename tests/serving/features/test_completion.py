@@ -186,8 +186,9 @@ def test_a_row_that_is_none_is_left_to_whoever_decodes_it(completer):
 
 
 def test_a_whole_number_is_one_key_however_it_is_written(store):
-    """A feature that is a key comes as 7, as 7.0, or in 32 bits; 7.5 is no key, and nothing happened to it."""
-    floor = Feature("floor", "number", "", "batch", nullable=True, lookup=Lookup("rooms", ("room",), "floor"))
+    """A feature that is a key comes as 7, as 7.0, or in 32 bits; 7.5 is no key, and finds nothing."""
+    where = Lookup("rooms", ("room",), "floor")
+    floor = Feature("floor", "number", "", "batch", nullable=True, lookup=where)
     room = Feature("room", "number", "")
     contract = msgspec.structs.replace(CONTRACT, features=(room, floor))
     generation, as_of = store.begin(), microseconds(minute(-10))
