@@ -64,7 +64,7 @@ setup: .venv/.stamp .venv-serving/.stamp ## Make the two environments, .venv and
 demo: setup ## The whole loop: train, register, stage, promote, watch, retrain, roll back
 	@$(RUN) pipelines.demo $(ARGS)
 
-up: setup ## Start MLflow, staging and production on this machine and print their links
+up: setup ## Start MLflow, staging, production and what carries out promotions; print links
 	@$(RUN) pipelines.local up
 
 down: setup ## Stop what `make up` started

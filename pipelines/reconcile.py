@@ -15,14 +15,16 @@ from contract.errors import BundleError, FlightlineError
 from pipelines.cli import FAILED, OK, command, quiet
 from pipelines.delivery.aliases import settle
 from pipelines.delivery.placement import VersionRefusedError, changing
-from pipelines.delivery.registry import Registry, connect
+from pipelines.delivery.registry import REFUSED, Registry, Version, connect
 from pipelines.delivery.services import converge, ensure_service, intact, ready, recorded, running
 from pipelines.delivery.tracking_server import NoAnswerError
-from pipelines.deploy import PRODUCTION, deploy_locked, left, mark_refused
-from pipelines.ledger import Entry, left_behind, live, read
+from pipelines.deploy import PRODUCTION, deploy_locked, give_back, left, mark_refused
+from pipelines.ledger import Entry, left_behind, live, neighbours, read
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import RECONCILER_PORT_VARIABLE, Settings
 from pipelines.promotion.listening import Route, listening
+from pipelines.promotion.rules import spelling
+from pipelines.rollback import rollback_locked
 from training.model import names
 
 
@@ -56,7 +58,9 @@ def reconcile(
     """
     registry = connect(settings)
     ours = set(names() if models is None else models)
-    done = [_model(registry, model, settings, say) for model in registry.models() if model in ours]
+    done: list[Reconciled] = []
+    for model in (model for model in registry.models() if model in ours):
+        done += [_model(registry, model, settings, say), *_misspelt(registry, model, settings, say)]
     return (*done, *_service(settings, say))
 
 
@@ -142,11 +146,41 @@ def _compare(registry: Registry, model: str, settings: Settings, say: Say) -> Re
         return Reconciled(model, "repaired", f"{alias} was missing; version {placed.version} is live")
     if placed is not None and placed.version == named:
         return Reconciled(model, "agrees", f"version {named} is {alias} and live")
+    back, _ = neighbours(entries, PRODUCTION, model)
+    if placed is not None and back is not None and back.version == named:
+        return _go_back(registry, registry.by_number(model, named), settings, say)
     gone = left_behind(entries, PRODUCTION, model).get(named)
     if placed is not None and gone is not None:
         return _repair(registry, gone, (alias, named, placed.version), say)
     deploy_locked(registry, model, settings, why=f"the alias '{alias}' was moved in the registry", say=say)
     return Reconciled(model, "deployed", f"version {named} was made {alias}")
+
+
+def _go_back(registry: Registry, version: Version, settings: Settings, say: Say) -> Reconciled:
+    """The alias was put on the version that ran before: a rollback by a click."""
+    try:
+        rollback_locked(version.model, settings, why="the alias was moved back in the registry", say=say)
+    except (BundleError, VersionRefusedError) as refusal:
+        mark_refused(registry, version, str(refusal), say)
+        give_back(registry, version, settings, say)
+        raise
+    registry.untag(version, REFUSED)
+    return Reconciled(version.model, "deployed", f"went back to version {version.version}")
+
+
+def _misspelt(registry: Registry, model: str, settings: Settings, say: Say) -> list[Reconciled]:
+    """Write on a version with the alias `Champion` that it means nothing; said once."""
+    placed = live(read(settings.ledger), PRODUCTION, model)
+    told = []
+    for alias, number in registry.aliases(model).items():
+        reason = spelling(alias, settings)
+        if reason is None or (placed is not None and placed.version == number):
+            continue
+        version = registry.by_number(model, number)
+        if version.tags.get(REFUSED) != str(reason):
+            mark_refused(registry, version, str(reason), say)
+            told.append(Reconciled(model, "refused", str(reason)))
+    return told
 
 
 def _repair(registry: Registry, gone: Entry, names: tuple[str, str, str], say: Say) -> Reconciled:

@@ -1,5 +1,7 @@
 """Putting one version of a model into one environment, with a way back: used by deploy and rollback alike."""
 
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -35,6 +37,7 @@ from pipelines.staging.checks import Check, require_passed
 from serving.models.desired import DesiredModel, read_desired
 
 SMOKE, SUITE = "smoke tests", "staging suite"
+FREED_S = 5.0  # until the port of a killed service is free
 LOCK_S = 600.0  # who comes second waits for a rollout to end, then decides on what is live by then
 
 
@@ -225,10 +228,23 @@ class _Placing:
         try:
             if running(environment, settings) is None:
                 desire(environment, before, settings, exact)
-                ensure_service(environment, settings, self.say)
+                self._start_again()
             converge(environment, before, settings, exact=exact)
         except FlightlineError as error:
             self.say(f"{environment}: what ran before is desired again, but not confirmed ({error.found})")
+
+    def _start_again(self) -> None:
+        """Start the service; one that was killed holds its port for a moment longer than it can be found."""
+        deadline = time.monotonic() + FREED_S
+        while True:
+            try:
+                ensure_service(self.change.environment, self.settings, self.say)
+            except FlightlineError:
+                if time.monotonic() > deadline:
+                    raise
+                threading.Event().wait(0.2)
+            else:
+                return
 
     def _record_refusal(self, previous: Placed | None, placed: Placed, refusal: VersionRefusedError) -> None:
         """Have the ledger say that the version was tried, and why it does not run."""

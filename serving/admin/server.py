@@ -240,7 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
         logger.info("%s %s: %d", self.command, url.path, found.status)
         self._send(found)
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - the base class passes it
         """What the base class refuses, as an object; its 501 and 505 are the caller's doing, too."""
         found = message or "a request that cannot be answered"
         status, field, expected = _REFUSED.get(int(code), (int(code), "request", "a request of HTTP/1.1"))
@@ -253,7 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(found.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
-        if found.status == 401:  # noqa: PLR2004
+        if found.status == 401:  # noqa: PLR2004 - HTTP's own number
             self.send_header("WWW-Authenticate", "Bearer")
         with suppress(BrokenPipeError, ConnectionResetError):  # nobody waits any more; the work is done
             self.end_headers()

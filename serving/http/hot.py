@@ -5,7 +5,6 @@ arrived in this turn of the event loop. What is not perfectly good goes on to th
 that was read of it: there it is judged, and a sentence made about it. Both answer alike, byte for byte.
 """
 
-import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -18,6 +17,7 @@ from serving.http.admission import INLINE_ROWS, OVERLOADED, RETRY_SECONDS, Admis
 from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES, RefusedError
 from serving.http.compiled import Plan, all_once
 from serving.http.limits import Limits
+from serving.http.messages import TaskCaller, read, replay, send_whole
 from serving.http.ticks import Ticks, Waiting
 from serving.http.whole import Caller
 from serving.models.versions import NotServedError, Served, Snapshot, Versions
@@ -27,7 +27,7 @@ from serving.settings import Settings
 from serving.tracing import note_rows
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 SINGLE, BATCH, CLAIMED = "/predict", "/predict_batch", "/predict/"
 PARAMETERS = frozenset({"model", "version"})
@@ -104,10 +104,10 @@ class Hot:
         message = await receive()
         messages, data = [message], message.get("body", b"")
         if message["type"] != "http.request" or message.get("more_body"):
-            messages = await _read(message, receive, limit)
+            messages = await read(message, receive, limit)
             data = b"".join(part.get("body", b"") for part in messages)
             if len(data) > limit or messages[-1].get("more_body") or messages[-1]["type"] != "http.request":
-                await self._slow(scope, _replay(messages, receive), send)
+                await self._slow(scope, replay(messages, receive), send)
                 return
         if not self._admission.enter():
             await self._refuse(request_id, send)
@@ -116,7 +116,7 @@ class Hot:
             # A header that is given twice means something else to each reader.
             good = len(headers) == len(fields) and path in {SINGLE, BATCH}
             if not good or not await self._answer(scope, headers, data, request_id, send):
-                await self._slow(scope, _replay(messages, receive), send)
+                await self._slow(scope, replay(messages, receive), send)
         finally:
             self._admission.leave()
 
@@ -126,7 +126,7 @@ class Hot:
         """Answer a good request; False: it is not one, and nothing was sent."""
         if headers[b"content-type"] != b"application/json" or b"content-encoding" in headers:
             return False
-        plan, caller = self._choose(scope["query_string"], request_id), _Task()
+        plan, caller = self._choose(scope["query_string"], request_id), TaskCaller()
         waiting = (
             None if plan is None else self._decode(plan, scope["path"] == SINGLE, data, request_id, caller)
         )
@@ -153,7 +153,7 @@ class Hot:
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),
         ]
-        await _send(send, 200, fields, body)
+        await send_whole(send, 200, fields, body)
         return True
 
     def _choose(self, query: bytes, request_id: str) -> Plan | None:
@@ -240,7 +240,7 @@ class Hot:
             (b"retry-after", b"%d" % RETRY_SECONDS),
             (b"x-request-id", request_id.encode()),
         ]
-        await _send(send, 503, fields, body)
+        await send_whole(send, 503, fields, body)
 
     def _new_id(self) -> str:
         """32 random hexadecimal digits. One call of the operating system serves many requests."""
@@ -251,54 +251,6 @@ class Hot:
         return self._ids.pop()
 
 
-class _Task:
-    """An ASGI task that waits for its answer's body; None: the model failed. A `Caller`."""
-
-    __slots__ = ("future",)
-
-    def __init__(self) -> None:
-        self.future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-
-    @property
-    def disconnected(self) -> bool:
-        return self.future.done()
-
-    def answer(self, fields: bytes, request_id: bytes, body: bytes) -> None:  # noqa: ARG002 - a Caller's
-        if not self.future.done():
-            self.future.set_result(body)
-
-    def give_back(self) -> None:
-        if not self.future.done():
-            self.future.set_result(None)
-
-
 def _fits(length: bytes, limit: int) -> bool:
     """Whether a content length, where there is one, is not over the limit."""
     return len(length) < _SHORT or not length.isdigit() or int(length[:20]) <= limit
-
-
-async def _read(message: "Message", receive: "Receive", limit: int) -> "list[Message]":
-    """`message` and those that follow, up to the end of the body or just over the limit."""
-    messages, size = [message], len(message.get("body", b""))
-    while message["type"] == "http.request" and message.get("more_body") and size <= limit:
-        message = await receive()
-        messages.append(message)
-        size += len(message.get("body", b""))
-    return messages
-
-
-def _replay(messages: "list[Message]", receive: "Receive") -> "Receive":
-    """A `receive` that gives `messages` once more before it goes on."""
-    left = iter(messages)
-
-    async def again() -> "Message":
-        for message in left:
-            return message
-        return await receive()
-
-    return again
-
-
-async def _send(send: "Send", status: int, fields: list[tuple[bytes, bytes]], body: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": fields})
-    await send({"type": "http.response.body", "body": body})

@@ -71,7 +71,7 @@ class Ticks:
         return self._arrival
 
     def add(self, plan: Plan, waiting: Waiting) -> None:
-        """Answer `waiting`, of this turn's arrival, with all others of it, or, where it is long, beside them."""
+        """Answer `waiting`, which has this turn's arrival, with all others of it, or beside them."""
         if len(waiting.rows) > INLINE_ROWS:
             run = asyncio.get_running_loop().run_in_executor(self._long, _run, plan, waiting.rows)
             run.add_done_callback(lambda done: self._long_done(plan, waiting, done))
@@ -115,7 +115,7 @@ class Ticks:
         seconds = time.perf_counter() - arrival.clock
         tally.request(seconds, len(members))
         tally.rows(map(plan.classes.__getitem__, labels))
-        tally.later(plan.count, run.packed)
+        tally.later(plan.count, run.packed, len(labels))
         answers: list[tuple[bytes, bytes]] = []
         ids: list[str] = []  # one a row
         for waiting in members:

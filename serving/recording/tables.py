@@ -20,6 +20,9 @@ from contract.schema import Contract
 from serving.recording.answered import Answered, Matrices
 from serving.rows import Value
 
+# Seconds that a column's maker leaves the interpreter to the event loop, which may have a turn's requests to
+# answer: several in a row would keep it for the whole of a segment, since it asks for it at each system call.
+REST = 0.001
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
@@ -38,7 +41,7 @@ def table(answers: Sequence[Answered]) -> pl.DataFrame:
             made[name] = values.cast(layout[name])
         else:
             made[name] = pl.Series(name, values, kind).cast(layout[name])
-            time.sleep(0)
+            time.sleep(REST)
     return pl.DataFrame({name: made[name] for name in layout})
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 # Seconds. One row takes well under a millisecond, a batch of a thousand some tens.
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
-AT_ONCE = 64  # runs of a graph whose rows are looked at together
+AT_ONCE = 512  # rows that are looked at together; many more would hold up the event loop
 
 # Finds, in what some runs took: rows by feature that are out of range, of an unknown category, or missing.
 Count: TypeAlias = Callable[[list[Any]], tuple[Mapping[str, int], Mapping[str, int], Mapping[str, int]]]
@@ -23,6 +23,7 @@ class Tally:
 
     __slots__ = (
         "_lock",
+        "_size",
         "_waiting",
         "buckets",
         "labels",
@@ -41,6 +42,7 @@ class Tally:
         self.unknown_category: defaultdict[str, int] = defaultdict(int)
         self.missing: defaultdict[str, int] = defaultdict(int)
         self._waiting: deque[tuple[Count, Any]] = deque()
+        self._size = 0  # rows of those, about
         self._lock = threading.Lock()  # for whoever counts what waits; nobody waits for it to answer
 
     def request(self, seconds: float, times: int = 1) -> None:
@@ -48,15 +50,17 @@ class Tally:
         self.buckets[bisect_left(BUCKETS, seconds)] += times
         self.seconds += seconds * times
 
-    def later(self, count: Count, rows: Any) -> None:
+    def later(self, count: Count, rows: Any, size: int) -> None:
         """Have `count` look at `rows` together with others, which takes it a tenth of the time a row."""
         self._waiting.append((count, rows))
-        if len(self._waiting) >= AT_ONCE:
+        self._size += size
+        if self._size >= AT_ONCE:
             self.settle()
 
     def settle(self) -> None:
         """Count what waits. Any thread may ask for it."""
         with self._lock:
+            self._size = 0
             found: dict[Count, list[Any]] = {}
             for _ in range(len(self._waiting)):  # nobody else takes anything out
                 count, rows = self._waiting.popleft()

@@ -6,8 +6,7 @@ import os
 import socket
 import stat
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -19,6 +18,7 @@ from serving.admin.server import ADDRESS, BODY_BYTES, MOST_CALLS, Admin
 from serving.admin.token import TOKEN, ensure_token, read_token
 from serving.models.desired import desired_lock
 from serving.models.workers import Presence
+from tests.serving.real import until
 
 
 class Api:
@@ -297,12 +297,3 @@ def test_a_taken_port_is_one_sentence(tmp_path) -> None:
         taken.listen()
         with pytest.raises(FlightlineError, match="a free port for the admin API"):
             Admin(tmp_path, taken.getsockname()[1]).start()
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """The first true value of `condition`, waited for at most 20 s."""
-    deadline = time.monotonic() + 20
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "not in time"
-        threading.Event().wait(0.02)
-    return value
