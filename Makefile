@@ -64,7 +64,7 @@ setup: .venv/.stamp .venv-serving/.stamp ## Make the two environments, .venv and
 demo: setup ## The whole loop: train, register, stage, promote, watch, retrain, roll back
 	@$(RUN) pipelines.demo $(ARGS)
 
-up: setup ## Start MLflow, staging and production on this machine and print their links
+up: setup ## Start MLflow, staging, production and what carries out promotions; print links
 	@$(RUN) pipelines.local up
 
 down: setup ## Stop what `make up` started
@@ -147,8 +147,10 @@ backtest: setup ## Train as of each month of 2013: gates, and what retraining is
 bench: setup ## How long builds, inference and features take, beside a fixed loop
 	@$(RUN) benchmarks $(ARGS)
 
+# Each is a command of its own with further options: .venv/bin/python -m benchmarks.serving.steady --help
 bench-serving: setup peers ## The service under load, beside an echo, stock BentoML and peers
-	@$(RUN) benchmarks.serving $(ARGS)
+	@for part in serving serving.start serving.steady serving.sweep serving.cost rows scoring; do \
+		.venv/bin/python -m "benchmarks.$$part" $(ARGS); done
 
 # An environment for each, since they ask for versions that exclude each other.
 peers: uv

@@ -1,4 +1,4 @@
-"""benchmarks: builds, inference, scoring, online store, features, each figure beside a fixed loop's.
+"""benchmarks: builds, inference, online store, features, each figure beside a fixed loop's.
 
 The loop is the same work everywhere: the ratio to it is what two machines, or two days, can compare. Builds
 run the last commit in a clone with an empty cache.
@@ -20,12 +20,11 @@ from benchmarks.calibration import Figure
 from benchmarks.inference import inference
 from benchmarks.measurements import host
 from benchmarks.online import online
-from benchmarks.scoring import scoring
 from contract.errors import FlightlineError
 from pipelines.cli import OK, command
 from pipelines.machine.settings import ROOT
 
-OWN = ("builds", "inference", "scoring", "online")
+OWN = ("builds", "inference", "online")
 FEATURES = "features"  # prints and writes its own section
 MODELS = ("flights", "iris")
 
@@ -75,8 +74,6 @@ def _own(wanted: list[str]) -> dict[str, list[Figure]]:
             found["inference"] = [
                 figure for model in MODELS for figure in inference(built / model / "bundle")
             ]
-        if "scoring" in wanted:
-            found["scoring"] = scoring(built / MODELS[0] / "bundle")
     if "online" in wanted:
         found["online"] = online()
     return found

@@ -1,7 +1,7 @@
-"""What the benchmarks of the service keep: every measurement with the loop beside it, and what follows from all.
+"""What the benchmarks of the service keep: measurements with the loop beside them, and what they say.
 
-`docs/benchmarks-figures.json` holds one section a benchmark. The tables of `docs/benchmarks.md` are made of it and
-of nothing else: a test makes them again.
+`docs/benchmarks-figures.json` holds one section a benchmark. The tables of `docs/benchmarks.md` are made of
+it and of nothing else: a test makes them again.
 """
 
 import argparse

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,7 @@ from benchmarks.serving.contenders import CONTENDERS, OURS
 from benchmarks.serving.figures import svg
 from benchmarks.serving.load import Cores, Server, free_port, running
 from benchmarks.serving.place import prepare
-from contract.bundle import Bundle, open_bundle
+from contract.bundle import open_bundle
 from contract.errors import FlightlineError
 from contract.predictions import FEATURE_PREFIX
 from pipelines.cli import OK, command
@@ -62,6 +62,7 @@ IN_FLIGHT = 4  # requests at once: the service is never without one, as under lo
 LEAST = 0.5  # of in-process onnxruntime's rows a second: what was asked for
 
 Ask = Callable[[], None]
+Way = Callable[[], AbstractContextManager[Ask]]  # a caller with a connection of its own
 
 
 def bench(bundle_path: Path, work: Path, seconds: float, turns: int) -> list[Measurement]:
@@ -77,9 +78,10 @@ def bench(bundle_path: Path, work: Path, seconds: float, turns: int) -> list[Mea
     predictor = Predictor(bundle, "benchmark", {}, session(bundle))
     ours = next(contender for contender in CONTENDERS if contender.name == OURS)
     cores = Cores.of_this_machine()
-    with on({cores.load}), running(
-        replace(ours, variables={"FLIGHTLINE_GRPC_PORT": str(rpc)}), place, cores
-    ) as server:
+    with (
+        on({cores.load}),
+        running(replace(ours, variables={"FLIGHTLINE_GRPC_PORT": str(rpc)}), place, cores) as server,
+    ):
         port = int(server.address.rpartition(":")[2])
         for turn in range(turns):
             for name, way in ways(bundle.contract.model, rows, sent, port, rpc).items():
@@ -105,7 +107,9 @@ def table(found: Sequence[Measurement]) -> str:
             shares = [spread(ratios(found, name, base, value)) for value in ("rows_per_s", "cpu_us_per_row")]
         beside = f"{loop(found, name) * 1e3:.3g} ms"
         lines.append([name, f"{rate:,.0f}", shares[0], f"{cpu:.2f} µs", shares[1], beside])
-    return f"{markdown(head, lines)}\n\nAsked for: at least {LEAST} of in-process onnxruntime's rows a second."
+    return (
+        f"{markdown(head, lines)}\n\nAsked for: at least {LEAST} of in-process onnxruntime's rows a second."
+    )
 
 
 def draw(found: Sequence[Measurement]) -> bytes:
@@ -127,7 +131,7 @@ def draw(found: Sequence[Measurement]) -> bytes:
 
 
 def _alone(predictor: Predictor, rows: Rows, cores: Cores, seconds: float) -> dict[str, float]:
-    """onnxruntime in this process, on the server's core."""
+    """The graph in this process, on the server's core."""
     with on({int(cores.server)}):
         before, began, count = time.process_time(), time.perf_counter(), 0
         while time.perf_counter() - began < seconds:
@@ -137,7 +141,7 @@ def _alone(predictor: Predictor, rows: Rows, cores: Cores, seconds: float) -> di
     return {"rows_per_s": count / took, "cpu_us_per_row": cpu / count * 1e6}
 
 
-def _asked(server: Server, way: Callable[[], Ask], seconds: float) -> dict[str, float]:
+def _asked(server: Server, way: Way, seconds: float) -> dict[str, float]:
     before = server.cpu_seconds()
     count, took = ask_at_once(way, seconds, IN_FLIGHT)
     cpu = server.cpu_seconds() - before
@@ -145,9 +149,7 @@ def _asked(server: Server, way: Callable[[], Ask], seconds: float) -> dict[str, 
     return {"rows_per_s": count * ROWS / took, "cpu_us_per_row": cpu / ((count + IN_FLIGHT) * ROWS) * 1e6}
 
 
-def ways(
-    model: str, rows: Rows, sent: list[dict[str, object]], port: int, rpc: int
-) -> dict[str, Callable[[], Ask]]:
+def ways(model: str, rows: Rows, sent: list[dict[str, object]], port: int, rpc: int) -> dict[str, Way]:
     """How to ask, by name; each makes a caller with a connection of its own."""
     numbers = rows.numbers.astype("<f4").tobytes()
     tensors = [("numbers", "FP32", list(rows.numbers.shape), numbers)]
@@ -183,53 +185,58 @@ def ways(
     }
 
 
-def _grpc_caller(port: int, data: bytes) -> Ask:
-    channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])
-    infer: Callable[..., ModelInferResponse] = channel.unary_unary(
-        "/inference.GRPCInferenceService/ModelInfer", response_deserializer=ModelInferResponse.FromString
-    )
+@contextmanager
+def _grpc_caller(port: int, data: bytes) -> Iterator[Ask]:
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+        infer: Callable[..., ModelInferResponse] = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            response_deserializer=ModelInferResponse.FromString,
+        )
 
-    def ask() -> None:
-        if infer(data, timeout=60).outputs[0].shape[0] != ROWS:
-            raise _wrong("another number of rows")
+        def ask() -> None:
+            if infer(data, timeout=60).outputs[0].shape[0] != ROWS:
+                raise _wrong("another number of rows")
 
-    return ask
+        yield ask
 
 
-def _http_caller(port: int, path: str, body: bytes, headers: dict[str, str]) -> Ask:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+@contextmanager
+def _http_caller(port: int, path: str, body: bytes, headers: dict[str, str]) -> Iterator[Ask]:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
 
-    def ask() -> None:
-        connection.request("POST", path, body, headers)
-        response = connection.getresponse()
-        text = response.read()
-        if response.status != http.HTTPStatus.OK:
-            raise _wrong(f"{response.status} {text[:200]!r}")
+        def ask() -> None:
+            connection.request("POST", path, body, headers)
+            response = connection.getresponse()
+            text = response.read()
+            if response.status != http.HTTPStatus.OK:
+                raise _wrong(f"{response.status} {text[:200]!r}")
 
-    return ask
+        yield ask
 
 
 def _wrong(found: str) -> FlightlineError:
     return FlightlineError(f"the service answered {found}", "predictions", "Read what the service printed")
 
 
-def ask_at_once(way: Callable[[], Ask], seconds: float, at_once: int) -> tuple[int, float]:
+def ask_at_once(way: Way, seconds: float, at_once: int) -> tuple[int, float]:
     """Requests answered to `at_once` threads, and the seconds it took, after an uncounted request of each."""
     gate = threading.Barrier(at_once)
 
     def work() -> tuple[int, float, float]:
-        try:
-            ask = way()
-            ask()
-            gate.wait()
-        except BaseException:
-            gate.abort()  # nobody waits for one who will not come
-            raise
-        began, count = time.perf_counter(), 0
-        while time.perf_counter() - began < seconds:
-            ask()
-            count += 1
-        return count, began, time.perf_counter()
+        with ExitStack() as stack:
+            try:
+                ask = stack.enter_context(way())
+                ask()
+                gate.wait()
+            except BaseException:
+                gate.abort()  # nobody waits for one who will not come
+                raise
+            began, count = time.perf_counter(), 0
+            while time.perf_counter() - began < seconds:
+                ask()
+                count += 1
+            return count, began, time.perf_counter()
 
     with ThreadPoolExecutor(at_once) as pool:
         done = [future.result() for future in [pool.submit(work) for _ in range(at_once)]]

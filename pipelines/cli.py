@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from contract.errors import FlightlineError
+from contract.errors import ConfigError, FlightlineError
 
 OK, FAILED, USAGE, KEPT, INTERRUPTED = 0, 1, 2, 10, 130
 NOBODY_READS = 141  # what a shell reports of a program whose reader went away
@@ -72,6 +72,25 @@ def decision_options(options: argparse.ArgumentParser) -> None:
     """`--actor` and `--why`: what the ledger keeps of a decision."""
     options.add_argument("--actor", default="", help="who decides (default: FLIGHTLINE_ACTOR)")
     options.add_argument("--why", default="", help="the reason, for the ledger")
+
+
+def again_option(options: argparse.ArgumentParser) -> None:
+    """`--again`: a person's answer to a refusal."""
+    options.add_argument(
+        "--again", action="store_true", help="try what production has refused before; with --actor and --why"
+    )
+
+
+def check_again(options: argparse.Namespace) -> None:
+    """Nothing, unless `--again` is given by nobody or for no reason.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if options.again and not (options.actor and options.why):
+        raise ConfigError(
+            "--again is given without --actor or --why", "who decides it, and the reason", "Give both"
+        )
 
 
 def quiet(_: str) -> None:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from contract.errors import FlightlineError
+from contract.locks import exclusive
 from pipelines import local
 from pipelines.cli import FAILED, OK, command
 from pipelines.delivery.tracking_server import version_link
@@ -24,7 +25,6 @@ from pipelines.demonstration.checks import fresh_world
 from pipelines.demonstration.declared import read_declared
 from pipelines.demonstration.services import CLOCKS, Services
 from pipelines.demonstration.story import MODEL, MONTHS, Demo
-from pipelines.machine.locks import exclusive
 from pipelines.machine.settings import Settings
 
 

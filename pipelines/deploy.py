@@ -5,14 +5,17 @@ and only with that evidence. Whatever fails leaves running what ran before.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 
 from contract.attestation import read_trust, sign
 from contract.errors import BundleError, ConfigError, FlightlineError
 from contract.statements import StagingEvidence
 from pipelines.building import attempts
-from pipelines.cli import OK, command, decision_options, json_option, parser
+from pipelines.cli import OK, again_option, check_again, command, decision_options, json_option, parser
 from pipelines.delivery.aliases import Pending, following, settle
 from pipelines.delivery.keys import ensure_keys, private_key
 from pipelines.delivery.placement import Change, Deployed, VersionRefusedError, changing, place
@@ -25,8 +28,8 @@ from pipelines.delivery.registry import (
     Version,
     connect,
 )
-from pipelines.delivery.releases import Release, fetch, open_release, require_staged
-from pipelines.ledger import Entry, live, read
+from pipelines.delivery.releases import Release, fetch, open_release, require_gates, require_staged
+from pipelines.ledger import Entry, live, read, refusal
 from pipelines.machine.processes import Say
 from pipelines.machine.progress import showing
 from pipelines.machine.settings import Settings
@@ -62,6 +65,7 @@ def deploy_staging(
         chosen = registry.by_number(model, version) if version else registry.by_alias(model, source)
         registry.untag(chosen, STAGING_EVIDENCE)
         release = fetch(registry, chosen, settings)
+        require_gates(release)
         change = Change(
             environment=STAGING,
             model=model,
@@ -91,12 +95,14 @@ def deploy_production(
     who: str = "",
     why: str = "",
     at: datetime | None = None,
+    again: bool = False,
     say: Say = print,
 ) -> Deployed:
     """Deploy `version` to production, if staging passed it; without one, carry out the alias `champion`.
 
     A refused version gets the reason written on it. An alias that was carried out goes back to what is live,
-    unless it was moved again meanwhile; one that was not carried out is left alone.
+    unless it was moved again meanwhile; one that was not carried out is left alone. A bundle that production
+    has refused is tried `again` only where a person says so.
 
     Raises:
         VersionRefusedError, BundleError: the version does not qualify or fails; production serves what it
@@ -106,7 +112,9 @@ def deploy_production(
     registry = connect(settings)
     with changing(PRODUCTION, settings):
         settle(PRODUCTION, settings, registry, say)
-        return deploy_locked(registry, model, settings, version, who=who, why=why, at=at, say=say)
+        return deploy_locked(
+            registry, model, settings, version, who=who, why=why, at=at, again=again, say=say
+        )
 
 
 def deploy_locked(
@@ -118,6 +126,7 @@ def deploy_locked(
     who: str = "",
     why: str = "",
     at: datetime | None = None,
+    again: bool = False,
     say: Say = print,
 ) -> Deployed:
     """What `deploy_production` does, for a caller that holds production's lock."""
@@ -126,7 +135,7 @@ def deploy_locked(
     held = registry.aliases(model)
     chosen = registry.by_number(model, version) if version else registry.by_alias(model, alias)
     try:
-        release, evidence = qualified(registry, chosen, settings)
+        release, evidence = qualified(registry, chosen, settings, again=again)
         change = Change(
             environment=PRODUCTION,
             model=model,
@@ -147,15 +156,20 @@ def deploy_locked(
     return deployed
 
 
-def qualified(registry: Registry, version: Version, settings: Settings) -> tuple[Release, str]:
+def qualified(
+    registry: Registry, version: Version, settings: Settings, *, again: bool = False
+) -> tuple[Release, str]:
     """The verified release of a version that may go to production, with the hash of staging's evidence.
 
     Raises:
         BundleError: something that was signed is missing, wrong, or about something else.
-        VersionRefusedError: the champion has changed since the bundle was compared with it, or callers may
-            send what it would refuse.
+        VersionRefusedError: the champion has changed since the bundle was compared with it, callers may send
+            what it would refuse, or production has refused it before and it is not to be tried `again`.
     """
+    if not again:
+        require_not_refused(version, settings)
     release = fetch(registry, version, settings)
+    require_gates(release)
     evidence = require_staged(version, read_trust(settings.trust))
     champion = _champion(registry, version.model, settings)
     compared = release.qualification.champion
@@ -179,6 +193,23 @@ def left(entry: Entry) -> VersionRefusedError:
         "a version that nobody went back from",
         f"To have it again, run `python -m pipelines.promote {entry.model} --version {version}`, or undo the "
         f"change with `python -m pipelines.rollback {entry.model}`",
+    )
+
+
+def require_not_refused(version: Version, settings: Settings) -> None:
+    """Nothing, unless production tried this bundle and went back, and nobody has decided otherwise since.
+
+    Raises:
+        VersionRefusedError: it did; the sentence says when, why, and how a person tries again.
+    """
+    tried = refusal(read(settings.ledger), PRODUCTION, version.model, version.digest)
+    if tried is None:
+        return
+    raise VersionRefusedError(
+        f"version {version.version} of {version.model} was refused {tried.at:%Y-%m-%d %H:%M}Z: {tried.why}",
+        "a version that production has not gone back from",
+        f"Correct the model; or run `python -m pipelines.promote {version.model} --version {version.version} "
+        "--again --actor WHO --why REASON`",
     )
 
 
@@ -215,22 +246,36 @@ def main(argv: list[str] | None = None) -> int:
     given.add_argument("model")
     given.add_argument("--version", help="a registered version (default: what the alias says)")
     decision_options(given)
+    again_option(given)
     json_option(given)
     options = given.parse_args(argv)
+    check_again(options)
     settings = Settings.from_environment()
-    ways = {STAGING: deploy_staging, PRODUCTION: deploy_production}
     settings.environment(options.environment)
-    if options.environment not in ways:
+    if options.environment not in {STAGING, PRODUCTION}:
         raise ConfigError(
             f"nothing is deployed to {options.environment}", "staging or production", "Name one of them"
         )
-    with showing(f"{options.environment} {options.model}", as_json=options.json) as say:
-        deployed = ways[options.environment](
-            options.model, settings, options.version, who=options.actor, why=options.why, say=say
-        )
+    way = (
+        deploy_staging if options.environment == STAGING else partial(deploy_production, again=options.again)
+    )
+    title = f"{options.environment} {options.model}"
+    with showing(title, as_json=options.json) as say, refusals_as_json(printed=options.json):
+        deployed = way(options.model, settings, options.version, who=options.actor, why=options.why, say=say)
     if options.json:
         print(json.dumps(deployed.plain()))
     return OK
+
+
+@contextmanager
+def refusals_as_json(*, printed: bool) -> Iterator[None]:
+    """What the steps of a refused rollout saw is `printed`, where a program reads, before it goes on."""
+    try:
+        yield
+    except VersionRefusedError as error:
+        if printed:
+            print(json.dumps({"refused": str(error), "steps": [asdict(step) for step in error.steps]}))
+        raise
 
 
 def _witness(registry: Registry, version: Version, deployed: Deployed, settings: Settings) -> None:

@@ -17,14 +17,15 @@ from typing import Literal
 import msgspec
 
 from contract.errors import ConfigError, FlightlineError
+from contract.locks import exclusive
 from contract.strict import decode_json, near_miss
 from pipelines.cli import OK, command
 from pipelines.machine.files import replace
-from pipelines.machine.locks import exclusive
 from pipelines.machine.settings import Settings
 from training.model import names
 
-Action = Literal["deploy", "rollback", "forward"]
+# A refused version was tried and did not stay: such a line says what was not done, and changes nothing.
+Action = Literal["deploy", "rollback", "forward", "refused"]
 
 
 class Placed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,8 +59,20 @@ def append(path: Path, entry: Entry) -> Entry:
     A last line that a crash left torn is kept aside as `ledger.torn-N` first: it never took effect.
 
     Raises:
-        FlightlineError: the ledger does not verify; nothing is added to a record that was changed.
+        FlightlineError: the ledger does not verify; nothing is added to a record that was changed. Or the
+            disk refuses: then the entry is not there, or, where only the head could not follow, is.
     """
+    try:
+        return _append(path, entry)
+    except OSError as error:
+        raise FlightlineError(
+            f"{path.name} cannot be written ({error.strerror or error})",
+            "a disk that takes one line more",
+            f"Make room where {path.parent} lies and run this again",
+        ) from error
+
+
+def _append(path: Path, entry: Entry) -> Entry:
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(path.with_suffix(".lock"), "ledger entry"):
         _repair(path)
@@ -112,18 +125,39 @@ def live(entries: Sequence[Entry], environment: str, model: str, at: datetime | 
 
 
 def history(entries: Sequence[Entry], environment: str, model: str) -> list[Entry]:
-    """The changes of one model in one environment, oldest first."""
-    return [entry for entry in entries if entry.environment == environment and entry.model == model]
+    """The changes of one model in one environment, oldest first; not what was refused."""
+    return [
+        entry
+        for entry in entries
+        if entry.environment == environment and entry.model == model and entry.action != "refused"
+    ]
 
 
 def models(entries: Sequence[Entry], environment: str) -> list[str]:
     """The models that an environment has ever run."""
-    return sorted({entry.model for entry in entries if entry.environment == environment})
+    return sorted(
+        {entry.model for entry in entries if entry.environment == environment and entry.action != "refused"}
+    )
+
+
+def refusal(entries: Sequence[Entry], environment: str, model: str, digest: str) -> Entry | None:
+    """The line that says why a bundle was tried and did not stay; None if it was not, or ran since then."""
+    about = (environment, model, digest)
+    of_it = [entry for entry in entries if (entry.environment, entry.model, entry.after.digest) == about]
+    return of_it[-1] if of_it and of_it[-1].action == "refused" else None
 
 
 def neighbours(entries: Sequence[Entry], environment: str, model: str) -> tuple[Placed | None, Placed | None]:
     """The version to roll back to, and the one to go forward to again, as in an editor's undo and redo."""
-    trail: list[Placed] = []
+    past, position = trail(entries, environment, model)
+    back = past[position - 1] if position > 0 else None
+    forward = past[position + 1] if 0 <= position < len(past) - 1 else None
+    return back, forward
+
+
+def trail(entries: Sequence[Entry], environment: str, model: str) -> tuple[list[Placed], int]:
+    """The versions to go back or forward to, oldest first, and the place of the live one; -1: none is."""
+    past: list[Placed] = []
     position = -1
     for entry in history(entries, environment, model):
         if entry.action == "rollback":
@@ -131,11 +165,9 @@ def neighbours(entries: Sequence[Entry], environment: str, model: str) -> tuple[
         elif entry.action == "forward":
             position += 1
         else:
-            trail = [*trail[: position + 1], entry.after]
+            past = [*past[: position + 1], entry.after]
             position += 1
-    back = trail[position - 1] if position > 0 else None
-    forward = trail[position + 1] if 0 <= position < len(trail) - 1 else None
-    return back, forward
+    return past, position
 
 
 def left_behind(entries: Sequence[Entry], environment: str, model: str) -> dict[str, Entry]:
@@ -200,7 +232,8 @@ def main(argv: list[str] | None = None) -> int:
     ]
     if options.at:
         moment = parse_moment(options.at)
-        latest = {(entry.environment, entry.model): entry for entry in chosen if entry.at <= moment}
+        ran = [entry for entry in chosen if entry.action != "refused" and entry.at <= moment]
+        latest = {(entry.environment, entry.model): entry for entry in ran}
         chosen = list(latest.values())
     if options.json:
         print(json.dumps(msgspec.to_builtins(chosen), indent=2))

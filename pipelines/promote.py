@@ -3,11 +3,11 @@
 import json
 from datetime import datetime
 
-from pipelines.cli import OK, command, decision_options, json_option, parser
+from pipelines.cli import OK, again_option, check_again, command, decision_options, json_option, parser
 from pipelines.delivery.aliases import settle
 from pipelines.delivery.placement import Deployed, changing
 from pipelines.delivery.registry import STAGING, connect
-from pipelines.deploy import PRODUCTION, deploy_locked
+from pipelines.deploy import PRODUCTION, deploy_locked, refusals_as_json
 from pipelines.machine.processes import Say
 from pipelines.machine.progress import showing
 from pipelines.machine.settings import Settings
@@ -21,11 +21,12 @@ def promote(
     actor: str = "",
     why: str = "",
     at: datetime | None = None,
+    again: bool = False,
     say: Say = print,
 ) -> Deployed:
     """Deploy `version` (default: the one with alias `staging`) to production and make it the champion.
 
-    The alias moves last, once the version is live.
+    The alias moves last, once the version is live. What production has refused is tried only `again`.
 
     Raises:
         FlightlineError: the version does not qualify or fails in production. The reason is on the version,
@@ -36,8 +37,9 @@ def promote(
     with changing(PRODUCTION, settings):
         settle(PRODUCTION, settings, registry, say)
         number = version or registry.by_alias(model, settings.environment(STAGING).alias).version
+        reason = why or f"promoted by {who}"
         return deploy_locked(
-            registry, model, settings, number, who=who, why=why or f"promoted by {who}", at=at, say=say
+            registry, model, settings, number, who=who, why=reason, at=at, again=again, say=say
         )
 
 
@@ -47,15 +49,20 @@ def main(argv: list[str] | None = None) -> int:
     given.add_argument("model")
     given.add_argument("--version", help="a registered version (default: the one with alias `staging`)")
     decision_options(given)
+    again_option(given)
     json_option(given)
     options = given.parse_args(argv)
-    with showing(f"production {options.model}", as_json=options.json) as say:
+    check_again(options)
+    settings = Settings.from_environment()
+    title = f"production {options.model}"
+    with showing(title, as_json=options.json) as say, refusals_as_json(printed=options.json):
         deployed = promote(
             options.model,
-            Settings.from_environment(),
+            settings,
             options.version,
             actor=options.actor,
             why=options.why,
+            again=options.again,
             say=say,
         )
     if options.json:

@@ -7,20 +7,25 @@ apart, such as a service that is gone.
 import argparse
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
 from contract.errors import BundleError, FlightlineError
 from pipelines.cli import FAILED, OK, command, quiet
 from pipelines.delivery.aliases import settle
+from pipelines.delivery.backend import backend
 from pipelines.delivery.placement import VersionRefusedError, changing
-from pipelines.delivery.registry import Registry, connect
-from pipelines.delivery.services import converge, ensure_service, intact, ready, recorded, running
+from pipelines.delivery.registry import REFUSED, Registry, Version, connect
+from pipelines.delivery.services import recorded
 from pipelines.delivery.tracking_server import NoAnswerError
-from pipelines.deploy import PRODUCTION, deploy_locked, left, mark_refused
-from pipelines.ledger import Entry, left_behind, live, read
+from pipelines.deploy import PRODUCTION, deploy_locked, give_back, left, mark_refused
+from pipelines.ledger import Entry, left_behind, live, neighbours, read
 from pipelines.machine.processes import Say
-from pipelines.machine.settings import Settings
+from pipelines.machine.settings import RECONCILER_PORT_VARIABLE, Settings
+from pipelines.promotion.listening import Route, listening
+from pipelines.promotion.rules import spelling
+from pipelines.rollback import rollback_locked
 from training.model import names
 
 
@@ -31,6 +36,15 @@ class Reconciled:
     model: str
     outcome: str  # agrees, deployed, refused, failed, repaired
     detail: str
+
+
+@dataclass
+class Said:
+    """How it goes, for whoever asks over HTTP."""
+
+    rounds: int = 0
+    trouble: str = ""  # why the last round came to nothing
+    last: tuple[Reconciled, ...] = ()
 
 
 def reconcile(
@@ -45,7 +59,9 @@ def reconcile(
     """
     registry = connect(settings)
     ours = set(names() if models is None else models)
-    done = [_model(registry, model, settings, say) for model in registry.models() if model in ours]
+    done: list[Reconciled] = []
+    for model in (model for model in registry.models() if model in ours):
+        done += [_model(registry, model, settings, say), *_misspelt(registry, model, settings, say)]
     return (*done, *_service(settings, say))
 
 
@@ -59,23 +75,47 @@ def main(argv: list[str] | None = None) -> int:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--once", action="store_true", help="the default")
     how.add_argument("--every", type=float, metavar="SECONDS", help="until it is interrupted")
+    parser.add_argument(
+        "--listen",
+        action="store_true",
+        help="say how it went at http://127.0.0.1:FLIGHTLINE_RECONCILER_PORT/livez",
+    )
     parser.add_argument("--json", action="store_true", help="for a program to read")
     options = parser.parse_args(argv)
     settings = Settings.from_environment()
+    said = Said()
+
+    def alive(*_: object) -> tuple[int, Mapping[str, object]]:
+        return 200, asdict(said)
+
+    with ExitStack() as stack:
+        if options.listen:
+            port = settings.reconciler_port
+            routes: dict[tuple[str, str], Route] = {("GET", "/livez"): alive}
+            stack.enter_context(listening(port, RECONCILER_PORT_VARIABLE, "the reconciler", routes))
+        return _rounds(settings, options, said)
+
+
+def _rounds(settings: Settings, options: argparse.Namespace, said: Said) -> int:
+    """Reconcile as often as the options say; `said` is kept up to date for whoever asks meanwhile."""
     while True:
         done: tuple[Reconciled, ...] = ()
         try:
             done = reconcile(settings, quiet if options.json else print)
+            said.trouble = ""
         except FlightlineError as error:
             if options.every is None:
                 raise
-            print(f"{error} Trying again in {options.every:g} s.")
+            if said.trouble != str(error):  # once, not every few seconds
+                print(f"{error} Trying again every {options.every:g} s.", flush=True)
+            said.trouble = str(error)
+        said.rounds, said.last = said.rounds + 1, done
         if options.json:
             print(json.dumps([asdict(item) for item in done]))
         else:
             for item in done:
                 if options.every is None or item.outcome != "agrees":
-                    print(f"{item.model}: {item.outcome}, {item.detail}")
+                    print(f"{item.model}: {item.outcome}, {item.detail}", flush=True)
         if options.every is None:
             return FAILED if any(item.outcome in {"refused", "failed"} for item in done) else OK
         threading.Event().wait(options.every)
@@ -107,11 +147,41 @@ def _compare(registry: Registry, model: str, settings: Settings, say: Say) -> Re
         return Reconciled(model, "repaired", f"{alias} was missing; version {placed.version} is live")
     if placed is not None and placed.version == named:
         return Reconciled(model, "agrees", f"version {named} is {alias} and live")
+    back, _ = neighbours(entries, PRODUCTION, model)
+    if placed is not None and back is not None and back.version == named:
+        return _go_back(registry, registry.by_number(model, named), settings, say)
     gone = left_behind(entries, PRODUCTION, model).get(named)
     if placed is not None and gone is not None:
         return _repair(registry, gone, (alias, named, placed.version), say)
     deploy_locked(registry, model, settings, why=f"the alias '{alias}' was moved in the registry", say=say)
     return Reconciled(model, "deployed", f"version {named} was made {alias}")
+
+
+def _go_back(registry: Registry, version: Version, settings: Settings, say: Say) -> Reconciled:
+    """The alias was put on the version that ran before: a rollback by a click."""
+    try:
+        rollback_locked(version.model, settings, why="the alias was moved back in the registry", say=say)
+    except (BundleError, VersionRefusedError) as refusal:
+        mark_refused(registry, version, str(refusal), say)
+        give_back(registry, version, settings, say)
+        raise
+    registry.untag(version, REFUSED)
+    return Reconciled(version.model, "deployed", f"went back to version {version.version}")
+
+
+def _misspelt(registry: Registry, model: str, settings: Settings, say: Say) -> list[Reconciled]:
+    """Write on a version with the alias `Champion` that it means nothing; said once."""
+    placed = live(read(settings.ledger), PRODUCTION, model)
+    told = []
+    for alias, number in registry.aliases(model).items():
+        reason = spelling(alias, settings)
+        if reason is None or (placed is not None and placed.version == number):
+            continue
+        version = registry.by_number(model, number)
+        if version.tags.get(REFUSED) != str(reason):
+            mark_refused(registry, version, str(reason), say)
+            told.append(Reconciled(model, "refused", str(reason)))
+    return told
 
 
 def _repair(registry: Registry, gone: Entry, names: tuple[str, str, str], say: Say) -> Reconciled:
@@ -131,14 +201,11 @@ def _service(settings: Settings, say: Say) -> tuple[Reconciled, ...]:
         wanted = recorded(PRODUCTION, read(settings.ledger), settings)
         if not wanted:
             return ()
-        if (
-            running(PRODUCTION, settings) is not None
-            and ready(PRODUCTION, settings)
-            and intact(wanted, PRODUCTION, settings)
-        ):
+        place = backend(PRODUCTION, settings)
+        if place.running() and place.ready() and place.intact(wanted):
             return ()
-        ensure_service(PRODUCTION, settings, say)
-        converge(PRODUCTION, wanted, settings)
+        place.ensure(say)
+        place.converge(wanted)
     return (Reconciled("*", "repaired", "production serves again what the ledger says"),)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from contract.attestation import sign
 from contract.bundle import Bundle
 from contract.errors import FlightlineError
+from contract.locks import exclusive
 from contract.statements import ManifestStatement, Provenance, Qualification
 from contract.strict import decode_json
 from pipelines.cli import OK, artifacts_option, command, json_option, parser, quiet
@@ -21,7 +22,6 @@ from pipelines.delivery.keys import ensure_keys, private_key
 from pipelines.delivery.registry import ATTESTATIONS, CHALLENGER, DIGEST, Registry, connect
 from pipelines.delivery.tracking_server import version_link
 from pipelines.machine.files import scratch
-from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
 from pipelines.track import Lineage, lineage, require_bundle, track
@@ -116,7 +116,8 @@ def accepted(bundle: Bundle, settings: Settings) -> Qualification:
             "'accepted'",
             "Train a better model; nothing was registered",
         )
-    failed = [item.code for item in qualification.verdicts if item.verdict == "fail"]
+    verdicts = (*read_evidence(bundle.path).verdicts, *qualification.verdicts)
+    failed = [item.code for item in verdicts if item.verdict == "fail"]
     if failed:
         raise FlightlineError(
             f"{path.name} accepts {bundle.model} {bundle.digest[:12]} although {', '.join(failed)} failed",

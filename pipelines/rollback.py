@@ -35,35 +35,49 @@ def rollback(
     Raises:
         FlightlineError: there is no such version, or it does not verify or pass; production is unchanged.
     """
-    word = "forward" if forward else "rollback"
     with changing(PRODUCTION, settings):
-        entries = read(settings.ledger)
-        back, ahead = neighbours(entries, PRODUCTION, model)
-        target = ahead if forward else back
-        current = live(entries, PRODUCTION, model)
-        if target is None or current is None:
-            known = models(entries, PRODUCTION)
-            hint = "" if model in known else near_miss(model, sorted({*known, *names()} - {model}))
-            what = "was rolled back from" if forward else "ran in production before"
-            raise FlightlineError(
-                f"no version of {model} {what}{hint}",
-                "one to go " + ("forward to" if forward else "back to"),
-                "See `python -m pipelines.ledger`",
-            )
-        release = open_release(settings.releases / target.digest, model, target.digest, settings)
-        change = Change(
-            environment=PRODUCTION,
-            model=model,
-            version=target.version,
-            who=actor or settings.actor,
-            why=why or f"{word} from version {current.version} to version {target.version}",
-            action="forward" if forward else "rollback",
-            at=at,
+        return rollback_locked(model, settings, forward=forward, actor=actor, why=why, at=at, say=say)
+
+
+def rollback_locked(
+    model: str,
+    settings: Settings,
+    *,
+    forward: bool = False,
+    actor: str = "",
+    why: str = "",
+    at: datetime | None = None,
+    say: Say = print,
+) -> Deployed:
+    """What `rollback` does, for a caller that holds production's lock."""
+    word = "forward" if forward else "rollback"
+    entries = read(settings.ledger)
+    back, ahead = neighbours(entries, PRODUCTION, model)
+    target = ahead if forward else back
+    current = live(entries, PRODUCTION, model)
+    if target is None or current is None:
+        known = models(entries, PRODUCTION)
+        hint = "" if model in known else near_miss(model, sorted({*known, *names()} - {model}))
+        what = "was rolled back from" if forward else "ran in production before"
+        raise FlightlineError(
+            f"no version of {model} {what}{hint}",
+            "one to go " + ("forward to" if forward else "back to"),
+            "See `python -m pipelines.ledger`",
         )
-        alias = settings.environment(PRODUCTION).alias
-        move = Pending(PRODUCTION, model, alias, target.version, (current.version,))
-        with following(move, settings, say):
-            return place(change, release, settings, say)
+    release = open_release(settings.releases / target.digest, model, target.digest, settings)
+    change = Change(
+        environment=PRODUCTION,
+        model=model,
+        version=target.version,
+        who=actor or settings.actor,
+        why=why or f"{word} from version {current.version} to version {target.version}",
+        action="forward" if forward else "rollback",
+        at=at,
+    )
+    alias = settings.environment(PRODUCTION).alias
+    move = Pending(PRODUCTION, model, alias, target.version, (current.version,))
+    with following(move, settings, say):
+        return place(change, release, settings, say)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 from contract.bundle import Bundle, open_bundle
 from contract.errors import BundleError, FlightlineError
+from contract.locks import exclusive
 from contract.strict import decode_json, near_miss
 from pipelines.building.config import read_yaml
 from pipelines.cli import OK, artifacts_option, command, json_option, parser, quiet
@@ -23,7 +24,6 @@ from pipelines.delivery.evidence import tags as gate_tags
 from pipelines.delivery.noting import write_qualification
 from pipelines.delivery.registry import BUNDLE, DIGEST, Registry, connect
 from pipelines.delivery.tracking_server import experiment_link
-from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
 from training.model import names

@@ -82,7 +82,7 @@ def _supervise(settings: Settings, listener: socket.socket, workers: int) -> int
     admin = Admin(settings.state, settings.admin_port)
     admin.start()
     try:
-        return Supervisor(command, workers, listener, stop_seconds).run()
+        return Supervisor(command, workers, listener, stop_seconds, settings.drain_seconds).run()
     finally:
         admin.close()
 

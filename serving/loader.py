@@ -107,7 +107,7 @@ def _publish(release: Path, into: Path) -> None:
 
 
 def _copy(uri: str, to: Path) -> None:
-    import fsspec  # type: ignore[import-untyped]
+    import fsspec  # type: ignore[import-untyped]  # it ships no types
 
     source = uri if "://" in uri else Path(uri).absolute().as_uri()
     try:

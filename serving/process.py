@@ -4,16 +4,22 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from serving.listening import refuse_new, take_queued
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOK_SECONDS = 0.05
+# How long another thread, such as the prediction log's, may keep the interpreter from the event loop. The
+# loop gives it away at every system call; Python's own 5 ms are what many answers take.
+SWITCH_SECONDS = 0.0005
 
 
 def serve(listener: socket.socket, *, grace_seconds: int, supervised: bool) -> int:
@@ -21,6 +27,7 @@ def serve(listener: socket.socket, *, grace_seconds: int, supervised: bool) -> i
     from serving.http.wire import protocol
     from serving.service import Flightline
 
+    sys.setswitchinterval(SWITCH_SECONDS)
     service: Any = Flightline  # the decorator made it a bentoml.Service
     sockets = [listener]
 
@@ -45,11 +52,28 @@ def serve(listener: socket.socket, *, grace_seconds: int, supervised: bool) -> i
         log_level="warning",
         timeout_graceful_shutdown=grace_seconds,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config, shared=supervised)
     # uvicorn raises the signal that stopped it once more when it is done; then there is nothing left to do.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     server.run(sockets=sockets)
     return 0 if server.started else 1
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, which before it closes its socket accepts everybody who has come in."""
+
+    def __init__(self, config: uvicorn.Config, *, shared: bool) -> None:
+        """A `shared` socket is its supervisor's to close to newcomers: other workers may go on."""
+        super().__init__(config)
+        self._shared = shared
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept, close, and finish what was begun."""
+        for listener in sockets or ():
+            if not self._shared:
+                refuse_new(listener)
+            await take_queued(listener)
+        await super().shutdown(sockets)
 
 
 def end_with(lifeline: int) -> None:

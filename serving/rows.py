@@ -157,7 +157,7 @@ def _category(feature: Feature, value: Any, problems: _Problems) -> tuple[Value,
 def _expected(feature: Feature) -> str:
     or_null = " or null" if feature.nullable else ""
     if feature.kind == "category":
-        known = ", ".join(feature.categories[:8]) + (", ..." if len(feature.categories) > 8 else "")  # noqa: PLR2004
+        known = ", ".join(feature.categories[:8]) + (", ..." if len(feature.categories) > 8 else "")  # noqa: PLR2004 - a sentence's length
         return (
             "a string" + (f", one of {known}" if known and feature.unknown_category == "refuse" else "")
         ) + or_null
@@ -177,7 +177,7 @@ def _name(value: Any) -> str:
     if isinstance(value, str):
         return f"the string '{value[:40]}'"
     if isinstance(value, int | float):
-        return f"{value:g}" if abs(value) < 1e300 or isinstance(value, float) else "a huge number"  # noqa: PLR2004
+        return f"{value:g}" if abs(value) < 1e300 or isinstance(value, float) else "a huge number"  # noqa: PLR2004 - digits
     return {list: "an array", dict: "an object", type(None): "null"}.get(type(value), type(value).__name__)
 
 

@@ -22,7 +22,7 @@ METRICS_PATH = "/metrics"
 BENTOML_PATHS = frozenset({"/livez", "/healthz", "/readyz", METRICS_PATH, "/schema.json"})
 
 
-class SeamService(bentoml.Service[Any]):  # type: ignore[misc]
+class SeamService(bentoml.Service[Any]):  # type: ignore[misc]  # it is Any to mypy
     """A BentoML service whose instance brings an ASGI application, `app`, for the paths that are ours."""
 
     instance: Any = None
@@ -120,7 +120,7 @@ class Flightline:
         self.log.start()
         self.versions.start()
 
-    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    @bentoml.on_startup  # type: ignore[untyped-decorator]  # it ships no types
     async def listen(self) -> None:
         """Answer over gRPC too, where a port says so."""
         if self.settings.grpc_port is None:
@@ -139,7 +139,7 @@ class Flightline:
         self.grpc = GrpcServer(self.versions, inferring, self.metrics, ready=self.ready, spans=self.spans)
         await self.grpc.start(self.settings.grpc_host, self.settings.grpc_port, shared=True)
 
-    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # as above
     async def close(self) -> None:
         """Finish gRPC calls and write the last predictions; HTTP requests have been answered by now."""
         if self.grpc is not None:

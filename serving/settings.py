@@ -97,7 +97,9 @@ def _threads(values: Mapping[str, str]) -> int:
     text = values.get("FLIGHTLINE_ONNX_THREADS") or str(Settings.onnx_threads)
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:20]) <= MOST_THREADS:
         raise ConfigError(
-            f"FLIGHTLINE_ONNX_THREADS is '{text[:40]}'", f"a whole number from 1 to {MOST_THREADS}", "Correct it"
+            f"FLIGHTLINE_ONNX_THREADS is '{text[:40]}'",
+            f"a whole number from 1 to {MOST_THREADS}",
+            "Correct it",
         )
     return int(text)
 

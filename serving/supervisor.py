@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
 
+from serving.listening import refuse_new
+
 FIRST_DELAY_S = 0.2  # before a dead worker is replaced; doubled for each that dies young
 LAST_DELAY_S = 10.0
 YOUNG_S = 30.0  # a worker that lived longer did not die of how it was started
 LOOK_S = 0.1
+EARLY_S = 0.05  # before the workers stop accepting, nobody new is let in
 
 
 @dataclass
@@ -31,10 +34,19 @@ class Supervisor:
     """Keeps `workers` processes of `command` running until a signal."""
 
     def __init__(
-        self, command: Sequence[str], workers: int, listener: socket.socket, stop_seconds: float
+        self,
+        command: Sequence[str],
+        workers: int,
+        listener: socket.socket,
+        stop_seconds: float,
+        drain_seconds: float = 0.0,
     ) -> None:
-        """`command` is told the listener's number by `--inherit`; after `stop_seconds` a worker is killed."""
+        """`command` is told the listener's number by `--inherit`; after `stop_seconds` a worker is killed.
+
+        Told to end, a worker goes on accepting for `drain_seconds`.
+        """
         self._command, self._listener, self._stop_seconds = list(command), listener, stop_seconds
+        self._drain_seconds = drain_seconds
         self._slots = [_Slot() for _ in range(workers)]
         self._changed = threading.Event()
         self._stopping = False
@@ -86,10 +98,16 @@ class Supervisor:
     def _end(self) -> list[int]:
         """Have every worker finish what it has in hand; their exit codes."""
         running = [slot.process for slot in self._slots if slot.process is not None]
+        began = time.monotonic()
+        deadline, last = began + self._stop_seconds, began + self._drain_seconds - EARLY_S
+        if last <= began:
+            refuse_new(self._listener)
         for process in running:
             process.terminate()
+        while time.monotonic() < last and any(process.poll() is None for process in running):
+            threading.Event().wait(min(LOOK_S, max(0.0, last - time.monotonic())))
+        refuse_new(self._listener)  # before any worker closes it
         self._listener.close()
-        deadline = time.monotonic() + self._stop_seconds
         codes = []
         for process in running:
             try:

@@ -1,6 +1,7 @@
 """The model card in Hugging Face's shape: YAML front matter, then Markdown; the author's words and the facts.
 
-Front matter: https://github.com/huggingface/hub-docs/blob/main/modelcard.md; sections: Mitchell et al. 2019.
+Front matter: https://github.com/huggingface/hub-docs/blob/main/modelcard.md. Sections: the Hub's template,
+https://huggingface.co/docs/hub/model-card-annotated, and after them our own.
 """
 
 import math
@@ -17,6 +18,7 @@ from training.diagnostics import Part
 from training.gates.verdict import Evidence
 from training.model import Card, Model
 
+LANGUAGE = "en"  # of the card: a table of numbers has none
 TASK = "tabular-classification"  # as the Hub calls it
 HUB_METRICS = {"accuracy": "accuracy", "brier": "brier_score", "roc_auc": "roc_auc"}  # ours -> the Hub's
 UNITS = {"log_loss": "nats per row", "error_rate": "share of rows"}
@@ -60,15 +62,16 @@ def card(model: Model, facts: CardFacts) -> str:
     """The whole card."""
     said = model.card or _silent(model.contract.model)
     sections = {
-        "Model details": _details(model, said, facts),
-        "Intended use": said.intended_use,
-        "Out-of-scope use": said.out_of_scope,
-        "Training data": _data(said, facts),
+        "Model Details": _details(model, said),
+        "Uses": _parts({"Direct Use": said.intended_use, "Out-of-Scope Use": said.out_of_scope}),
+        "Bias, Risks, and Limitations": _limitations(model, said),
+        "How to Get Started with the Model": f"In the bundle's folder:\n\n```python\n{CODE.strip()}\n```",
+        "Training Details": _parts(
+            {"Training Data": _data(said, facts), "Training Procedure": _fitting(facts)}
+        ),
         "Evaluation": _evaluation(facts),
-        "Ablation": _ablation(facts.ablation),
         "Gates": gate_table(facts.evidence),
-        "Limitations and bias": _limitations(model, said),
-        "How to use": f"In the bundle's folder:\n\n```python\n{CODE.strip()}\n```",
+        "Ablation": _ablation(facts.ablation),
         "Inputs": _inputs(model),
         "Provenance": _provenance(facts.environment),
     }
@@ -104,18 +107,24 @@ def _front(model: Model, said: Card, facts: CardFacts) -> str:
         ],
     }
     front = {
+        "language": [LANGUAGE],
         **({"license": said.license} if said.license else {}),
         "library_name": "onnx",
         "pipeline_tag": TASK,
         "tags": [TASK, "onnx", "scikit-learn", *said.tags],
+        # By the name it is published under; whether the Hub holds it, too, only a push finds out.
+        **({"datasets": [said.dataset]} if model.card else {}),
         "metrics": [HUB_METRICS[name] for name in finite if name in HUB_METRICS],
-        "model_name": contract.model,
         "model-index": [{"name": contract.model, "results": [result]}],
     }
     return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---"
 
 
-def _details(model: Model, said: Card, facts: CardFacts) -> str:
+def _parts(parts: Mapping[str, str]) -> str:
+    return "\n\n".join(f"### {title}\n\n{text.strip()}" for title, text in parts.items())
+
+
+def _details(model: Model, said: Card) -> str:
     contract = model.contract
     lead = f", {contract.lead_minutes} minutes ahead" if contract.lead_minutes else ""
     scores = "probabilities" if contract.scores == "probability" else "decision values, not probabilities"
@@ -124,7 +133,6 @@ def _details(model: Model, said: Card, facts: CardFacts) -> str:
         "Scores": scores,
         "Inputs": f"{len(contract.features)}, listed below",
         "Form": "one ONNX graph, preprocessing included",
-        "Hyperparameters": ", ".join(f"{name} {value}" for name, value in facts.params.items()),
         "License": said.license or "not declared",
     }
     return "\n".join([said.summary.strip(), "", *(f"- **{name}:** {text}" for name, text in lines.items())])
@@ -132,11 +140,10 @@ def _details(model: Model, said: Card, facts: CardFacts) -> str:
 
 def _data(said: Card, facts: CardFacts) -> str:
     environment = facts.environment
-    days = f", from {facts.test_from:%Y-%m-%d} to {facts.test_until:%Y-%m-%d}" if facts.by_day else ""
     notes = {
         "train": "fitted on",
         "validation": "stop the learner early, where it has iterations",
-        "test": f"held out: judged on, never learnt from{days}",
+        "test": f"held out: judged on, never learnt from{_span(facts)}",
     }
     rows = ((part, f"{facts.rows[part]:,}", note) for part, note in notes.items())
     return "\n\n".join(
@@ -147,6 +154,11 @@ def _data(said: Card, facts: CardFacts) -> str:
             f"As of {environment.as_of}; nothing that was known only later is used.",
         ]
     )
+
+
+def _fitting(facts: CardFacts) -> str:
+    values = ", ".join(f"{name} {value}" for name, value in facts.params.items())
+    return f"- **Hyperparameters:** {values}\n- **Seed:** {facts.environment.seed}"
 
 
 def _evaluation(facts: CardFacts) -> str:
@@ -172,14 +184,24 @@ def _evaluation(facts: CardFacts) -> str:
         ),
     )
     several = "" if len(facts.slices) > 1 else " The model declares no slice."
-    return "\n\n".join(
-        [
-            "On held-out rows, by the graph that ships, beside a simple model and the classes' shares.",
-            compared,
-            f"### By slice\n\nIntervals are drawn by {'days' if facts.by_day else 'rows'}.{several}",
-            by_slice,
-        ]
+    return _parts(
+        {
+            "Testing Data, Factors & Metrics": (
+                f"{facts.rows['test']:,} held-out rows{_span(facts)}, {len(facts.slices)} slices of them, "
+                f"and {len(facts.metrics)} metrics: {', '.join(sorted(facts.metrics))}.{several}"
+            ),
+            "Results": "By the graph that ships, beside a simple model and the classes' shares.\n\n"
+            + compared,
+            "Results by Slice": (
+                f"Intervals are drawn by {'days' if facts.by_day else 'rows'}.\n\n{by_slice}"
+            ),
+        }
     )
+
+
+def _span(facts: CardFacts) -> str:
+    """The days of the held-out rows, where rows have a time."""
+    return f", from {facts.test_from:%Y-%m-%d} to {facts.test_until:%Y-%m-%d}" if facts.by_day else ""
 
 
 def _ablation(found: Ablation) -> str:
@@ -241,7 +263,7 @@ def _provenance(environment: Environment) -> str:
 
 def _silent(name: str) -> Card:
     text = f"*Not declared: write `card` in training/models/{name}.py.*"
-    return Card(text, text, text, text, text, dataset="not declared", dataset_license=text, license="")
+    return Card(text, text, text, text, text, dataset="not-declared", dataset_license=text, license="")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

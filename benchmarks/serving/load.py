@@ -115,7 +115,7 @@ def started(contender: Contender, place: Place, cores: Cores) -> "Iterator[Start
         process = subprocess.Popen(
             ["taskset", "--cpu-list", cores.server, *command],
             cwd=ROOT,
-            env=environment(place) | contender.variables,
+            env={**environment(place), **contender.variables},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a supervisor's workers end with it

@@ -10,8 +10,9 @@ import http.client
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -32,7 +33,7 @@ from benchmarks.measurements import (
     tell,
 )
 from benchmarks.serving.contenders import CONTENDERS, OURS, STOCK, Contender, Place
-from benchmarks.serving.load import Cores, Started, started
+from benchmarks.serving.load import Cores, started
 from benchmarks.serving.place import prepare
 from contract.bundle import Golden, open_bundle
 from contract.errors import FlightlineError
@@ -43,8 +44,6 @@ SERVE = "flightline-bentoml"
 WARM_REQUESTS = 1_000
 LOOK_S = 0.005  # between two attempts
 ASKED = {"start_s": 0.65, "pss_mb": 0.6}  # of ours, as a share of `bentoml serve`'s
-
-Right = Callable[[Started], bool]
 
 
 def contenders() -> list[Contender]:
@@ -65,7 +64,7 @@ def bench(place: Place, chosen: Sequence[Contender], turns: int) -> list[Measure
     for turn in range(-1, turns):
         for contender in chosen:
             work = place.work / f"{contender.name}-{turn}"
-            one = measure(contender.name, turn, lambda c=contender, w=work: _once(c, w, place, cores, golden))
+            one = measure(contender.name, turn, partial(_once, contender, work, place, cores, golden))
             print(_line(one), file=sys.stderr, flush=True)
             if turn >= 0:
                 found.append(one)
@@ -90,8 +89,8 @@ def table(found: Sequence[Measurement]) -> str:
                 shares[1],
             ]
         )
-    asked = f"Asked for: at most {ASKED['start_s']} of `bentoml serve`'s time and {ASKED['pss_mb']} of its memory."
-    return f"{rows(head, lines)}\n\n{asked}"
+    asked = f"at most {ASKED['start_s']} of `bentoml serve`'s time and {ASKED['pss_mb']} of its memory"
+    return f"{rows(head, lines)}\n\nAsked for: {asked}."
 
 
 def _once(contender: Contender, work: Path, place: Place, cores: Cores, golden: Golden) -> dict[str, float]:
@@ -108,7 +107,7 @@ def _once(contender: Contender, work: Path, place: Place, cores: Cores, golden: 
 
 
 def memory(pid: int) -> dict[str, float]:
-    """Megabytes of a process and all that it started: PSS shares out what several hold, RSS counts it often."""
+    """Megabytes of a process and its children. PSS shares out what several hold, RSS counts it for each."""
     first = psutil.Process(pid)
     found = [process.memory_full_info() for process in (first, *first.children(recursive=True))]
     return {

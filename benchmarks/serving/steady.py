@@ -1,7 +1,7 @@
 """Latency at a constant rate, counted from the moment in which each request was meant to leave.
 
-Every contender gets the same number of requests a second, far below what it can take: what is seen is how long
-one is made to wait. The contenders take turns within each turn; server and caller have a core each.
+Every contender gets the same number of requests a second, far below what it can take: what is seen is how
+long one is made to wait. The contenders take turns within each turn; server and caller have a core each.
 """
 
 import contextlib

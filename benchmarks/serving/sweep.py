@@ -1,8 +1,8 @@
 """How many threads of onnxruntime and how many workers: every pair, asked at each number of connections.
 
-The service may use all cores, wrk has the last one: what a second worker gains it takes from the caller, as on
-a machine that does nothing else. One row a request, and 1,000 rows a request, since only long runs have work
-for a second thread. All pairs run throughout and take turns.
+The service may use all cores, wrk has the last one: what a second worker gains it takes from the caller, as
+on a machine that does nothing else. One row a request, and 1,000 rows a request, since only long runs have
+work for a second thread. All pairs run throughout and take turns.
 """
 
 import contextlib
@@ -105,7 +105,9 @@ def _ask(server: Server, route: str, bodies: Path, connections: int, seconds: fl
     sample = load(server, route, bodies, connections, seconds)
     if sample.failed or sample.broken:
         raise FlightlineError(
-            f"{sample.failed + sample.broken} of {sample.requests} requests failed", "answers", "Ask one alone"
+            f"{sample.failed + sample.broken} of {sample.requests} requests failed",
+            "answers",
+            "Ask one alone",
         )
     rows_each = BATCH if route == "/predict_batch" else 1
     return {
@@ -166,8 +168,8 @@ def _count(number: int, what: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print the table, and keep it with its plot where asked to."""
-    parser = options("benchmarks.serving.sweep", __doc__, "--seconds 2 --turns 3")
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement (1.5)")
+    parser = options("benchmarks.serving.sweep", __doc__, "--seconds 2 --turns 5")
+    parser.add_argument("--seconds", type=int, default=1, help="of each measurement (1)")
     parser.add_argument("--turns", type=int, default=3, help="measurements of each (3)")
     given = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="flightline-") as folder:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 
+from contract.locks import exclusive
 from contract.strict import decode_json, encode_json
 from monitoring.decision import Attempt, Outcome, State, rejections
 from pipelines.building.runs import in_flight
 from pipelines.machine.files import replace
-from pipelines.machine.locks import exclusive
 from pipelines.machine.settings import Settings
 
 # `promoted` here: accepted and registered, and so the candidate for promotion. Where staging refuses it, this

@@ -16,7 +16,7 @@ from training.splitting import SplitParams
 T = TypeVar("T")
 
 PARAMS, POLICY = Path("params.yaml"), Path("policy.yaml")
-POLICY_PARTS = ("gates", "monitoring", "staging")
+POLICY_PARTS = ("gates", "monitoring", "staging", "rollout")
 
 
 class IngestParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,7 +119,7 @@ def _no_moment(where: str, found: str, right: str) -> ConfigError:
 
 
 def policy(model: str, key: str, into: type[T], path: Path = POLICY) -> T:
-    """The part `key` (gates, monitoring or staging) of the model's policy, as the type its reader declares.
+    """The part `key` (one of POLICY_PARTS) of the model's policy, as the type its reader declares.
 
     Raises:
         ConfigError: the file is missing or corrupt, or the part is missing or says something unknown.

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from contract.errors import FlightlineError
-from pipelines.machine.locks import exclusive
+from contract.locks import exclusive
 from pipelines.machine.processes import Say
 
 BUILD_S = 1800.0  # a build that takes longer hangs

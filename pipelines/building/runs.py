@@ -18,11 +18,11 @@ from typing import Any
 import yaml
 
 from contract.errors import FlightlineError
+from contract.locks import exclusive
 from contract.strict import encode_json
 from pipelines.building.config import PARAMS, read_yaml
 from pipelines.building.repro import repro
 from pipelines.machine.files import replace
-from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
 

@@ -12,9 +12,9 @@ import msgspec
 import polars as pl
 
 from contract.errors import FlightlineError
+from contract.locks import exclusive
 from contract.strict import decode_json
 from pipelines.machine.files import replace
-from pipelines.machine.locks import exclusive
 from pipelines.machine.settings import Settings
 from training.model import ID, LABEL
 

@@ -1,7 +1,8 @@
-"""Ed25519 signing keys of this machine and the list of the public keys that are trusted."""
+"""Ed25519 signing keys of this machine, the list of the public keys that are trusted, and shared secrets."""
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -15,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from contract.attestation import Trust, read_trust, trusted_key
 from contract.errors import BundleError
+from contract.locks import exclusive
 from contract.strict import encode_json
 from pipelines.machine.files import replace
-from pipelines.machine.locks import exclusive
 
 Role = Literal["trainer", "staging"]
 ROLES: tuple[Role, ...] = ("trainer", "staging")
@@ -49,14 +50,7 @@ def private_key(folder: Path, role: Role) -> Ed25519PrivateKey:
     path = folder / f"{role}.pem"
     remedy = "Restore it, or remove it and its entry in trust.json to have a new one made"
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise BundleError(
-                f"{path} is open to others than its owner (mode {mode:04o})",
-                "a signing key that only its owner reads",
-                f"If nobody else has read it, run `chmod 600 {path}`; else replace the key",
-            )
-        key = load_pem_private_key(path.read_bytes(), password=None)
+        key = load_pem_private_key(_read(path, "signing key"), password=None)
     except OSError as error:
         raise BundleError(
             f"{path} cannot be read ({error.strerror})", f"the {role} signing key", remedy
@@ -68,11 +62,45 @@ def private_key(folder: Path, role: Role) -> Ed25519PrivateKey:
     return key
 
 
-def _make(path: Path) -> None:
+def shared_secret(folder: Path, name: str, make: Callable[[], bytes]) -> str:
+    """The secret `folder/name`, which `make` makes where there is none yet.
+
+    Raises:
+        BundleError: it is readable by others than its owner, or cannot be read.
+    """
+    path = folder / name
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with exclusive(folder / ".lock", "making of keys"):
+        _make(path, make)
+    try:
+        text = _read(path, "secret").decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path} cannot be read ({error})", "a secret", "Remove it") from None
+    if not text:
+        raise BundleError(f"{path} is empty", "a secret", "Remove it, and a new one is made")
+    return text
+
+
+def _read(path: Path, what: str) -> bytes:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise BundleError(
+            f"{path} is open to others than its owner (mode {mode:04o})",
+            f"a {what} that only its owner reads",
+            f"If nobody else has read it, run `chmod 600 {path}`; else replace it",
+        )
+    return path.read_bytes()
+
+
+def _new_key() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _make(path: Path, make: Callable[[], bytes] = _new_key) -> None:
     """A new key in `path`, readable by its owner only; an existing one stays."""
     if path.exists():
         return
-    data = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    data = make()
     part = path.with_suffix(".part")  # an interrupted write must not leave half a key under its name
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

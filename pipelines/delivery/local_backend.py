@@ -35,11 +35,11 @@ class LocalBackend:
 
     def desire(self, wanted: Mapping[str, DesiredModel], exact: Collection[str] = ()) -> int:
         """Write the next generation of its file."""
-        return services.desire(self.environment, wanted, self.settings)
+        return services.desire(self.environment, wanted, self.settings, exact)
 
     def converge(self, wanted: Mapping[str, DesiredModel], exact: Collection[str] = ()) -> int:
         """Write it, and wait for every worker's acknowledgement."""
-        return services.converge(self.environment, wanted, self.settings)
+        return services.converge(self.environment, wanted, self.settings, exact=exact)
 
     def ready(self) -> bool:
         """Whether /readyz answers 200."""

@@ -1,35 +1,44 @@
 """Putting one version of a model into one environment, with a way back: used by deploy and rollback alike."""
 
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+import msgspec
+
 from contract.errors import FlightlineError
+from contract.locks import exclusive
+from pipelines.delivery.backend import Backend, backend
+from pipelines.delivery.kept import prune
+from pipelines.delivery.next_state import champions
 from pipelines.delivery.registry import STAGING
 from pipelines.delivery.releases import Release
-from pipelines.delivery.services import (
-    champions,
-    converge,
-    desire,
-    ensure_service,
-    recorded,
-    running,
-    stop_service,
-)
+from pipelines.delivery.rollout import OutsidePolicyError, Rolling, StepSeen
+from pipelines.delivery.rollout_policy import Rollout, read_rollout
+from pipelines.delivery.services import recorded, unfinished
 from pipelines.delivery.smoke import run_smoke
 from pipelines.ledger import Action, Entry, Placed, append, live, read
-from pipelines.machine.locks import exclusive
+from pipelines.machine.environments import PRODUCTION
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
 from pipelines.staging.checks import Check, require_passed
-from serving.models.desired import DesiredModel, read_desired
+from serving.models.desired import DesiredModel
 
 SMOKE, SUITE = "smoke tests", "staging suite"
+FREED_S = 5.0  # until the port of a killed service is free
+LOCK_S = 600.0  # who comes second waits for a rollout to end, then decides on what is live by then
 
 
 class VersionRefusedError(FlightlineError):
     """A version that may not run or cannot. What the machine could not do is any other FlightlineError."""
+
+    def __init__(self, found: str, expected: str, remedy: str, steps: tuple[StepSeen, ...] = ()) -> None:
+        """Keep the `steps` of the rollout that ended so, if there was one."""
+        super().__init__(found, expected, remedy)
+        self.steps = steps
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Deployed:
     changed: bool  # False: it ran already, and was checked again
     checks: tuple[Check, ...]
     url: str
+    steps: tuple[StepSeen, ...] = ()  # of a rollout, before the version answered everybody
 
     def plain(self) -> dict[str, object]:
         """For `--json`."""
@@ -72,68 +82,188 @@ class Deployed:
 @contextmanager
 def changing(environment: str, settings: Settings) -> Iterator[None]:
     """Hold the lock of `environment`: its service, its lines in the ledger and its alias change together."""
-    with exclusive(settings.var / "environments" / environment / ".lock", f"change of {environment}"):
+    path = settings.var / "environments" / environment / ".lock"
+    with exclusive(path, f"change of {environment}", LOCK_S):
         yield
 
 
 def place(change: Change, release: Release, settings: Settings, say: Say = print) -> Deployed:
     """Serve `release`, smoke-test it, and write the ledger; on any failure serve what ran before.
 
-    The caller holds the environment's lock (`changing`).
+    Where a champion answers in production, the version takes over step by step, as policy.yaml says; a
+    rollback goes at once to what has answered before. A version that production refuses is in the ledger as
+    such. The caller holds the environment's lock (`changing`).
 
     Raises:
-        VersionRefusedError: the service refuses the release, or it fails a smoke test.
+        VersionRefusedError: the service refuses the release, it fails a smoke test, or a step of its rollout.
         FlightlineError: the service does not start, or the ledger cannot be written.
     """
-    environment, model = change.environment, change.model
-    entries = read(settings.ledger)
-    before = recorded(environment, entries, settings)
-    digest = release.bundle.digest
-    back = change.action != "deploy"  # to what ran before: its contract may be the older one
-    wanted = {
-        **before,
-        model: DesiredModel.of(change.version, str(release.path), digest, older_contract=back),
-    }
-    _align(environment, before, settings)
-    ran = running(environment, settings) is not None
-    service = ensure_service(environment, settings, say)
-    try:
-        generation, checks = _try(change, release, wanted, settings, say)
-        previous = live(entries, environment, model)
-        placed = Placed(version=change.version, digest=digest)
-        if previous != placed or change.action != "deploy":
-            append(settings.ledger, _entry(change, previous, placed))
-    except BaseException:  # Ctrl-C too: what ran before runs again
-        _restore(environment, settings, say, keep_running=ran)
-        raise
-    say(f"{environment}: {model} version {change.version} is live at {service.url}")
-    return Deployed(
-        environment=environment,
-        model=model,
-        version=change.version,
-        digest=digest,
-        generation=generation,
-        previous=previous,
-        changed=previous != placed,
-        checks=checks,
-        url=service.url,
-    )
+    return _Placing(change, release, settings, say).done()
 
 
-def _try(
-    change: Change, release: Release, wanted: Mapping[str, DesiredModel], settings: Settings, say: Say
-) -> tuple[int, tuple[Check, ...]]:
-    """Serve `wanted` and look: the generation it took, and what was seen."""
-    environment = change.environment
-    try:
-        generation = converge(environment, wanted, settings)
-        checks = _look(change, release, settings, say)
-        for check in checks:
-            say(f"{environment}: {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.seen}")
-        require_passed(checks, f"version {change.version} of {change.model} in {environment}", _suite(change))
-    except FlightlineError as error:
-        raise VersionRefusedError(error.found, error.expected, error.remedy) from error
-    return generation, checks
+@dataclass(frozen=True)
+class _Placing:
+    """One change under way."""
+
+    change: Change
+    release: Release
+    settings: Settings
+    say: Say
+
+    def done(self) -> Deployed:
+        change, settings, environment = self.change, self.settings, self.change.environment
+        entries = read(settings.ledger)
+        before = recorded(environment, entries, settings)
+        previous = live(entries, environment, change.model)
+        placed = Placed(version=change.version, digest=self.release.bundle.digest)
+        policy = self._policy(previous)
+        _align(environment, before, settings)
+        ran = self._backend.running()
+        self._backend.ensure(self.say)
+        try:
+            steps: tuple[StepSeen, ...] = ()
+            if policy is not None and self._champion_answers(before):
+                steps = self._roll_out(before, policy)
+            generation, checks = self._take_over(before, steps)
+            if previous != placed or self._back:
+                append(settings.ledger, self._entry(previous, placed))
+        except BaseException as error:  # Ctrl-C too: what ran before runs again
+            self._restore(keep_running=ran)
+            if isinstance(error, VersionRefusedError) and environment == PRODUCTION and not self._back:
+                self._record_refusal(previous, placed, error)
+            raise
+        self.say(f"{environment}: {change.model} version {change.version} is live at {self._backend.url}")
+        prune(settings, self.say)
+        return Deployed(
+            environment=environment,
+            model=change.model,
+            version=change.version,
+            digest=placed.digest,
+            generation=generation,
+            previous=previous,
+            changed=previous != placed,
+            checks=checks,
+            url=self._backend.url,
+            steps=steps,
+        )
+
+    @property
+    def _backend(self) -> Backend:
+        """Where it takes place."""
+        return backend(self.change.environment, self.settings)
+
+    @property
+    def _back(self) -> bool:
+        """Whether it is to what ran before: its contract may be the older one."""
+        return self.change.action != "deploy"
+
+    def _policy(self, previous: Placed | None) -> Rollout | None:
+        """How the version takes over; None: at once, as nothing else answers or it did so before."""
+        if self.change.environment != PRODUCTION or self._back or previous is None:
+            return None
+        if previous.digest == self.release.bundle.digest:
+            return None
+        return read_rollout(self.change.model, self.settings)
+
+    def _champion_answers(self, before: Mapping[str, DesiredModel]) -> bool:
+        """Whether what the ledger says runs does; beside one that cannot there is nothing to compare."""
+        environment = self.change.environment
+        if self._backend.intact(before) and self._backend.ready():
+            return True
+        try:
+            self._backend.converge(before)
+        except FlightlineError as error:
+            self.say(f"{environment}: no champion answers ({error.found}), so the version takes over at once")
+            return False
+        return True
+
+    def _roll_out(self, before: Mapping[str, DesiredModel], policy: Rollout) -> tuple[StepSeen, ...]:
+        rolling = Rolling(
+            environment=self.change.environment,
+            before=before,
+            version=self.change.version,
+            release=self.release,
+            policy=policy,
+            settings=self.settings,
+            say=self.say,
+        )
+        try:
+            return rolling.run()
+        except FlightlineError as error:
+            steps = error.steps if isinstance(error, OutsidePolicyError) else ()
+            raise VersionRefusedError(error.found, error.expected, error.remedy, steps) from error
+
+    def _take_over(
+        self, before: Mapping[str, DesiredModel], steps: tuple[StepSeen, ...]
+    ) -> tuple[int, tuple[Check, ...]]:
+        """Have the version answer everybody, and look: the generation it took, and what was seen."""
+        environment, model = self.change.environment, self.change.model
+        version, bundle = self.change.version, self.release.bundle
+        wanted = DesiredModel.of(version, str(self.release.path), bundle.digest, older_contract=self._back)
+        try:
+            generation = self._backend.converge({**before, model: wanted})
+            checks = _look(self.change, self.release, self.settings, self.say)
+            for check in checks:
+                self.say(f"{environment}: {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.seen}")
+            require_passed(checks, f"version {version} of {model} in {environment}", _suite(self.change))
+        except FlightlineError as error:
+            raise VersionRefusedError(error.found, error.expected, error.remedy, steps) from error
+        return generation, checks
+
+    def _restore(self, *, keep_running: bool) -> None:
+        """Serve what the ledger says, which may already be the new version; stop what was started for this.
+
+        A service that ran and is gone is started again: the version that was tried may have ended it.
+        """
+        environment, settings, exact = self.change.environment, self.settings, (self.change.model,)
+        before = recorded(environment, read(settings.ledger), settings)
+        if not keep_running:
+            self._backend.stop()
+            self._backend.desire(before, exact)
+            return
+        try:
+            if not self._backend.running():
+                self._backend.desire(before, exact)
+                self._start_again()
+            self._backend.converge(before, exact)
+        except FlightlineError as error:
+            self.say(f"{environment}: what ran before is desired again, but not confirmed ({error.found})")
+
+    def _start_again(self) -> None:
+        """Start the service; one that was killed holds its port for a moment longer than it can be found."""
+        deadline = time.monotonic() + FREED_S
+        while True:
+            try:
+                self._backend.ensure(self.say)
+            except FlightlineError:
+                if time.monotonic() > deadline:
+                    raise
+                threading.Event().wait(0.2)
+            else:
+                return
+
+    def _record_refusal(self, previous: Placed | None, placed: Placed, refusal: VersionRefusedError) -> None:
+        """Have the ledger say that the version was tried, and why it does not run."""
+        entry = self._entry(previous, placed)
+        why = f"{refusal.found} ({entry.why})"
+        try:
+            append(self.settings.ledger, msgspec.structs.replace(entry, action="refused", why=why))
+        except FlightlineError as error:
+            self.say(f"the refusal is not in the ledger: {error}")
+
+    def _entry(self, previous: Placed | None, placed: Placed) -> Entry:
+        change = self.change
+        return Entry(
+            at=change.at or datetime.now(UTC),
+            environment=change.environment,
+            model=change.model,
+            action=change.action,
+            before=previous,
+            after=placed,
+            who=change.who,
+            why=change.why,
+            evidence=change.evidence,
+        )
 
 
 def _look(change: Change, release: Release, settings: Settings, say: Say) -> tuple[Check, ...]:
@@ -154,35 +284,9 @@ def _suite(change: Change) -> str:
 
 def _align(environment: str, before: Mapping[str, DesiredModel], settings: Settings) -> None:
     """Undo what a deployment that was killed left desired: a service must not start with it."""
-    desired = read_desired(settings.state(environment))
+    place = backend(environment, settings)
+    desired = place.desired()
     found = champions(desired.models) if desired else {}
-    if found != champions(before) and running(environment, settings) is None:
-        desire(environment, before, settings)
-
-
-def _restore(environment: str, settings: Settings, say: Say, *, keep_running: bool) -> None:
-    """Serve what the ledger says, which may already be the new version; stop what was started for this."""
-    before = recorded(environment, read(settings.ledger), settings)
-    if not keep_running:
-        stop_service(environment, settings)
-    if running(environment, settings) is None:
-        desire(environment, before, settings)
-        return
-    try:
-        converge(environment, before, settings)
-    except FlightlineError as error:
-        say(f"{environment}: what ran before is desired again, but not confirmed ({error.found})")
-
-
-def _entry(change: Change, previous: Placed | None, placed: Placed) -> Entry:
-    return Entry(
-        at=change.at or datetime.now(UTC),
-        environment=change.environment,
-        model=change.model,
-        action=change.action,
-        before=previous,
-        after=placed,
-        who=change.who,
-        why=change.why,
-        evidence=change.evidence,
-    )
+    left = unfinished(environment, settings)
+    if (found != champions(before) or left) and not place.running():
+        place.desire(before)

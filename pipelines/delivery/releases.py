@@ -1,17 +1,19 @@
 """Releases on this machine: fetched from the registry, verified, and kept by digest for a rollback."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from contract.attestation import Trust, read_trust, verify
 from contract.bundle import Bundle, open_bundle
 from contract.errors import BundleError, ConfigError
+from contract.locks import exclusive
 from contract.release import attested
 from contract.statements import STAGING_CHECKS, ManifestStatement, Provenance, Qualification, StagingEvidence
+from pipelines.delivery.evidence import read_evidence
 from pipelines.delivery.registry import ATTESTATIONS, BUNDLE, STAGING_EVIDENCE, Registry, Version
 from pipelines.machine.files import replace, scratch
-from pipelines.machine.locks import exclusive
 from pipelines.machine.settings import Settings
 
 KINDS = ("manifest", "qualification", "provenance")  # what the trainer states about a bundle
@@ -60,6 +62,7 @@ def fetch(registry: Registry, version: Version, settings: Settings) -> Release:
             open_release(folder, version.model, version.digest, settings, version.run_id)
             folder.chmod(0o755)
             folder.rename(target)
+        os.utime(target)  # it is in use: see `kept`
     return open_release(target, version.model, version.digest, settings, version.run_id)
 
 
@@ -101,8 +104,36 @@ def _verify(
     return qualification, provenance
 
 
+def require_gates(release: Release) -> None:
+    """Nothing, if no gate of the run or of the world says `fail`: an acceptance may contradict its verdicts.
+
+    Raises:
+        BundleError: one does.
+    """
+    verdicts = (*read_evidence(release.bundle.path).verdicts, *release.qualification.verdicts)
+    failed = sorted({item.code for item in verdicts if item.verdict == "fail"})
+    if failed:
+        bundle = release.bundle
+        raise BundleError(
+            f"{', '.join(failed)} failed for the bundle {bundle.digest[:12]} of {bundle.model}, which was "
+            f"{release.qualification.outcome} all the same",
+            "no failed gate",
+            "Train a better model; docs/gates.md says what each gate found",
+        )
+
+
 def require_staged(version: Version, trust: Trust) -> str:
-    """The hash of staging's signed evidence, found to speak of exactly this version, bundle and run.
+    """The hash of staging's signed evidence, which `staged` believes.
+
+    Raises:
+        BundleError: it does not.
+    """
+    staged(version, trust)
+    return hashlib.sha256(version.tags[STAGING_EVIDENCE].encode()).hexdigest()
+
+
+def staged(version: Version, trust: Trust) -> StagingEvidence:
+    """Staging's signed evidence, found to speak of exactly this version, bundle and run.
 
     Raises:
         BundleError: there is none, it is another version's, a check failed, or its key is not trusted.
@@ -139,12 +170,12 @@ def require_staged(version: Version, trust: Trust) -> str:
     missing = [name for name in STAGING_CHECKS if name not in {check for check, _, _ in evidence.checks}]
     if missing:
         raise BundleError(
-            f"the staging evidence on version {version.version} of {version.model} is of another suite, which "
+            f"the staging evidence on version {version.version} of {version.model} is of another suite: it "
             f"did not check {', '.join(missing)}",
             f"evidence of all {len(STAGING_CHECKS)} checks",
             remedy,
         )
-    return hashlib.sha256(envelope.encode()).hexdigest()
+    return evidence
 
 
 def _foreign(what: str, found: str, expected: str) -> BundleError:

@@ -2,14 +2,17 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 import httpx
 
 from contract.errors import FlightlineError
 from pipelines.delivery.keys import ensure_keys
+from pipelines.delivery.next_state import champions, next_state
 from pipelines.ledger import Entry, live, models
 from pipelines.machine.environments import port_variable
+from pipelines.machine.files import replace
 from pipelines.machine.processes import Program, Running, Say, family, find, start_all, stop
 from pipelines.machine.settings import Settings
 from serving.models.desired import (
@@ -92,50 +95,69 @@ def recorded(environment: str, entries: list[Entry], settings: Settings) -> dict
     return found
 
 
-def desire(environment: str, wanted: Mapping[str, DesiredModel], settings: Settings) -> int:
+def begin_rollout(environment: str, model: str, version: str, settings: Settings) -> None:
+    """Note that `version` is rolled out: other versions and shares of `model` are nobody's wish from here on.
+
+    Whoever makes the model one version again takes the note away. Where it is found by the next who holds the
+    environment's lock, the rollout was cut off.
+    """
+    replace(_rollouts(environment, settings) / model, version.encode() + b"\n")
+
+
+def unfinished(environment: str, settings: Settings) -> frozenset[str]:
+    """The models of which a rollout is under way; to a holder of the environment's lock: was cut off."""
+    folder = _rollouts(environment, settings)
+    if not folder.exists():
+        return frozenset()
+    return frozenset(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def desire(
+    environment: str, wanted: Mapping[str, DesiredModel], settings: Settings, exact: Collection[str] = ()
+) -> int:
     """Write the next generation of the desired state and return its number.
 
-    A model whose champion stays keeps its other versions, its split and its mirror.
+    A model whose champion stays keeps its other versions, its split and its mirror, unless it is one of
+    `exact`, or a rollout left them behind.
     """
+    left = unfinished(environment, settings)
+    generation = change_desired(
+        settings.state(environment), lambda before: next_state(before, wanted, {*exact, *left})
+    ).generation
+    end_rollouts(environment, wanted, left, settings)
+    return generation
 
-    def next_one(before: Desired | None) -> Desired:
-        known = before.models if before else {}
-        models = {
-            name: known[name] if name in known and _champion(known[name]) == _champion(model) else model
-            for name, model in wanted.items()
-        }
-        kept = before.default if before else ""
-        default = kept if kept in wanted else next(iter(sorted(wanted)), "")
-        return Desired(generation=0, default=default, models=models)
 
-    return change_desired(settings.state(environment), next_one).generation
+def end_rollouts(
+    environment: str, wanted: Mapping[str, DesiredModel], left: Collection[str], settings: Settings
+) -> None:
+    """Take away the notes of those rollouts in `left` whose model is one version again, or gone."""
+    for model in left:
+        if model not in wanted or len(wanted[model].versions) == 1:
+            (_rollouts(environment, settings) / model).unlink(missing_ok=True)
 
 
 def converge(
-    environment: str, wanted: Mapping[str, DesiredModel], settings: Settings, wait_s: float = ACK_S
+    environment: str,
+    wanted: Mapping[str, DesiredModel],
+    settings: Settings,
+    wait_s: float = ACK_S,
+    exact: Collection[str] = (),
 ) -> int:
-    """Have every worker of the running service serve `wanted`; the generation it took.
+    """Have every worker of the running service serve `wanted`; the generation it took. `exact`: see `desire`.
 
     Raises:
         FlightlineError: a worker refused a model, with its sentence, or did not answer in time.
     """
-    generation = desire(environment, wanted, settings)
+    generation = desire(environment, wanted, settings, exact)
     deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:
         acks = _acks(environment, settings)
         if acks and all(ack.generation >= generation for ack in acks):
             for ack in acks:
-                for model, asked in sorted(wanted.items()):
-                    sentence = ack.refused.get(f"{model}@{asked.default}")
-                    if sentence is None:
-                        continue
-                    raise FlightlineError(
-                        f"{environment} refused {model}: {sentence.rstrip('.')}",
-                        "a release it can serve",
-                        "What ran before keeps running",
-                    )
+                _require_accepted(environment, ack, wanted)
             # A later generation may have been written by hand: what counts is which bundles answer.
-            if all(ack.served == _digests(wanted) for ack in acks):
+            if all(ack.served == _digests(wanted) and _has_loaded(ack, wanted) for ack in acks):
                 _await_ready(environment, settings, deadline)
                 return generation
         if running(environment, settings) is None:
@@ -145,6 +167,28 @@ def converge(
         f"{environment} did not serve what generation {generation} asks for within {wait_s:.0f} s",
         "every worker to acknowledge it",
         f"Read {settings.logs / environment}.log",
+    )
+
+
+def _require_accepted(environment: str, ack: Ack, wanted: Mapping[str, DesiredModel]) -> None:
+    for model, asked in sorted(wanted.items()):
+        for version in sorted(asked.versions):
+            sentence = ack.refused.get(f"{model}@{version}")
+            if sentence is not None:
+                raise FlightlineError(
+                    f"{environment} refused {model}: {sentence.rstrip('.')}",
+                    "a release it can serve",
+                    "What ran before keeps running",
+                )
+
+
+def _has_loaded(ack: Ack, wanted: Mapping[str, DesiredModel]) -> bool:
+    """Whether the worker has every version that is to stand beside a default one."""
+    return all(
+        ack.versions.get(name, {}).get(version) == asked.digest
+        for name, model in wanted.items()
+        if len(model.versions) > 1
+        for version, asked in model.versions.items()
     )
 
 
@@ -186,6 +230,7 @@ def intact(wanted: Mapping[str, DesiredModel], environment: str, settings: Setti
     acks = _acks(environment, settings)
     return (
         desired is not None
+        and not unfinished(environment, settings)
         and champions(desired.models) == champions(wanted)
         and bool(acks)
         and all(ack.served == _digests(wanted) for ack in acks)
@@ -203,13 +248,9 @@ def _acks(environment: str, settings: Settings) -> list[Ack]:
     return [ack for worker, ack in acks.items() if worker.isdigit() and int(worker) in workers]
 
 
-def champions(models: Mapping[str, DesiredModel]) -> dict[str, tuple[str, str, str]]:
-    """Version, release and digest of each model's default version: what a deployment decides."""
-    return {name: _champion(model) for name, model in models.items()}
-
-
-def _champion(model: DesiredModel) -> tuple[str, str, str]:
-    return model.default, model.champion.release, model.champion.digest
+def _rollouts(environment: str, settings: Settings) -> Path:
+    """Beside the state folder, which is the service's."""
+    return settings.state(environment).parent / "rollouts"
 
 
 def _digests(wanted: Mapping[str, DesiredModel]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a deployed version shows over HTTP within a second: in every environment, before anything trusts it."""
+"""What a deployed version shows over HTTP within a second, in every environment, before it is trusted."""
 
 import json
 import math
@@ -35,6 +35,11 @@ def run_smoke(
         return tuple(checked(name, look) for name, look in suite)
 
 
+def golden_by_name(client: httpx.Client, bundle: Bundle, version: str) -> Check:
+    """Whether `version`, asked by name while it answers nobody else, gives the bundle's golden answers."""
+    return checked("golden answers", lambda: _golden(client, bundle, version))
+
+
 def _ready(client: httpx.Client) -> str:
     expect(client.get("/readyz"), 200)
     return "200 from /readyz"
@@ -57,15 +62,16 @@ def _contract(client: httpx.Client, contract: Contract) -> str:
     return f"contract {contract.fingerprint[:12]}"
 
 
-def _golden(client: httpx.Client, bundle: Bundle) -> str:
+def _golden(client: httpx.Client, bundle: Bundle, version: str | None = None) -> str:
     worst = 0.0
+    named = {"model": bundle.model} | ({"version": version} if version else {})
     rows = bundle.golden.rows
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
         body = answer(
             client.post(
                 "/predict_batch",
-                params={"model": bundle.model},
+                params=named,
                 json={"rows": [item.row for item in part], "ids": [ENTITY] * len(part)},
             )
         )
@@ -75,7 +81,7 @@ def _golden(client: httpx.Client, bundle: Bundle) -> str:
             zip(part, body["predictions"], body["scores"], strict=True), start=start
         ):
             worst = max(worst, _difference(item, label, scores, bundle, number))
-    one = answer(_predict(client, bundle, rows[0]))
+    one = answer(client.post("/predict", params=named, json={"row": rows[0].row, "id": ENTITY}))
     single = [one["scores"][name] for name in bundle.contract.classes]
     _difference(rows[0], one["prediction"], single, bundle, 0)
     return f"{len(rows)} rows, scores within {worst:.2g}"

@@ -3,13 +3,16 @@
 import sys
 
 import httpx
+from cryptography.fernet import Fernet
 
 from contract.errors import FlightlineError
+from pipelines.delivery.keys import shared_secret
 from pipelines.machine.processes import Program, Say, find, start_all
 from pipelines.machine.processes import stop as stop_process
 from pipelines.machine.settings import MLFLOW_PORT_VARIABLE, Settings
 
 NAME = "mlflow"
+STORE_KEY = "mlflow-webhooks.key"  # under which MLflow keeps webhooks' secrets in its database
 APPLICATION = "pipelines.promotion.guard:create_app"  # MLflow's own, which judges promotions first
 HTTP_OK = 200
 PROBE_S = 3.0  # a server that is up answers in milliseconds; commands must say within 5 s that it is down
@@ -42,6 +45,14 @@ def program(settings: Settings) -> Program:
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # twelve processes that nothing here uses
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "DO_NOT_TRACK": "true",
+            # The relay is on loopback, which MLflow calls private and refuses otherwise.
+            "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+            "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+            "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": shared_secret(
+                settings.keys, STORE_KEY, Fernet.generate_key
+            ),
+            "MLFLOW_WEBHOOK_CACHE_TTL": "1",  # seconds for which it may not know of a new webhook
+            "MLFLOW_WEBHOOK_REQUEST_TIMEOUT": "5",
         },
         port=settings.mlflow_port,
         port_variable=MLFLOW_PORT_VARIABLE,

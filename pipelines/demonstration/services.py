@@ -30,7 +30,7 @@ class Services:
             **CLOCKS,
         }
         self._starting = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.local", "up"],
+            [sys.executable, "-m", "pipelines.local", "up", "--servers-only"],
             env=environment,
             cwd=self.settings.checkout,
             stdout=subprocess.PIPE,

@@ -12,11 +12,11 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from contract.errors import FlightlineError
+from contract.locks import exclusive
 from contract.predictions import completed
 from contract.segments import generations, live_segments
 from pipelines.logkeeping.generations import GRACE_S, adopt, advance, sweep
 from pipelines.machine.files import scratch
-from pipelines.machine.locks import exclusive
 
 SMALL_BYTES = 32 * 1024**2  # a segment of this size is left alone
 LARGEST_BYTES = 128 * 1024**2  # of the segments that are merged into one

@@ -30,6 +30,7 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clock: Clock
     alias: str
     smoke: Smoke
+    keep: Annotated[int, msgspec.Meta(ge=1, le=1_000)]  # versions before the live one whose releases stay
     backend: Backend
     cluster: Cluster | None = None  # where, for the backend `kubernetes`
 

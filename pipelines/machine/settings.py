@@ -14,6 +14,8 @@ from pipelines.machine.environments import Environment, port_variable, read_envi
 ROOT = Path(__file__).resolve().parents[2]
 MLFLOW_PORT = 5010
 MLFLOW_PORT_VARIABLE = "FLIGHTLINE_MLFLOW_PORT"
+RELAY_PORT, RECONCILER_PORT = 8110, 8111
+RELAY_PORT_VARIABLE, RECONCILER_PORT_VARIABLE = "FLIGHTLINE_RELAY_PORT", "FLIGHTLINE_RECONCILER_PORT"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Settings:
     environments: dict[str, Environment]
     serving_python: Path
     actor: str  # who acts, for the ledger
+    relay_port: int = RELAY_PORT
+    reconciler_port: int = RECONCILER_PORT
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] | None = None) -> "Settings":
@@ -54,6 +58,8 @@ class Settings:
             environments=read_environments(ROOT / "infra" / "environments.yaml", values),
             serving_python=Path(values.get("FLIGHTLINE_SERVING_PYTHON") or python),
             actor=values.get("FLIGHTLINE_ACTOR") or getpass.getuser(),
+            relay_port=read_port(values, RELAY_PORT_VARIABLE, RELAY_PORT),
+            reconciler_port=read_port(values, RECONCILER_PORT_VARIABLE, RECONCILER_PORT),
         )
 
     def variables(self) -> dict[str, str]:
@@ -64,6 +70,8 @@ class Settings:
             "MLFLOW_TRACKING_URI": "" if self.owns_tracking else self.tracking_uri,
             "FLIGHTLINE_SERVING_PYTHON": str(self.serving_python),
             "FLIGHTLINE_ACTOR": self.actor,
+            RELAY_PORT_VARIABLE: str(self.relay_port),
+            RECONCILER_PORT_VARIABLE: str(self.reconciler_port),
         }
         for name, environment in self.environments.items():
             found[port_variable(name)] = str(environment.port)

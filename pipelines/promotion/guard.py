@@ -12,9 +12,9 @@ from functools import wraps
 from typing import Any
 
 from contract.errors import ConfigError, FlightlineError
+from contract.locks import exclusive
 from pipelines.delivery.registry import Registry, open_registry
 from pipelines.delivery.tracking_server import NoAnswerError
-from pipelines.machine.locks import exclusive
 from pipelines.machine.settings import Settings
 from pipelines.promotion import rules
 from training.model import names

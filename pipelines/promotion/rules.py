@@ -5,7 +5,7 @@ import unicodedata
 from contract.errors import FlightlineError
 from pipelines.delivery.registry import CHALLENGER, STAGING, Registry
 from pipelines.deploy import PRODUCTION, left, qualified
-from pipelines.ledger import left_behind, live, read
+from pipelines.ledger import left_behind, live, neighbours, read
 from pipelines.machine.settings import Settings
 
 COPY_SCHEME = "models:/"  # a source that is a registered version: models:/NAME/VERSION
@@ -14,18 +14,22 @@ COPY_SCHEME = "models:/"  # a source that is a registered version: models:/NAME/
 def check_move(registry: Registry, model: str, alias: str, version: str, settings: Settings) -> None:
     """Whether `alias` of one of our models may be put on `version`.
 
-    What is live may always be named: that is how a deployment ends and how a wrong alias is put back.
+    What is live may always be named: that is how a deployment ends and how a wrong alias is put back. So may
+    the version before it, which has served: that is a rollback.
 
     Raises:
         FlightlineError: it may not.
     """
     champion = settings.environment(PRODUCTION).alias
-    check_spelling(alias, settings)
+    wrong = spelling(alias, settings)
+    if wrong is not None:
+        raise wrong
     if alias != champion:
         return
     entries = read(settings.ledger)
     placed = live(entries, PRODUCTION, model)
-    if placed is not None and placed.version == version:
+    back, _ = neighbours(entries, PRODUCTION, model)
+    if version in {known.version for known in (placed, back) if known is not None}:
         return
     gone = left_behind(entries, PRODUCTION, model).get(version)
     if placed is not None and gone is not None:
@@ -33,21 +37,19 @@ def check_move(registry: Registry, model: str, alias: str, version: str, setting
     qualified(registry, registry.by_number(model, version), settings)
 
 
-def check_spelling(alias: str, settings: Settings) -> None:
-    """Whether an alias is one that counts or clearly another one.
+def spelling(alias: str, settings: Settings) -> FlightlineError | None:
+    """What is wrong with an alias that is another spelling of one that counts, else None.
 
     MLflow tells `Champion` from `champion`, a person hardly does, and nothing would be deployed.
-
-    Raises:
-        FlightlineError: it is another spelling of an alias that counts.
     """
     meant = look_alike(alias, settings)
-    if meant:
-        raise FlightlineError(
-            f"the alias '{alias}' is not '{meant}', and nothing acts on it",
-            f"'{meant}', in exactly these letters",
-            f"Use the alias '{meant}'",
-        )
+    if not meant:
+        return None
+    return FlightlineError(
+        f"the alias '{alias}' is not '{meant}', and nothing acts on it",
+        f"'{meant}', in exactly these letters",
+        f"Use the alias '{meant}'",
+    )
 
 
 def look_alike(alias: str, settings: Settings) -> str:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from contract.locks import exclusive
 from pipelines.building.repro import repro
 from pipelines.building.runs import git, worktree
 from pipelines.machine.files import scratch
-from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
 from pipelines.reproducing.origin import Origin

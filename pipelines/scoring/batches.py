@@ -14,8 +14,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from contract.errors import FlightlineError
+from contract.locks import exclusive
 from pipelines.machine.files import scratch, sync
-from pipelines.machine.locks import exclusive
 from pipelines.machine.processes import Say
 from pipelines.scoring.inputs import SUFFIX, Input, require_unchanged, sha256_of
 from pipelines.scoring.tables import PREFIX, Task, score_table

@@ -13,11 +13,11 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from contract.errors import FlightlineError
+from contract.locks import exclusive
 from contract.predictions import SCORE_PREFIX
 from contract.schema import Contract
 from contract.scores import SUFFIX, TABLES
 from pipelines.machine.files import scratch
-from pipelines.machine.locks import exclusive
 from pipelines.scoring.batches import facts, outputs
 from pipelines.scoring.tables import ENTITY
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from contract.errors import FlightlineError
 from contract.predictions import SCORE_PREFIX
 from contract.schema import Contract
-from pipelines.scoring.checking import Checked, check, check_columns
+from pipelines.scoring.checking import Checked, Texts, check, check_columns
 from serving.models.predictor import Predictor
 
-PIECE_ROWS = 16_384  # read, checked and written at once
+PIECE_ROWS = 32_768  # read, checked and written at once; each piece costs some milliseconds beside its rows
 RUN_ROWS = 4_096  # of them through the model at once; more is slower, since they leave the core's cache
-GROUP_PIECES = 4  # pieces in a row group of the output
+GROUP_PIECES = 2  # pieces in a row group of the output
 BUFFER_BYTES = 1024 * 1024  # read of a column at once: a row group may be as large as the file
 PREFIX = "flightline."  # of the keys in an output's metadata
 ENTITY, ROW, REASON = "entity_id", "row", "reason"
@@ -48,6 +48,15 @@ class Task:
     rejects: Path | None  # None: one bad row refuses the table
     entity: str  # the column with the id of what is predicted; empty: there is none
     metadata: dict[str, str]  # of the output, which also gets its counts
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One piece of the input."""
+
+    start: int  # the number of its first row
+    rows: pl.DataFrame
+    texts: Mapping[str, Texts]  # columns beside those
 
 
 @dataclass(frozen=True)
@@ -92,13 +101,15 @@ def score_table(
         if task.rejects is not None:
             wanted = list(schema)  # a rejected row is kept whole
         total = table.metadata.num_rows
+        coded = _read_as_codes(contract, schema, task)
         done = scored = rejected = 0
         first = ""
         with ExitStack() as stack:
+            read = stack.enter_context(_opened(task.source, coded))
             answers = stack.enter_context(_Output(task.answers))
             rejects = stack.enter_context(_Output(task.rejects)) if task.rejects is not None else None
             pool = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="score"))
-            pieces = _pieces(table, wanted)
+            pieces = _pieces(read, wanted, coded)
             work = partial(_score, predictor=predictor, entity=task.entity)
             for piece in _in_order(pool, 2 * threads + 2, pieces, work):
                 if piece.reason and rejects is None:
@@ -130,10 +141,20 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _read_as_codes(contract: Contract, schema: Mapping[str, pl.DataType], task: Task) -> list[str]:
+    """The categories that are read as codes: those of which nobody needs the texts themselves."""
+    if task.rejects is not None or not any(feature.name in schema for feature in contract.numbers):
+        return []  # a rejected row is kept whole, and rows of no other column could not be counted
+    names = [feature.name for feature in contract.categories if schema.get(feature.name) == pl.String()]
+    return [name for name in names if name != task.entity]
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+def _opened(path: Path, coded: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
     try:
-        table = pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES)
+        table = pq.ParquetFile(
+            path, pre_buffer=False, buffer_size=BUFFER_BYTES, read_dictionary=list(coded) or None
+        )
     except (pa.ArrowException, OSError) as error:
         text = " ".join(str(error).split())[:200]
         raise FlightlineError(
@@ -143,21 +164,25 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         yield table
 
 
-def _pieces(table: pq.ParquetFile, columns: list[str]) -> Iterator[tuple[int, pl.DataFrame]]:
-    """Pieces of the table with the number of their first row."""
+def _pieces(table: pq.ParquetFile, columns: list[str], coded: Sequence[str]) -> Iterator[_Part]:
+    """Pieces of the table, of which the columns `coded` were read as codes."""
     start = 0
+    plain = [name for name in columns if name not in coded]
     if not table.metadata.num_rows:  # it has an output all the same
-        yield 0, pl.DataFrame(table.schema_arrow.empty_table()).select(columns)
+        empty = table.schema_arrow.empty_table()
+        texts = {name: Texts.of(pl.Series(name, [], pl.String())) for name in coded}
+        yield _Part(0, pl.DataFrame(empty.select(plain)), texts)
     for batch in table.iter_batches(PIECE_ROWS, columns=columns, use_threads=False):
-        yield start, pl.DataFrame(batch)
+        texts = {name: Texts.of_codes(batch.column(name)) for name in coded}
+        yield _Part(start, pl.DataFrame(batch.select(plain)), texts)
         start += batch.num_rows
 
 
 def _in_order(
     pool: ThreadPoolExecutor,
     most: int,
-    pieces: Iterator[tuple[int, pl.DataFrame]],
-    work: Callable[[tuple[int, pl.DataFrame]], _Piece],
+    pieces: Iterator[_Part],
+    work: Callable[[_Part], _Piece],
 ) -> Iterator[_Piece]:
     """The results of `work` in the order of the pieces, at most `most` of them under way."""
     waiting: deque[Future[_Piece]] = deque()
@@ -173,11 +198,10 @@ def _in_order(
             future.cancel()
 
 
-def _score(part: tuple[int, pl.DataFrame], predictor: Predictor, entity: str) -> _Piece:
+def _score(part: _Part, predictor: Predictor, entity: str) -> _Piece:
     """Check and answer one piece."""
-    start, rows = part
-    contract = predictor.contract
-    checked = check(contract, rows)
+    start, rows, contract = part.start, part.rows, predictor.contract
+    checked = check(contract, rows, part.texts)
     kept = rows if not checked.refused else rows.filter(pl.Series(checked.accepted))
     numbers = np.flatnonzero(checked.accepted) + start
     made: dict[str, pl.Series] = {ROW: pl.Series(numbers, dtype=pl.Int64)}

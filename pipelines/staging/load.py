@@ -55,35 +55,38 @@ def load(
     bodies = [json.dumps({"row": item.row, "id": ENTITY}).encode() for item in rows]
     path = f"/predict?model={bundle.model}"
     rounds: list[Round] = []
+    wrong: list[str] = []
+    asked = 0
     with echo(len(_typical(bundle))) as beside:
 
-        def ask(where: str, seconds: float, most: int) -> Sample:
-            return generate(
-                where, path, bodies, connections=limits.connections, seconds=seconds, most=max(1, most)
-            )
+        def ask(where: str, seconds: float) -> Sample:
+            most = max(1, limits.requests // (ROUNDS + 1))  # with the one that warms up
+            return generate(where, path, bodies, connections=limits.connections, seconds=seconds, most=most)
 
-        ask(beside, WARM_S, limits.requests)
-        wrong = _wrong(ask(url, WARM_S, limits.requests // ROUNDS), bundle)
-        for number in range(ROUNDS):
+        ask(beside, WARM_S)
+        service, each = ask(url, WARM_S), limits.seconds / ROUNDS
+        for number in range(ROUNDS + 1):
             progress(number, ROUNDS)
-            if wrong:  # every further one might take a timeout's time
+            asked += len(service.taken) + len(service.broken)
+            wrong += _wrong(service, bundle)
+            # After too many errors every further round might take a timeout's time.
+            if number == ROUNDS or len(wrong) > limits.max_errors * asked:
                 break
-            each = limits.seconds / ROUNDS
-            service = ask(url, each, limits.requests // ROUNDS)
-            rounds.append(Round(service, ask(beside, each * ECHO_SHARE, limits.requests // ROUNDS)))
-            wrong = _wrong(service, bundle)
-    return judge(rounds, wrong, limits)
+            service = ask(url, each)
+            rounds.append(Round(service, ask(beside, each * ECHO_SHARE)))
+    return judge(rounds, asked, wrong, limits)
 
 
 def judge(
-    rounds: Sequence[Round], wrong: Sequence[str], limits: LoadPolicy
+    rounds: Sequence[Round], asked: int, wrong: Sequence[str], limits: LoadPolicy
 ) -> tuple[str, Mapping[str, float]]:
-    """What `rounds` say, if it is within `limits`; `wrong` are the requests not answered as training did.
+    """What `rounds` say, if it is within `limits`.
+
+    `wrong` is why each request of the `asked` that was not answered as training answered it was not.
 
     Raises:
         Found: it is not.
     """
-    asked = sum(len(item.service.taken) + len(item.service.broken) for item in rounds) or len(wrong)
     errors = len(wrong) / asked if asked else 1.0
     measured = {"requests": float(asked), "errors": errors}
     if errors > limits.max_errors:

@@ -96,8 +96,8 @@ def _difference(body: Mapping[str, Any], expected: pl.DataFrame, bundle: Bundle)
         row = int(wrong[0])
         raise Found(
             f"row {int(expected[ROW][row])} is '{labels[row]}' over HTTP and '{expected['label'][row]}' in "
-            f"batch, scores {apart[row]:.3g} apart, tolerance {tolerance:.3g}; {wrong.size} of {expected.height} "
-            f"rows from row {first} on differ",
+            f"batch, scores {apart[row]:.3g} apart, tolerance {tolerance:.3g}; {wrong.size} of "
+            f"{expected.height} rows from row {first} on differ",
             {"largest_difference": float(np.nanmax(apart))},
         )
     return float(apart.max())

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contract.errors import FlightlineError
+from contract.locks import exclusive
 from pipelines.building.config import Search
-from pipelines.machine.locks import exclusive
 from pipelines.tuning.space import rounded
 
 if TYPE_CHECKING:

@@ -1,5 +1,6 @@
 """What may be asked of the admin API, read strictly, and what each call does."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -65,15 +66,15 @@ class Answer:
 class Asked(Exception):  # noqa: N818 - an answer on its way out
     """A request that is answered with a status and a sentence instead of a change."""
 
-    def __init__(self, status: int, found: str, expected: str, field: str = "") -> None:
+    def __init__(self, status: int, found: str, expected: str, field: str) -> None:
         """Keep what the answer will say."""
         super().__init__(found)
         self.answer = refusal(status, f"{found}; expected {expected}", found, expected, field)
 
 
-def refusal(status: int, sentence: str, found: str, expected: str, field: str = "") -> Answer:
+def refusal(status: int, sentence: str, found: str, expected: str, field: str) -> Answer:
     """A refusal in the form that the public API has, too."""
-    problems = [{"field": field, "found": found, "expected": expected}] if field else []
+    problems = [{"field": field, "found": found, "expected": expected}]
     return Answer(status, {"error": sentence, "problems": problems})
 
 
@@ -84,23 +85,29 @@ def answer(state: Path, method: str, path: str, query: dict[str, list[str]], bod
     except Asked as asked:
         return asked.answer
     except NotThereError as error:
-        return refusal(404, str(error), error.found, error.expected)
-    except (InUseError, BusyError) as error:
-        return refusal(409, str(error), error.found, error.expected)
+        return refusal(404, str(error), error.found, error.expected, error.field)
+    except InUseError as error:
+        return refusal(409, str(error), error.found, error.expected, "version")
+    except BusyError as error:
+        return refusal(409, str(error), error.found, error.expected, "generation")
     except LateError as error:
-        late = refusal(504, str(error), error.found, error.expected)
+        late = refusal(504, str(error), error.found, error.expected, "workers")
         return Answer(504, {**late.body, "generation": error.generation, "lacking": error.lacking})
-    except (ConfigError, RefusedError) as error:
-        return refusal(422, str(error), error.found, error.expected)
+    except RefusedError as error:
+        return refusal(422, str(error), error.found, error.expected, "release")
+    except ConfigError as error:
+        field = path.rpartition("/")[2]
+        field = field if field in {"split", "mirror"} else "version"
+        return refusal(422, str(error), error.found, error.expected, field)
     except (FlightlineError, OSError) as error:
-        return refusal(500, str(error), str(error), "a state folder that can be read and written")
+        return refusal(500, str(error), str(error), "a state folder that can be read and written", "state")
 
 
 def _answer(state: Path, method: str, path: str, query: dict[str, list[str]], body: bytes) -> Answer:
     match = _PATH.fullmatch(path)
     if match is None:
         if path not in {"/models", "/openapi.json"}:
-            raise Asked(404, f"there is no {path[:200]}", ", ".join(document.PATHS))
+            raise Asked(404, f"there is no {path[:200]}", ", ".join(document.PATHS), "path")
         _only(method, "GET", path)
         _parameters(query, set())
         return Answer(200, listing(state) if path == "/models" else document.document())
@@ -122,6 +129,8 @@ def _change(model: str, version: str, what: str, body: bytes) -> Change:
         wanted = _read(body, LoadBody)
         if re.fullmatch("[0-9a-f]{64}", wanted.digest) is None:
             raise Asked(422, f"the digest is '{wanted.digest[:80]}'", "64 hexadecimal digits", "digest")
+        if not wanted.release.startswith("/"):
+            raise Asked(422, f"the release is '{wanted.release[:200]}'", "an absolute path", "release")
         return lambda before: changes.load(
             before, model, version, wanted.release, wanted.digest, older_contract=wanted.older_contract
         )
@@ -166,7 +175,7 @@ def _done(state: Path, model: str, done: Done) -> Answer:
 
 def _only(method: str, allowed: str, path: str) -> None:
     if method not in allowed.split(", "):
-        raise Asked(405, f"{method} is not a method of {path[:200]}", allowed)
+        raise Asked(405, f"{method} is not a method of {path[:200]}", allowed, "method")
 
 
 def _parameters(query: dict[str, list[str]], known: set[str]) -> None:
@@ -195,7 +204,17 @@ def _read(body: bytes, into: type[T]) -> T:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Asked(400, f"the body is not JSON ({error})", "a JSON object", "body") from None
+    json.loads(body, object_pairs_hook=_once, parse_int=str, parse_float=str)
     try:
         return convert(value, into, "body")
     except ConfigError as error:
         raise Asked(422, error.found, error.expected, "body") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse a key that its object has already: of two values the decoder silently keeps the last."""
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise Asked(422, f"'{key[:80]}' is given more than once", "it once", "body")
+        seen.add(key)

@@ -14,66 +14,28 @@ import msgspec
 import redis
 
 from serving.features.facts import Fact
-from serving.features.groups import Group, Latest, Totals
+from serving.features.groups import Group
+from serving.features.redis_keys import ADD, PREFIX, base_of, logged, member, read_found, recent_of
 from serving.features.store import (
+    COUNTS,
     Ask,
     Base,
     Counted,
     Event,
     EventError,
-    Found,
     Held,
     Published,
     Read,
-    Row,
     State,
     StoreError,
     covered,
-    larger,
     placed,
+    state_of,
     superseded,
 )
 
-PREFIX = "flightline:"
-_MEMBER = msgspec.json.Decoder(tuple[int, str, Totals, Latest])
-_BASE = msgspec.json.Decoder(Base)
 TIMEOUT_S = 2.0  # of one answer; a completion in flight waits no longer
 CHUNK = 2_000  # commands a round trip
-COUNTS = ("accepted", "duplicates", "conflicting", "late", "covered")
-
-# All of a call's events or none, by the state that the caller knows. A moment is below 2^53, so that a score
-# and a number of Lua, both doubles, hold it exactly. Totals are never computed here.
-ADD = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
-local found, place, prefix = {0, 0, 0, 0, 0}, 2, ARGV[2]
-while place < #ARGV do
-    local id, stream, at, text = ARGV[place + 1], ARGV[place + 2], ARGV[place + 3], ARGV[place + 4]
-    local base, rows = tonumber(ARGV[place + 5]), tonumber(ARGV[place + 6])
-    place = place + 6
-    local counts, one = prefix .. 'stream:' .. stream, {0, 0, 0, 0, 0}
-    if redis.call('HSETNX', prefix .. 'log', id, text) == 1 then
-        redis.call('ZADD', prefix .. 'log:at', at, id)
-        redis.call('SADD', prefix .. 'streams', stream)
-        for row = 1, rows do
-            redis.call('ZADD', prefix .. ARGV[place + 3 * row - 1], at, ARGV[place + 3 * row])
-            redis.call('SADD', prefix .. ARGV[place + 3 * row - 2], ARGV[place + 3 * row - 1])
-        end
-        local newest = redis.call('HGET', counts, 'newest')
-        one[1], one[5] = 1, base
-        if newest and tonumber(at) < tonumber(newest) then one[4] = 1
-        else redis.call('HSET', counts, 'newest', at) end
-    else
-        one[2] = 1
-        if redis.call('HGET', prefix .. 'log', id) ~= text then one[3] = 1 end
-    end
-    for number, name in ipairs({'accepted', 'duplicates', 'conflicting', 'late', 'covered'}) do
-        redis.call('HINCRBY', counts, name, one[number])
-        found[number] = found[number] + one[number]
-    end
-    place = place + 3 * rows
-end
-return found
-"""
 
 
 class RedisStore:
@@ -105,13 +67,8 @@ class RedisStore:
             pipe.hgetall(PREFIX + "published")
             _, epoch, held, published = pipe.execute()
         if kept is None or kept.epoch != int(epoch):
-            groups = {
-                name.decode(): msgspec.json.decode(text, type=Held) for name, text in sorted(held.items())
-            }
-            records = {
-                name.decode(): msgspec.json.decode(text, type=Published) for name, text in published.items()
-            }
-            kept = self._state = State(int(epoch), groups, records)
+            named = ({name.decode(): text for name, text in said.items()} for said in (held, published))
+            kept = self._state = state_of(int(epoch), *named)
         return kept
 
     def register(self, groups: Sequence[Group]) -> None:
@@ -146,10 +103,10 @@ class RedisStore:
         while True:
             arguments: list[Any] = [state.epoch, PREFIX]
             for event, rows in zip(events, placed(state, events), strict=True):
-                arguments += (event.id, event.stream, event.at, _logged(event))
+                arguments += (event.id, event.stream, event.at, logged(event))
                 arguments += (int(covered(state, event)), len(rows))
                 for row in rows:
-                    arguments += (f"keys:{row.group}", _recent(row.group, row.key), _member(event, row))
+                    arguments += (f"keys:{row.group}", recent_of(row.group, row.key), member(event, row))
             with self._asking():
                 found = self._script(keys=[PREFIX + "epoch"], args=arguments)
             if found is not None:
@@ -166,14 +123,14 @@ class RedisStore:
             for ask in asks:
                 if ask.starts:
                     pipe.zrange(
-                        PREFIX + _recent(ask.group, ask.key),
+                        PREFIX + recent_of(ask.group, ask.key),
                         f"({ask.starts[0]}",
                         ask.until,
                         byscore=True,
                     )
                 for point in ask.points:
                     pipe.zrange(
-                        PREFIX + _base(ask.generation, ask.group, ask.key),
+                        PREFIX + base_of(ask.generation, ask.group, ask.key),
                         point,
                         "-inf",
                         desc=True,
@@ -188,10 +145,10 @@ class RedisStore:
             said = iter(pipe.execute())
         if int(next(said)) != epoch:
             return None
-        found = [_found(ask, said) for ask in asks]
+        answers = [read_found(ask, said) for ask in asks]
         kept = [next(said) for _ in records]
         heard = {stream: int(value) for stream in streams if (value := next(said)) is not None}
-        return Read(found, [None if item is None else msgspec.json.decode(item) for item in kept], heard)
+        return Read(answers, [None if item is None else msgspec.json.decode(item) for item in kept], heard)
 
     def log(self) -> Iterator[Event]:
         """Every event that is kept, by moment and id."""
@@ -226,14 +183,14 @@ class RedisStore:
     def put_base(self, generation: int, group: str, rows: Iterable[tuple[str, Base]]) -> None:
         """Write base rows (key, totals) of a generation; nobody reads them yet."""
         for part in _chunks(iter(rows)):
-            keys = {_base(generation, group, key) for key, _ in part}
+            keys = {base_of(generation, group, key) for key, _ in part}
             with self._asking(), self._redis.pipeline(transaction=False) as pipe:
                 # Named before they are written: what is cut off here is found again.
                 pipe.sadd(PREFIX + f"made:{group}:{generation}", *keys)
                 pipe.sadd(PREFIX + f"made:{group}", generation)
                 for key, run in groupby(part, key=itemgetter(0)):
                     members = {msgspec.json.encode(base): base.at for _, base in run}
-                    pipe.zadd(PREFIX + _base(generation, group, key), members)
+                    pipe.zadd(PREFIX + base_of(generation, group, key), members)
                 pipe.execute()
 
     def put_records(self, generation: int, table: str, rows: Iterable[tuple[str, dict[str, Fact]]]) -> None:
@@ -314,8 +271,8 @@ class RedisStore:
             with self._asking(), self._redis.pipeline(transaction=False) as pipe:
                 for event, rows in zip(part, placed(only, part), strict=True):
                     for row in rows:
-                        name = _recent(row.group, row.key)
-                        pipe.zadd(PREFIX + name, {_member(event, row): event.at})
+                        name = recent_of(row.group, row.key)
+                        pipe.zadd(PREFIX + name, {member(event, row): event.at})
                         pipe.sadd(PREFIX + f"keys:{row.group}", name)
                 pipe.execute()
             count += len(part)
@@ -341,45 +298,6 @@ class RedisStore:
                         for key in part:
                             pipe.zremrangebyscore(PREFIX + key.decode(), "-inf", held.as_of)
                         pipe.execute()
-
-
-def _found(ask: Ask, said: Iterator[Any]) -> Found:
-    """The answer to one question, out of what Redis said next."""
-    sums: list[tuple[int, ...]] = []
-    newest: tuple[int, Latest] | None = None
-    if ask.starts:
-        totals = [[0] * ask.width for _ in ask.starts]
-        for member in next(said):
-            at, _, numbers, latest = _MEMBER.decode(member)
-            for start, total in zip(ask.starts, totals, strict=True):
-                if at > start:
-                    for column, number in enumerate(numbers):
-                        total[column] += number
-            if ask.latest:
-                same = newest is not None and newest[0] == at
-                newest = (at, larger(newest[1], latest) if newest is not None and same else latest)
-        sums = [tuple(total) for total in totals]
-    points: list[Base | None] = []
-    for _ in ask.points:
-        rows = next(said)
-        points.append(_BASE.decode(rows[0]) if rows else None)
-    return Found(sums, newest, points)
-
-
-def _recent(group: str, key: str) -> str:
-    return f"recent:{group}:{key}"
-
-
-def _base(generation: int, group: str, key: str) -> str:
-    return f"base:{generation}:{group}:{key}"
-
-
-def _member(event: Event, row: Row) -> bytes:
-    return msgspec.json.encode((event.at, event.id, row.totals, row.latest))
-
-
-def _logged(event: Event) -> bytes:
-    return msgspec.json.encode((event.stream, event.at, event.facts), order="sorted")
 
 
 def _chunks(items: Iterator[Any]) -> Iterator[list[Any]]:

@@ -7,7 +7,7 @@ event says of a moment up to `as_of` is the base's matter.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -134,6 +134,9 @@ class Counted:
     covered: int = 0  # accepted for a moment that materialisation speaks for
 
 
+COUNTS = tuple(field.name for field in fields(Counted))  # as both stores call them
+
+
 class Store(Protocol):
     """Where features are kept. Every method may be called from any thread, and by several processes at once.
 
@@ -198,6 +201,15 @@ class Store(Protocol):
 def key_text(key: Key) -> str:
     """A key as text; a word and a number of equal look differ."""
     return msgspec.json.encode(key).decode()
+
+
+def state_of(epoch: int, held: Mapping[str, bytes | str], published: Mapping[str, bytes | str]) -> State:
+    """A state out of the texts that a store keeps, groups and tables by name."""
+    return State(
+        epoch,
+        {name: msgspec.json.decode(text, type=Held) for name, text in sorted(held.items())},
+        {name: msgspec.json.decode(text, type=Published) for name, text in published.items()},
+    )
 
 
 def placed(state: State, events: Sequence[Event]) -> list[list[Row]]:

@@ -46,11 +46,16 @@ class Answerer:
             RefusedError: 500, the model answered a score that is not finite.
         """
         count, model = len(rows.values), predictor.contract.model
-        if count <= INLINE_ROWS:
-            labels, scores = predictor.predict(rows.numbers, rows.categories)
-        else:
-            labels, scores = await run_in_threadpool(predictor.predict, rows.numbers, rows.categories)
+        try:
+            if count <= INLINE_ROWS:
+                labels, scores = predictor.predict(rows.numbers, rows.categories)
+            else:
+                labels, scores = await run_in_threadpool(predictor.predict, rows.numbers, rows.categories)
+        except Exception:  # counted, and raised again: onnxruntime's errors share no base class
+            self._metrics.failed(model, predictor.version)
+            raise
         if not np.isfinite(scores).all():
+            self._metrics.failed(model, predictor.version)
             raise RefusedError(500, f"{model} answered a score that is not finite")
         names = [predictor.contract.classes[label] for label in labels]
         values: list[list[float]] = scores.tolist()

@@ -80,15 +80,15 @@ async def read_body(request: Request, into: type[T], limit: int) -> T:
         async for chunk in request.stream():
             data += chunk
             if len(data) > limit:
-                raise _too_large(limit)
+                raise too_large(limit)
     except ClientDisconnect:
-        raise _not_whole("only a part of it", "the caller went away before the body was complete") from None
+        raise not_whole("only a part of it", "the caller went away before the body was complete") from None
     try:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _not_whole(f"no JSON: {error}", f"the body is not JSON ({error})") from None
+        raise not_whole(f"no JSON: {error}", f"the body is not JSON ({error})") from None
     except RecursionError:
-        raise _not_whole("nesting without end", "the body is nested too deeply") from None
+        raise not_whole("nesting without end", "the body is nested too deeply") from None
     _check_keys(value, into)
     _check_once(data, value)
     try:
@@ -177,7 +177,7 @@ def _check_headers(request: Request, limit: int) -> None:
         raise RefusedError(415, "the body is encoded; expected it as it is", [problem])
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
 
 
 def _check_keys(value: object, into: type[Any]) -> None:
@@ -247,11 +247,13 @@ def _count_below(row: dict[str, Any]) -> int | None:
     return count
 
 
-def _not_whole(found: str, sentence: str) -> RefusedError:
+def not_whole(found: str, sentence: str) -> RefusedError:
+    """The refusal of a body that is no JSON, or not all of it."""
     return RefusedError(400, sentence, [Problem("body", found, "one JSON object in UTF-8")])
 
 
-def _too_large(limit: int) -> RefusedError:
+def too_large(limit: int) -> RefusedError:
+    """The refusal of a body of more than `limit` bytes."""
     most = f"{limit // 1024} KiB"
     sentence = f"the body is larger than {most}, which is the most this route takes"
     return RefusedError(413, sentence, [Problem("body", f"more than {most}", f"at most {most}")])

@@ -6,7 +6,7 @@ not, is the business of `bodies` and `rows`; both ways answer alike, byte for by
 
 import math
 import re
-from operator import itemgetter
+from collections import Counter
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -19,7 +19,7 @@ from serving.models.predictor import Predictor
 from serving.recording.tally import Tally
 from serving.rows import FLOAT32_MAX, Categories, Numbers, Value
 
-Row: TypeAlias = tuple[Value, ...]  # in the order of the contract's features
+Row: TypeAlias = tuple[Value, ...]  # the numbers in the contract's order, and then the categories
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_LENGTH)]
 _COLON = re.compile(rb'"[ \t\r\n]*:')
@@ -51,12 +51,10 @@ class Plan:
             ("ids", list[_Text] | None, None),
             ("at", list[str] | None, None),
         )
-        features = list(enumerate(contract.features))
-        self._numbers = _Columns([item for item in features if item[1].kind == "number"])
-        self._categories = _Columns([item for item in features if item[1].kind == "category"])
-        bounds = [_lenient_bounds(feature) for feature in self._numbers.features]
+        self._numbers, self._categories = contract.numbers, contract.categories
+        bounds = [_lenient_bounds(feature) for feature in self._numbers]
         self._low, self._high = (np.array([bound[side] for bound in bounds]) for side in (0, 1))
-        words = list(enumerate(self._categories.features))
+        words = list(enumerate(self._categories))
         self._nullable = any(feature.nullable for _, feature in words)
         # Which columns may hold something to be counted, and what is known of each.
         self._counted = [
@@ -84,30 +82,36 @@ class Plan:
 
     def pack(self, rows: list[Row]) -> Packed:
         """The graph's two matrices; missing is NaN and "", as `decode_rows` makes them."""
-        exact = self._numbers.of(rows, np.float64)
-        categories = self._categories.of(rows, object) if self._categories.indices else None
+        count, numbers, words = len(rows), len(self._numbers), len(self._categories)
+        exact = np.array([row[:numbers] for row in rows], np.float64).reshape(count, numbers)
+        categories = None
+        if words:
+            categories = np.array([row[numbers:] for row in rows], object).reshape(count, words)
         if categories is not None and self._nullable:
             categories[categories == None] = ""  # noqa: E711 - elementwise, as numpy has it
         return Packed(exact, exact.astype(np.float32), categories)
 
-    def count(self, packed: Packed) -> None:
-        """Add to the tally what `decode_rows` would have counted of accepted rows."""
-        tally, exact = self.tally, packed.exact
+    def count(self, runs: list[Packed]) -> tuple[Counter[str], Counter[str], Counter[str]]:
+        """What `decode_rows` would have counted: values out of range, unknown categories, missing values."""
+        out_of_range, unknown, missing = Counter[str](), Counter[str](), Counter[str]()
+        exact = np.concatenate([packed.exact for packed in runs])
         usual = (exact >= self._low) & (exact <= self._high)  # false of NaN, too
-        if not usual.all():
-            for column, times in enumerate((~usual).sum(axis=0).tolist()):
-                if times:
-                    name, absent = self._numbers.features[column].name, int(np.isnan(exact[:, column]).sum())
-                    tally.missing[name] += absent
-                    tally.out_of_range[name] += times - absent
-        if packed.categories is None:
-            return
+        odd, absent = (~usual).sum(axis=0).tolist(), np.isnan(exact).sum(axis=0).tolist()
+        for feature, times, none in zip(self._numbers, odd, absent, strict=True):
+            if times:
+                missing[feature.name] += none
+                out_of_range[feature.name] += times - none
+        words = [packed.categories for packed in runs if packed.categories is not None]
+        if not words:
+            return out_of_range, unknown, missing
+        columns = np.concatenate(words).T
         for column, name, known in self._counted:
-            for word in packed.categories[:, column].tolist():
+            for word, times in Counter(columns[column].tolist()).items():
                 if not word:
-                    tally.missing[name] += 1
+                    missing[name] += times
                 elif known is not None and word not in known:
-                    tally.unknown_category[name] += 1
+                    unknown[name] += times
+        return out_of_range, unknown, missing
 
     def render_one(self, label: int, scores: bytes, request_id: bytes) -> bytes:
         """The answer of /predict; `scores` as `split_scores` cut them."""
@@ -133,20 +137,6 @@ def all_once(data: bytes, keys: int) -> bool:
     return data.count(b":") == keys or len(_COLON.findall(data)) == keys
 
 
-class _Columns:
-    """The columns of one input of the graph."""
-
-    def __init__(self, items: list[tuple[int, Feature]]) -> None:
-        self.indices = [index for index, _ in items]
-        self.features = [feature for _, feature in items]
-        self._pick: Any = itemgetter(*self.indices) if len(items) > 1 else None  # of one it gives no tuple
-
-    def of(self, rows: list[Row], dtype: Any) -> NDArray[Any]:
-        """Matrix (rows, columns); None becomes NaN where it is of numbers."""
-        pick = self._pick or (lambda row: [row[index] for index in self.indices])
-        return np.array(list(map(pick, rows)), dtype=dtype).reshape(len(rows), len(self.indices))
-
-
 def _lenient_bounds(feature: Feature) -> tuple[float, float]:
     """The range outside of which a value is accepted and counted; the others were refused."""
     low, high = feature.minimum, feature.maximum
@@ -157,12 +147,13 @@ def _lenient_bounds(feature: Feature) -> tuple[float, float]:
 
 def _row_type(contract: Contract) -> Any:
     """A struct with one required field a feature: the slow way judges, or completes, what is absent."""
-    names = [f"f{index}" for index in range(len(contract.features))]  # a feature may have any name
+    features = (*contract.numbers, *contract.categories)
+    names = [f"f{index}" for index in range(len(features))]  # a feature may have any name
     return msgspec.defstruct(
         "Row",
-        [(name, _value_type(feature)) for name, feature in zip(names, contract.features, strict=True)],
+        [(name, _value_type(feature)) for name, feature in zip(names, features, strict=True)],
         forbid_unknown_fields=True,
-        rename=dict(zip(names, (feature.name for feature in contract.features), strict=True)),
+        rename=dict(zip(names, (feature.name for feature in features), strict=True)),
         gc=False,
     )
 

@@ -56,7 +56,8 @@ class Events:
         """Take in all events of a request or none; one whose id is known changes nothing."""
         known_parameters(request, set())
         if self._completer is None:
-            raise RefusedError(404, "this service keeps no online store")
+            problem = Problem("path", "/events", "another route: this service keeps no online store")
+            raise RefusedError(404, "this service keeps no online store", [problem])
         if not self._versions.ready:
             raise RefusedError(
                 503, "no model says yet which events it reads", headers={"Retry-After": RETRY_S}

@@ -5,10 +5,7 @@ arrived in this turn of the event loop. What is not perfectly good goes on to th
 that was read of it: there it is judged, and a sentence made about it. Both answer alike, byte for byte.
 """
 
-import asyncio
 import os
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -20,6 +17,7 @@ from serving.http.admission import INLINE_ROWS, OVERLOADED, RETRY_SECONDS, Admis
 from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES, RefusedError
 from serving.http.compiled import Plan, all_once
 from serving.http.limits import Limits
+from serving.http.messages import TaskCaller, read, replay, send_whole
 from serving.http.ticks import Ticks, Waiting
 from serving.http.whole import Caller
 from serving.models.versions import NotServedError, Served, Snapshot, Versions
@@ -29,7 +27,7 @@ from serving.settings import Settings
 from serving.tracing import note_rows
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 SINGLE, BATCH, CLAIMED = "/predict", "/predict_batch", "/predict/"
 PARAMETERS = frozenset({"model", "version"})
@@ -58,6 +56,7 @@ class Hot:
         self._ticks = Ticks(log, self._admission)
         self._plans: dict[int, Plan] = {}  # by the identity of the predictor, which the plan keeps alive
         self._snapshot: Snapshot | None = None
+        self._usual: Plan | None = None  # for who names nobody, where one version answers all of them
         self._ids: list[str] = []
 
     def close(self) -> None:
@@ -75,16 +74,13 @@ class Hot:
             or admission.requests >= admission.most_requests
         ):
             return False
-        began = time.perf_counter()
         sent = get(b"x-request-id")
         request_id = self._new_id() if sent is None else bodies.plain_id(sent) or self._new_id()
-        served = self._choose(query, request_id)
-        if served is None:
+        plan = self._choose(query, request_id)
+        waiting = None if plan is None else self._decode(plan, True, data, request_id, caller)
+        if plan is None or waiting is None:
             return False
-        plan = self._plan(served)
-        waiting = self._decode(plan, True, data, request_id, began, caller, True)
-        if waiting is None:
-            return False
+        waiting.admitted = True
         admission.requests += 1
         self._ticks.add(plan, waiting)
         return True
@@ -108,10 +104,10 @@ class Hot:
         message = await receive()
         messages, data = [message], message.get("body", b"")
         if message["type"] != "http.request" or message.get("more_body"):
-            messages = await _read(message, receive, limit)
+            messages = await read(message, receive, limit)
             data = b"".join(part.get("body", b"") for part in messages)
             if len(data) > limit or messages[-1].get("more_body") or messages[-1]["type"] != "http.request":
-                await self._slow(scope, _replay(messages, receive), send)
+                await self._slow(scope, replay(messages, receive), send)
                 return
         if not self._admission.enter():
             await self._refuse(request_id, send)
@@ -120,7 +116,7 @@ class Hot:
             # A header that is given twice means something else to each reader.
             good = len(headers) == len(fields) and path in {SINGLE, BATCH}
             if not good or not await self._answer(scope, headers, data, request_id, send):
-                await self._slow(scope, _replay(messages, receive), send)
+                await self._slow(scope, replay(messages, receive), send)
         finally:
             self._admission.leave()
 
@@ -128,16 +124,13 @@ class Hot:
         self, scope: "Scope", headers: dict[bytes, bytes], data: bytes, request_id: str, send: "Send"
     ) -> bool:
         """Answer a good request; False: it is not one, and nothing was sent."""
-        began = time.perf_counter()
         if headers[b"content-type"] != b"application/json" or b"content-encoding" in headers:
             return False
-        served = self._choose(scope["query_string"], request_id)
-        if served is None:
-            return False
-        plan = self._plan(served)
-        caller = _Task()
-        waiting = self._decode(plan, scope["path"] == SINGLE, data, request_id, began, caller, False)
-        if waiting is None:
+        plan, caller = self._choose(scope["query_string"], request_id), TaskCaller()
+        waiting = (
+            None if plan is None else self._decode(plan, scope["path"] == SINGLE, data, request_id, caller)
+        )
+        if plan is None or waiting is None:
             return False
         rows = len(waiting.rows)
         note_rows(scope, rows)
@@ -160,20 +153,16 @@ class Hot:
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),
         ]
-        await _send(send, 200, fields, body)
+        await send_whole(send, 200, fields, body)
         return True
 
-    def _choose(self, query: bytes, request_id: str) -> Served | None:
-        """Who answers; None where the slow way is to say why nobody does."""
+    def _choose(self, query: bytes, request_id: str) -> Plan | None:
+        """Of whoever answers; None where the slow way is to say why nobody does."""
         snapshot = self._versions.current
-        if snapshot is not self._snapshot:  # plans of versions that have gone must not keep them in memory
-            self._snapshot = snapshot
-            current = {
-                id(served.predictor)
-                for model in snapshot.loaded.values()
-                for served in model.versions.values()
-            }
-            self._plans = {key: plan for key, plan in self._plans.items() if key in current}
+        if snapshot is not self._snapshot:
+            self._follow(snapshot)
+        if not query and self._usual is not None:
+            return self._usual
         named: dict[str, str] = {}
         if query:
             pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
@@ -181,9 +170,20 @@ class Hot:
             if len(named) < len(pairs) or not named.keys() <= PARAMETERS:
                 return None
         try:
-            return snapshot.choose(named.get("model", snapshot.default), named.get("version"), request_id)
+            served = snapshot.choose(named.get("model", snapshot.default), named.get("version"), request_id)
         except NotServedError:
             return None
+        return self._plan(served)
+
+    def _follow(self, snapshot: Snapshot) -> None:
+        """Forget plans of versions that have gone: they must not keep them in memory."""
+        self._snapshot = snapshot
+        current = {
+            id(served.predictor) for model in snapshot.loaded.values() for served in model.versions.values()
+        }
+        self._plans = {key: plan for key, plan in self._plans.items() if key in current}
+        default = snapshot.loaded.get(snapshot.default)
+        self._usual = None if default is None or default.split else self._plan(default.default)
 
     def _plan(self, served: Served) -> Plan:
         predictor = served.predictor
@@ -194,17 +194,11 @@ class Hot:
         return plan
 
     def _decode(
-        self,
-        plan: Plan,
-        single: bool,
-        data: bytes,
-        request_id: str,
-        began: float,
-        caller: Caller,
-        admitted: bool,
+        self, plan: Plan, single: bool, data: bytes, request_id: str, caller: Caller
     ) -> Waiting | None:
         """The request where it is perfectly good."""
-        if b"\\u0000" in data:  # no category may hold NUL, which is cheaper to see here than in each
+        # No category may hold NUL, which is cheaper to see here than in each.
+        if b"\\" in data and b"\\u0000" in data:
             return None
         try:
             body: Any = (plan.decode_one if single else plan.decode_many)(data)
@@ -212,7 +206,7 @@ class Hot:
             return None
         rows = [astuple(body.row)] if single else [astuple(row) for row in body.rows]
         count = len(rows)
-        now = datetime.now(UTC)
+        arrival = self._ticks.arrival()
         if single:
             ids, at = body.id, body.at
             entities = [ids]
@@ -224,15 +218,16 @@ class Hot:
         if not all_once(data, 1 + count * plan.width + (ids is not None) + (at is not None)):
             return None
         if at is None:
-            moments = [now] * count
+            moments = [arrival.at] * count
         else:
             try:
                 moments = [
-                    bodies.check_moment(one, "at", self._clock, now) for one in ([at] if single else at)
+                    bodies.check_moment(one, "at", self._clock, arrival.at)
+                    for one in ([at] if single else at)
                 ]
             except RefusedError:
                 return None
-        return Waiting(rows, single, request_id, entities, moments, began, now, caller, admitted)
+        return Waiting(arrival, rows, single, request_id, entities, moments, caller)
 
     async def _refuse(self, request_id: str, send: "Send") -> None:
         """503: there is too much to answer already."""
@@ -245,7 +240,7 @@ class Hot:
             (b"retry-after", b"%d" % RETRY_SECONDS),
             (b"x-request-id", request_id.encode()),
         ]
-        await _send(send, 503, fields, body)
+        await send_whole(send, 503, fields, body)
 
     def _new_id(self) -> str:
         """32 random hexadecimal digits. One call of the operating system serves many requests."""
@@ -256,54 +251,6 @@ class Hot:
         return self._ids.pop()
 
 
-class _Task:
-    """An ASGI task that waits for its answer's body; None: the model failed. A `Caller`."""
-
-    __slots__ = ("future",)
-
-    def __init__(self) -> None:
-        self.future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-
-    @property
-    def disconnected(self) -> bool:
-        return self.future.done()
-
-    def answer(self, fields: bytes, request_id: bytes, body: bytes) -> None:  # noqa: ARG002 - a Caller's
-        if not self.future.done():
-            self.future.set_result(body)
-
-    def give_back(self) -> None:
-        if not self.future.done():
-            self.future.set_result(None)
-
-
 def _fits(length: bytes, limit: int) -> bool:
     """Whether a content length, where there is one, is not over the limit."""
     return len(length) < _SHORT or not length.isdigit() or int(length[:20]) <= limit
-
-
-async def _read(message: "Message", receive: "Receive", limit: int) -> "list[Message]":
-    """`message` and those that follow, up to the end of the body or just over the limit."""
-    messages, size = [message], len(message.get("body", b""))
-    while message["type"] == "http.request" and message.get("more_body") and size <= limit:
-        message = await receive()
-        messages.append(message)
-        size += len(message.get("body", b""))
-    return messages
-
-
-def _replay(messages: "list[Message]", receive: "Receive") -> "Receive":
-    """A `receive` that gives `messages` once more before it goes on."""
-    left = iter(messages)
-
-    async def again() -> "Message":
-        for message in left:
-            return message
-        return await receive()
-
-    return again
-
-
-async def _send(send: "Send", status: int, fields: list[tuple[bytes, bytes]], body: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": fields})
-    await send({"type": "http.response.body", "body": body})

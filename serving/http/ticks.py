@@ -5,8 +5,9 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -22,18 +23,24 @@ from serving.recording.prediction_log import PredictionLog
 logger = logging.getLogger(__name__)
 
 
+class Arrival(NamedTuple):
+    """When the bodies of one turn of the loop had arrived: read once, for all of them."""
+
+    at: datetime
+    clock: float  # time.perf_counter()
+
+
 class Waiting(msgspec.Struct):
     """A request whose rows are good, until its caller has the answer."""
 
+    arrival: Arrival
     rows: list[Row]
     single: bool  # asked at /predict
     request_id: str
     entities: list[str | None]  # one a row, as are the moments
     moments: list[datetime]
-    began: float  # time.perf_counter() when the body had arrived
-    received_at: datetime
     caller: Caller
-    admitted: bool  # and to be let go of when the caller has its answer
+    admitted: bool = False  # and to be let go of when the caller has its answer
 
 
 class _Run(NamedTuple):
@@ -52,17 +59,23 @@ class Ticks:
         """Append to `log` what is answered, and let go of what was let in."""
         self._log, self._admission = log, admission
         self._waiting: dict[Plan, list[Waiting]] = {}
+        self._arrival: Arrival | None = None  # of this turn, once somebody has asked for it
         # One thread: a worker has about one core, on which several long runs would only take turns.
         self._long = ThreadPoolExecutor(1, "long-batches")
 
+    def arrival(self) -> Arrival:
+        """That of this turn, at whose end everything is answered that was added."""
+        if self._arrival is None:
+            self._arrival = Arrival(datetime.now(UTC), time.perf_counter())
+            asyncio.get_running_loop().call_soon(self._tick)
+        return self._arrival
+
     def add(self, plan: Plan, waiting: Waiting) -> None:
-        """Answer `waiting` with all others of this turn, or, where it is long, beside them."""
+        """Answer `waiting`, which has this turn's arrival, with all others of it, or beside them."""
         if len(waiting.rows) > INLINE_ROWS:
             run = asyncio.get_running_loop().run_in_executor(self._long, _run, plan, waiting.rows)
             run.add_done_callback(lambda done: self._long_done(plan, waiting, done))
             return
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._tick)
         self._waiting.setdefault(plan, []).append(waiting)
 
     def close(self) -> None:
@@ -70,25 +83,23 @@ class Ticks:
         self._long.shutdown()
 
     def _tick(self) -> None:
-        gathered, self._waiting = self._waiting, {}
+        gathered, self._waiting, self._arrival = self._waiting, {}, None
         for plan, members in gathered.items():
             self._admission.requests -= sum(waiting.admitted for waiting in members)
             # Callers who went away meanwhile are not answered, and nobody else hears of it.
             present = [waiting for waiting in members if not waiting.caller.disconnected]
             rows = [row for waiting in present for row in waiting.rows]
             if rows:
-                self._answer_or_give_back(plan, present, rows, partial(_run, plan, rows))
+                self._answer_or_give_back(plan, present, partial(_run, plan, rows))
 
     def _long_done(self, plan: Plan, waiting: Waiting, done: "asyncio.Future[_Run]") -> None:
         if not waiting.caller.disconnected:
-            self._answer_or_give_back(plan, [waiting], waiting.rows, done.result)
+            self._answer_or_give_back(plan, [waiting], done.result)
 
-    def _answer_or_give_back(
-        self, plan: Plan, members: list[Waiting], rows: list[Row], run: Callable[[], _Run]
-    ) -> None:
+    def _answer_or_give_back(self, plan: Plan, members: list[Waiting], run: Callable[[], _Run]) -> None:
         """Whatever goes wrong, each request goes on alone, the slow way, where its failure is its own."""
         try:
-            answers = self._answers(plan, members, rows, run())
+            answers = self._answers(plan, members, run())
         except Exception:
             logger.exception("%s %s could not answer", plan.contract.model, plan.predictor.version)
             for waiting in members:
@@ -97,74 +108,44 @@ class Ticks:
         for waiting, (request_id, body) in zip(members, answers, strict=True):
             waiting.caller.answer(plan.fields, request_id, body)
 
-    def _answers(
-        self, plan: Plan, members: list[Waiting], rows: list[Row], run: _Run
-    ) -> list[tuple[bytes, bytes]]:
+    def _answers(self, plan: Plan, members: list[Waiting], run: _Run) -> list[tuple[bytes, bytes]]:
         """The id and the body of each answer, when all of them are counted and logged."""
         labels: list[int] = run.labels.tolist()
-        now, tally = time.perf_counter(), plan.tally
+        arrival, tally = members[0].arrival, plan.tally
+        seconds = time.perf_counter() - arrival.clock
+        tally.request(seconds, len(members))
         tally.rows(map(plan.classes.__getitem__, labels))
-        plan.count(run.packed)
-        record = _Record()
+        tally.later(plan.count, run.packed, len(labels))
         answers: list[tuple[bytes, bytes]] = []
-        start = 0
+        ids: list[str] = []  # one a row
         for waiting in members:
-            seconds = now - waiting.began
-            tally.request(seconds)
-            record.add(waiting, seconds * 1000)
-            request_id = waiting.request_id.encode()
+            name, start = waiting.request_id, len(ids)
+            request_id, count = name.encode(), len(waiting.rows)
+            # Of several rows each has its index in its id.
+            ids += [name] if count == 1 else [f"{name}/{index}" for index in range(count)]
             if waiting.single:
-                answers.append((request_id, plan.render_one(labels[start], run.texts[start], request_id)))
-                start += 1
+                body = plan.render_one(labels[start], run.texts[start], request_id)
             else:
-                end = start + len(waiting.rows)
+                end = start + count
                 body = plan.render_many(labels[start:end], run.texts[start:end], request_id)
-                answers.append((request_id, body))
-                start = end
-        self._log.append(record.answered(plan, run))
-        return answers
-
-
-class _Record:
-    """The lists that the prediction log takes."""
-
-    __slots__ = ("entities", "latencies", "moments", "received", "request_ids")
-
-    def __init__(self) -> None:
-        self.request_ids: list[str] = []
-        self.entities: list[str | None] = []
-        self.received: list[datetime] = []
-        self.moments: list[datetime] = []
-        self.latencies: list[float] = []
-
-    def add(self, waiting: Waiting, latency_ms: float) -> None:
-        """The rows of one request; of several rows each has its index in its id."""
-        count = len(waiting.rows)
-        if count == 1:
-            self.request_ids.append(waiting.request_id)
-        else:
-            self.request_ids += [f"{waiting.request_id}/{index}" for index in range(count)]
-        self.entities += waiting.entities
-        self.moments += waiting.moments
-        self.received += [waiting.received_at] * count
-        self.latencies += [latency_ms] * count
-
-    def answered(self, plan: Plan, run: _Run) -> Answered:
-        """All of it, for one call of the log."""
-        bundle = plan.predictor.bundle
-        return Answered(
-            contract=plan.contract,
-            version=plan.predictor.version,
-            digest=bundle.digest,
-            request_ids=self.request_ids,
-            entity_ids=self.entities,
-            received_at=self.received,
-            event_times=self.moments,
-            latency_ms=self.latencies,
-            labels=run.labels,
-            scores=run.scores,
-            values=Matrices(plan.contract, run.packed.exact, run.packed.categories),
+            answers.append((request_id, body))
+        bundle, rows = plan.predictor.bundle, len(ids)
+        self._log.append(
+            Answered(
+                contract=plan.contract,
+                version=plan.predictor.version,
+                digest=bundle.digest,
+                request_ids=ids,
+                entity_ids=list(chain.from_iterable(waiting.entities for waiting in members)),
+                received_at=[arrival.at] * rows,
+                event_times=list(chain.from_iterable(waiting.moments for waiting in members)),
+                latency_ms=[seconds * 1000] * rows,
+                labels=run.labels,
+                scores=run.scores,
+                values=Matrices(plan.contract, run.packed.exact, run.packed.categories),
+            )
         )
+        return answers
 
 
 def _run(plan: Plan, rows: list[Row]) -> _Run:

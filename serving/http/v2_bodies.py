@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from contract.errors import ConfigError
 from contract.strict import decode_json
-from serving.http.bodies import BATCH_BYTES, ID_LENGTH, RefusedError
+from serving.http.bodies import BATCH_BYTES, ID_LENGTH, not_whole, too_large
 from serving.protocol.tensors import Tensor, from_bytes, from_json, wrong
 from serving.rows import NAME_LENGTH
 
@@ -73,9 +73,9 @@ async def read_infer(request: Request) -> bytearray:
         async for chunk in request.stream():
             data += chunk
             if len(data) > BATCH_BYTES:
-                raise _too_large()
+                raise too_large(BATCH_BYTES)
     except ClientDisconnect:
-        raise RefusedError(400, "the caller went away before the body was complete") from None
+        raise not_whole("only a part of it", "the caller went away before the body was complete") from None
     return data
 
 
@@ -142,7 +142,8 @@ def _decode(data: bytearray) -> InferBody:
         body = msgspec.json.decode(data, type=InferBody)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         if not isinstance(error, msgspec.ValidationError):
-            raise RefusedError(400, f"the body is not JSON ({str(error)[:LONG_SENTENCE]})") from None
+            reason = str(error)[:LONG_SENTENCE]
+            raise not_whole(f"no JSON: {reason}", f"the body is not JSON ({reason})") from None
         if len(str(error)) > LONG_SENTENCE:  # searching a near miss of a huge key would take minutes
             raise wrong("body", "a key or value that is too long", "a V2 inference request") from None
         try:
@@ -150,7 +151,7 @@ def _decode(data: bytearray) -> InferBody:
         except ConfigError as explained:
             raise wrong("body", explained.found.removeprefix("body: "), explained.expected) from None
     except RecursionError:
-        raise RefusedError(400, "the body is nested too deeply") from None
+        raise not_whole("nesting without end", "the body is nested too deeply") from None
     _check_once(data, body)
     return body
 
@@ -181,15 +182,13 @@ def _check_once(data: bytearray, body: InferBody) -> None:
 def _check_headers(request: Request) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in CONTENT_TYPES:
-        raise RefusedError(
-            415,
-            f"the content type is {kind[:NAME_LENGTH]}; expected application/json or octet-stream",
-        )
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise RefusedError(415, "the body is encoded; expected it as it is")
+        raise wrong("content-type", kind[:NAME_LENGTH], "application/json or application/octet-stream", 415)
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.lower() != "identity":
+        raise wrong("content-encoding", coding[:NAME_LENGTH], "identity, or none", 415)
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > BATCH_BYTES:
-        raise _too_large()
+        raise too_large(BATCH_BYTES)
 
 
 def _header_length(request: Request, size: int) -> int:
@@ -200,9 +199,3 @@ def _header_length(request: Request, size: int) -> int:
     if not (sent.isascii() and sent.isdecimal()) or not 0 < int(sent[:20]) <= size:
         raise wrong(HEADER_LENGTH, f"'{sent[:20]}'", f"1 to {size}, the length of the body", 400)
     return int(sent)
-
-
-def _too_large() -> RefusedError:
-    return RefusedError(
-        413, f"the body is larger than {BATCH_BYTES // 1024} KiB, which is the most this route takes"
-    )

@@ -1,7 +1,7 @@
-"""Requests that arrived whole, answered without a task and with one write: what the protocol offers beside ASGI.
+"""Requests that arrived whole, answered without a task and with one write: a shorter way beside ASGI.
 
-An application that can answer without waiting for more of a request puts an `Offer` into its lifespan's state.
-The protocol asks it first; whatever it does not take, and all that arrives in pieces, is an ordinary ASGI call.
+An application that can answer without waiting for more of a request puts an `Offer` into its lifespan's
+state. The protocol asks it first; what it does not take, and all that arrives in pieces, is an ASGI call.
 """
 
 import asyncio
@@ -9,13 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 if TYPE_CHECKING:
-    from serving.http.wire import WireProtocol
+    from serving.http.direct import DirectProtocol
 
 OFFER = "flightline.offer"  # where the lifespan's state keeps it
-_OK = STATUS_LINE[200]
 
 
 class Caller(Protocol):
@@ -60,7 +59,7 @@ class Whole:
     )
     more_body = False
 
-    def __init__(self, protocol: "WireProtocol", offer: Offer, scope: Any, query: bytes) -> None:
+    def __init__(self, protocol: "DirectProtocol", offer: Offer, scope: Any, query: bytes) -> None:
         """Not answered yet; its body is arriving."""
         self._protocol, self.offer, self.scope, self.query, self.body = protocol, offer, scope, query, b""
         self.disconnected = self.response_started = self.response_complete = False
@@ -68,7 +67,7 @@ class Whole:
 
     @property
     def message_event(self) -> "Whole":
-        """uvicorn wakes by it whoever reads or writes; here nobody waits."""
+        """What wakes whoever reads or writes; here nobody waits."""
         return self
 
     def set(self) -> None:
@@ -83,7 +82,7 @@ class Whole:
         self.response_started = self.response_complete = True
         end = b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n"
         head = b"content-length: %d\r\nx-request-id: %b" % (len(body), request_id)
-        transport.write(b"".join((protocol.start.of(protocol), fields, head, end, body)))
+        transport.write(b"".join((protocol.start.of(protocol.server_state), fields, head, end, body)))
         if not self.keep_alive:
             transport.close()
         protocol.on_response_complete()
@@ -110,23 +109,4 @@ class Whole:
         )
         cycle.body, cycle.more_body = bytearray(self.body), False
         cycle.message_event.set()
-        if protocol.cycle is self:  # else a later request of the connection waits behind this one
-            protocol.cycle = cycle
-        protocol._start_asgi_task(cycle, protocol.app)  # noqa: SLF001 - uvicorn's, of which it is a part
-
-
-class Start:
-    """The beginning of every answer: the status line and uvicorn's own headers, made once a second."""
-
-    def __init__(self) -> None:
-        """Nothing made yet."""
-        self._of: object = None
-        self._lines = b""
-
-    def of(self, protocol: "WireProtocol") -> bytes:
-        """For an answer of `protocol`; uvicorn replaces the list whenever the date changes."""
-        headers = protocol.server_state.default_headers
-        if headers is not self._of:
-            self._lines = _OK + b"".join(b"%b: %b\r\n" % field for field in headers)
-            self._of = headers
-        return self._lines
+        protocol.replace(self, cycle)

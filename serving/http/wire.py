@@ -13,10 +13,10 @@ from typing import Any
 
 import httptools
 import msgspec
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from contract.errors import ConfigError
-from serving.http.whole import OFFER, Offer, Start, Whole
+from serving.http.direct import DirectProtocol, Start
 from serving.rows import Problem
 
 HEAD_BYTES = 32 * 1024  # request line and headers; nginx takes as much by default
@@ -46,30 +46,22 @@ def protocol(environment: Mapping[str, str] | None = None) -> Any:
     return partial(WireProtocol, receive_seconds=seconds, start=Start())
 
 
-class WireProtocol(HttpToolsProtocol):
+class WireProtocol(DirectProtocol):
     """uvicorn's protocol with a limit for a request's head and a deadline for its arrival.
 
     The deadline costs one timer a connection, not one a request: when it fires, it looks how long the
     present request has been arriving and, if not long enough, waits for the rest of that time.
     """
 
-    def __init__(self, *arguments: Any, receive_seconds: float, start: Start, **named: Any) -> None:
+    def __init__(self, *arguments: Any, receive_seconds: float, **named: Any) -> None:
         """Start with nothing received."""
         super().__init__(*arguments, **named)
-        offer: Offer | None = self.app_state.get(OFFER)
-        if self.access_log or self.root_path or self.limit_concurrency is not None:
-            offer = None  # it knows nothing of them
-        self._offer = offer
-        self.start = start  # of answers to what was taken
-        self._whole: Whole | None = None  # the request that is arriving, where it may be one
         self._seconds = receive_seconds
-        self._idle_since: float | None = None  # loop time of the last answer, while nothing is asked
         self._since: float | None = None  # loop time at which the request that is arriving began
         self._head: int | None = 0  # bytes since then; None while a body arrives
         self._refusal: tuple[int, str, Problem] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._data = b""  # received last
-        self._leaving = False
         self._offered = False  # another protocol, by the request that is arriving
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -80,9 +72,8 @@ class WireProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timer: it would keep the connection in memory."""
-        for timer in (self._timer, self.timeout_keep_alive_task):
-            if timer is not None:
-                timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -93,18 +84,16 @@ class WireProtocol(HttpToolsProtocol):
                 self._since = self.loop.time()
         self._data = data
         super().data_received(data)
-        if self._whole is not None:
-            self._in_pieces(self._whole)
         if self._head is not None and self._head > HEAD_BYTES and not self.transport.is_closing():
             self._refusal = _too_large()
             self.send_400_response("")
 
     def shutdown(self) -> None:
         """Close once what was begun is answered; who has just connected is about to ask, and is heard."""
-        if self._leaving or self._since is None or not (self.cycle is None or self.cycle.response_complete):
+        if self.leaving or self._since is None or not (self.cycle is None or self.cycle.response_complete):
             super().shutdown()
             return
-        self._leaving = True
+        self.leaving = True
         self.loop.call_later(LAST_SECONDS, self.shutdown)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
@@ -129,12 +118,8 @@ class WireProtocol(HttpToolsProtocol):
         if self._offered:
             return  # the parser takes what follows for another protocol: see below
         self._head = None
-        offer = self._offer
-        if offer is not None and self.url.startswith(offer.path) and self._may_be_whole(offer.path):
-            self._whole = Whole(self, offer, self.scope, self.url[len(offer.path) + 1 :])
-            return
         super().on_headers_complete()
-        if self.expect_100_continue or self._leaving:
+        if self.expect_100_continue or self.leaving:
             # Refused before its body was sent, it leaves open whether the body comes after all.
             self.cycle.keep_alive = False
 
@@ -143,76 +128,7 @@ class WireProtocol(HttpToolsProtocol):
         if self._offered:
             return
         self._since, self._head = None, 0
-        whole = self._whole
-        if whole is None:
-            super().on_message_complete()
-            return
-        self.cycle, self._whole = whole, None
-        fields = dict(self.headers)
-        # A header that is given twice means something else to each reader.
-        if len(fields) < len(self.headers) or not whole.offer.take(fields, whole.query, whole.body, whole):
-            whole.give_back()
-
-    def on_body(self, body: bytes) -> None:
-        """Keep it, or hand it to the application that has begun to read."""
-        if self._whole is None:
-            super().on_body(body)
-        else:
-            self._whole.body += body
-
-    def _may_be_whole(self, path: bytes) -> bool:
-        """Whether nothing is odd about the request whose head has arrived, and none is before it."""
-        parser = self.parser
-        return (
-            (self.url[len(path) : len(path) + 1] in {b"", b"?"})
-            and (self.cycle is None or self.cycle.response_complete)
-            and parser.get_method() == b"POST"
-            and parser.should_keep_alive()
-            and parser.get_http_version() == "1.1"
-            and b"#" not in self.url
-            and not (self.expect_100_continue or self._leaving or self.flow.write_paused)
-        )
-
-    def _in_pieces(self, whole: Whole) -> None:
-        """Begin in the ordinary way what has not arrived whole."""
-        self._whole = None
-        if not self.transport.is_closing():
-            super().on_headers_complete()
-            if whole.body:
-                super().on_body(whole.body)
-
-    def on_response_complete(self) -> None:
-        """As uvicorn's, but for the timer of an idle connection: that is one a connection, not one a request."""
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            return
-        if self.flow.read_paused:
-            self.flow.resume_reading()
-        if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
-            return
-        self._idle_since = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Close a connection that has been idle for long enough; else look again when it will have been."""
-        self.timeout_keep_alive_task = None
-        idle = self._idle_since
-        if idle is None or self.transport.is_closing():
-            return  # the end of the request that is being read or answered sets the timer again
-        left = idle + self.timeout_keep_alive - self.loop.time()
-        if left > 0:
-            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
-        else:
-            self.transport.close()
-
-    def _unset_keepalive_if_required(self) -> None:
-        """Whoever says something is not idle; the timer finds out when it fires."""
-        self._idle_since = None
+        super().on_message_complete()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Read the request as if it offered no other protocol, as RFC 9110, 7.8 allows.

@@ -12,7 +12,15 @@ EMPTY = Desired(generation=0, default="", models={})
 
 
 class NotThereError(FlightlineError):
-    """There is no such model or version."""
+    """There is no such version."""
+
+    field = "version"
+
+
+class NoModelError(NotThereError):
+    """There is no such model."""
+
+    field = "model"
 
 
 class InUseError(FlightlineError):
@@ -121,7 +129,7 @@ def _changed(model: DesiredModel, **changes: object) -> DesiredModel:
 
 def _model(before: Desired, name: str) -> DesiredModel:
     if name not in before.models:
-        raise NotThereError(
+        raise NoModelError(
             f"there is no model '{name}'{near_miss(name, sorted(before.models))}",
             f"one of {', '.join(sorted(before.models)) or 'none'}",
             "Correct the name, or load a version of it",

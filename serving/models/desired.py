@@ -4,13 +4,10 @@
 has acted on it.
 """
 
-import fcntl
 import math
 import os
 import re
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import Any
 import msgspec
 
 from contract.errors import ConfigError, FlightlineError
+from contract.locks import exclusive
 from contract.strict import decode_json, encode_json, near_miss
 
 DESIRED = "desired.json"
@@ -45,7 +43,9 @@ class DesiredModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     default: str  # the version that answers where no split says otherwise
     versions: dict[str, DesiredVersion]
     split: dict[str, float] = {}  # percent of the requests that name no version; empty: all to the default
-    mirror: dict[str, float] = {}  # percent of them that a version answers a second time, unseen by callers
+    # Percent of them that a version answers a second time, unseen by callers; of a version that the split has
+    # answer a part, percent of the others' part.
+    mirror: dict[str, float] = {}
     older_contract: bool = False  # a version may refuse what the served one accepts: a rollback wants that
 
     @classmethod
@@ -130,11 +130,12 @@ def _check_model(name: str, model: DesiredModel) -> None:
             "100, or no split at all",
             "Correct the shares",
         )
-    both = sorted(set(model.mirror) & model.routed())
+    whole = {version for version, share in model.split.items() if share == ALL} | {model.default}
+    both = sorted(set(model.mirror) & whole)
     if both:
         raise ConfigError(
             f"version {both[0]} of '{name}' is mirrored to and answers as well",
-            "a mirror of versions that do not answer",
+            "a mirror of versions that do not answer, or only a part beside the default",
             "Take it out of the mirror, or out of the split",
         )
 
@@ -208,21 +209,7 @@ def desired_lock(folder: Path, wait_s: float) -> Iterator[None]:
     Raises:
         BusyError: another holds it for longer than `wait_s` seconds.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + wait_s
-    with (folder / LOCK).open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise BusyError(
-                        f"another change of the versions has been under way for over {wait_s:.0f} s",
-                        "one at a time",
-                        "Wait for it to end and ask again",
-                    ) from None
-                threading.Event().wait(0.02)
+    with exclusive(folder / LOCK, "change of the versions", wait_s, BusyError):
         yield
 
 

@@ -32,9 +32,7 @@ class Predictor:
     _session: Any
 
     @classmethod
-    def load(
-        cls, release: Path, digest: str, version: str, trust: Trust, *, threads: int = 1
-    ) -> "Predictor":
+    def load(cls, release: Path, digest: str, version: str, trust: Trust, *, threads: int = 1) -> "Predictor":
         """Verify the release directory `release`, which must hold the bundle `digest`, and load its model.
 
         One run of the graph may use `threads` threads.

@@ -69,20 +69,26 @@ def read_beside(
         if name == ID and rows > 1:
             raise wrong(place, f"one id for {rows} rows", f"a tensor '{ID}' of {rows}")
         columns[name] = [value] * rows
-    nothing = [None] * rows
-    ids = [check_entity(value, f"{ID}[{i}]") for i, value in enumerate(columns.pop(ID, nothing))]
-    # Most requests say one moment, or none: parse it once.
-    known: dict[str | None, datetime] = {None: when.now}
-    moments = []
-    for index, value in enumerate(columns.pop(AT, nothing)):
-        if value not in known:
-            known[value] = check_moment(value, f"{AT}[{index}]", when.clock, when.now)
-        moments.append(known[value])
+    ids: list[str | None] = [None] * rows
+    if ID in columns:
+        ids = [check_entity(value, f"{ID}[{i}]") for i, value in enumerate(columns.pop(ID))]
+    moments = [when.now] * rows
+    if AT in columns:
+        moments = _moments(columns.pop(AT), when)
     if not columns:
         return Beside(ids, moments, None)
     names = [name.removeprefix(KEYS) for name in columns]
     keys = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     return Beside(ids, moments, keys)
+
+
+def _moments(values: Sequence[str | None], when: When) -> list[datetime]:
+    """The moments that `values` say; many rows have one, which is then read once."""
+    known: dict[str | None, datetime] = {None: when.now}
+    for index, value in enumerate(values):
+        if value not in known:
+            known[value] = check_moment(value, f"{AT}[{index}]", when.clock, when.now)
+    return [known[value] for value in values]
 
 
 def _column(contract: Contract, tensor: Tensor, rows: int) -> list[Any]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from contract.schema import Contract, Feature
 from serving.protocol.tensors import Floats
+from serving.recording.answered import Matrices
 from serving.rows import Rows, Value, decode_rows
 
 Mask: TypeAlias = NDArray[np.bool_]
@@ -28,7 +29,6 @@ def check(contract: Contract, numbers: Floats, words: list[list[str]]) -> Rows:
     missing = np.isnan(numbers)
     with np.errstate(invalid="ignore"):
         outside = (numbers < limits.least) | (numbers > limits.most)
-    values = _values(contract, numbers, missing, words)
     unknown = [_unknown(feature, column) for feature, column in zip(contract.categories, words, strict=True)]
     if (
         np.isinf(numbers).any()
@@ -36,11 +36,10 @@ def check(contract: Contract, numbers: Floats, words: list[list[str]]) -> Rows:
         or (outside & limits.strict).any()
         or any(bad for bad, _ in unknown)
     ):
-        names = [feature.name for feature in contract.features]
-        return decode_rows(contract, [dict(zip(names, row, strict=True)) for row in values])
+        return decode_rows(contract, plain_rows(contract, numbers, words, ()))
     categories = None
     if words:
-        categories = np.empty((len(values), len(words)), dtype=object)
+        categories = np.empty((len(numbers), len(words)), dtype=object)
         for column, strings in enumerate(words):
             categories[:, column] = strings
     absent = _counted(contract.numbers, missing)
@@ -52,7 +51,7 @@ def check(contract: Contract, numbers: Floats, words: list[list[str]]) -> Rows:
         }
     )
     return Rows(
-        values=values,
+        values=Matrices(contract, _exact(limits, numbers), categories),
         numbers=numbers,
         categories=categories,
         out_of_range=_counted(contract.numbers, outside),
@@ -76,6 +75,7 @@ class _Limits:
     most: Floats
     required: Mask  # may not be missing
     strict: Mask  # may not be out of range
+    rounded: tuple[tuple[int, float, float], ...]  # column, bound in 32 bits, bound; where those two differ
 
 
 _compiled: dict[int, _Limits] = {}
@@ -93,6 +93,11 @@ def _limits(contract: Contract) -> _Limits:
             most=np.array([_bound(f.maximum, math.inf) for f in numbers], dtype=np.float32),
             required=np.array([not f.nullable for f in numbers], dtype=np.bool_),
             strict=np.array([f.out_of_range == "refuse" for f in numbers], dtype=np.bool_),
+            rounded=tuple(
+                (column, rounded, bound)
+                for column, feature in enumerate(numbers)
+                for rounded, bound in _rounded(feature)
+            ),
         )
     return found
 
@@ -153,8 +158,20 @@ def _values(
 
 def _exact_bounds(feature: Feature, values: list[Value]) -> list[Value]:
     """`values` of 32 bits; one that a bound was rounded to is that bound, and so within it."""
-    for bound in (feature.minimum, feature.maximum):
-        rounded = None if bound is None else float(np.float32(bound))
-        if rounded != bound:
-            values = [bound if value == rounded else value for value in values]
+    for rounded, bound in _rounded(feature):
+        values = [bound if value == rounded else value for value in values]
     return values
+
+
+def _exact(limits: _Limits, numbers: Floats) -> NDArray[np.float64]:
+    """The same of whole columns (rows, numbers)."""
+    exact = numbers.astype(np.float64)
+    for column, rounded, bound in limits.rounded:
+        exact[exact[:, column] == rounded, column] = bound
+    return exact
+
+
+def _rounded(feature: Feature) -> list[tuple[float, float]]:
+    """The bounds that 32 bits do not hold: what they are rounded to, and what they are."""
+    bounds = [bound for bound in (feature.minimum, feature.maximum) if bound is not None]
+    return [(rounded, bound) for bound in bounds if (rounded := float(np.float32(bound))) != bound]

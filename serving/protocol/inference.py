@@ -52,7 +52,7 @@ class Inferring:
         refuse_repeated(tensors)
         features = [tensor for tensor in tensors if not is_beside(contract, tensor.name)]
         others = [tensor for tensor in tensors if is_beside(contract, tensor.name)]
-        given = read_features(contract, features)
+        given = read_features(contract, features, others)
         return Question(given, read_beside(contract, others, parameters, given.rows, when), when.now)
 
     async def answer(

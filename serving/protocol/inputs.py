@@ -33,14 +33,18 @@ class Given:
         return len(self.numbers)
 
 
-def read_features(contract: Contract, tensors: Sequence[Tensor]) -> Given:
+def read_features(contract: Contract, tensors: Sequence[Tensor], others: Sequence[Tensor] = ()) -> Given:
     """The features that `tensors` bring: either the graph's inputs, or one tensor a feature.
+
+    Where every feature may be left out, and is, `others` beside them say how many rows there are.
 
     Raises:
         RefusedError: 422, a tensor is unknown, missing, or of another datatype or shape.
     """
     given = {tensor.name: tensor for tensor in tensors}
-    return (_graph if given.keys() & {NUMBERS, CATEGORIES} else _features)(contract, given)
+    if given.keys() & {NUMBERS, CATEGORIES}:
+        return _graph(contract, given)
+    return _features(contract, given, others)
 
 
 def to_rows(contract: Contract, given: Given) -> Rows:
@@ -104,11 +108,13 @@ def _graph(contract: Contract, given: dict[str, Tensor]) -> Given:
     return Given(numbers, [strings[column::width] for column in range(width)])
 
 
-def _features(contract: Contract, given: dict[str, Tensor]) -> Given:
+def _features(contract: Contract, given: dict[str, Tensor], others: Sequence[Tensor]) -> Given:
     """One tensor a feature, (rows,) or (rows, 1). One that may be missing, or is stored, may be left out."""
     wanted = {f.name: (FP32 if f.kind == "number" else BYTES, 1) for f in contract.features}
     _compare_names(given, wanted, optional={f.name for f in contract.features if f.nullable or f.stored})
-    rows = 0
+    if not given and not others:
+        raise wrong("inputs", "nothing", f"at least one of {', '.join(wanted)}")
+    rows = 0 if given else _count_rows(others[0])
     for name, tensor in given.items():
         _check_tensor(tensor, wanted[name][0])
         rows = rows or _count_rows(tensor)
@@ -143,8 +149,6 @@ def _compare_names(
     for name in wanted:
         if name not in given and name not in (optional or set()):
             raise wrong(f"inputs '{name}'", "nothing", f"each of {known}")
-    if not given:
-        raise wrong("inputs", "nothing", f"at least one of {known}")
 
 
 def _check_tensor(tensor: Tensor, datatype: str) -> None:

@@ -19,6 +19,9 @@ from serving.rows import Value
 
 # Bytes of memory that a waiting row takes beside its texts, about: itself, and for each of its values.
 ROW_BYTES, VALUE_BYTES = 600, 60
+# Seconds that a column's maker leaves the interpreter to the event loop, which may have a turn's requests to
+# answer: several in a row would keep it for the whole of a segment, since it asks for it at each system call.
+REST = 0.001
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
@@ -70,16 +73,18 @@ def table(answers: Sequence[Answered]) -> pl.DataFrame:
     """`answers`, all of one contract, in the layout of the log (rows, columns of `log_schema`).
 
     It runs beside the event loop, which has to wait while Python code runs here: hence one short call a
-    column, and the interpreter is handed over between them.
+    column, and the interpreter is handed over after each that takes its time.
     """
     contract, layout = answers[0].contract, log_schema(answers[0].contract)
     made = {}
     for name, values in chain(_facts(answers), _features(contract, answers), _answers(contract, answers)):
         # Moments come as microseconds, which is a fifth of the time.
         kind = pl.Int64() if isinstance(layout[name], pl.Datetime) else layout[name]
-        column = values if isinstance(values, pl.Series) else pl.Series(name, values, kind)
-        made[name] = column.cast(layout[name])
-        time.sleep(0)
+        if isinstance(values, pl.Series):
+            made[name] = values.cast(layout[name])
+        else:
+            made[name] = pl.Series(name, values, kind).cast(layout[name])
+            time.sleep(REST)
     return pl.DataFrame({name: made[name] for name in layout})
 
 
@@ -155,13 +160,16 @@ def _features(contract: Contract, answers: Sequence[Answered]) -> Iterator[tuple
 
 def _columns(contract: Contract, held: Sequence[Matrices]) -> Iterator[tuple[str, Any]]:
     """The features of `held`, column by column."""
-    numbers = iter(np.ascontiguousarray(np.concatenate([item.numbers for item in held]).T))
+    columns = np.concatenate([item.numbers.T for item in held], axis=1)
+    names = [FEATURE_PREFIX + feature.name for feature in contract.numbers]
+    # In one call for all of them: each takes longer to begin than to do.
+    numbers = pl.DataFrame(dict(zip(names, columns, strict=True))).fill_nan(None)
     matrices = [item.words for item in held if item.words is not None]
-    words = iter(np.concatenate(matrices).T if matrices else ())
+    words: Iterator[Any] = iter(np.concatenate(matrices).T if matrices else ())
     for feature in contract.features:
         name = FEATURE_PREFIX + feature.name
         if feature.kind == "number":
-            yield name, pl.Series(name, next(numbers)).fill_nan(None)
+            yield name, numbers[name]
         else:
             yield name, [word or None for word in next(words).tolist()]
 

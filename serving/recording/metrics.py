@@ -67,6 +67,12 @@ class Metrics:
                 ("stale", "Values of the online store that were too old"),
             )
         )
+        self._failed = Counter(
+            "flightline_failed_requests",
+            "Good requests that a version could not answer",
+            ("model", "version"),
+            registry=self.registry,
+        )
         self._refused = Counter(
             "flightline_refused_requests", "Requests refused", ("status",), registry=self.registry
         )
@@ -112,6 +118,10 @@ class Metrics:
             for feature, times in counts.items():
                 counter.labels(model, feature).inc(times)
 
+    def failed(self, model: str, version: str) -> None:
+        """Count one good request that a version could not answer."""
+        self._failed.labels(model, version).inc()
+
     def refused(self, status: int) -> None:
         """Count one refused request."""
         self._statuses[str(status)] += 1
@@ -120,6 +130,7 @@ class Metrics:
         """Give Prometheus what was counted since the last time."""
         with self._one:
             for (model, version), (tally, flushed) in list(self._tallies.items()):
+                tally.settle()
                 self._flush_seconds(self._seconds.labels(model, version), tally, flushed)
                 for label, times in _news(tally.labels, flushed.labels):
                     self._predictions.labels(model, version, label).inc(times)

@@ -16,6 +16,7 @@ from serving.models.snapshot import Served, Snapshot
 from serving.recording.answered import Answered
 from serving.recording.log_settings import LogSettings
 from serving.recording.prediction_log import PredictionLog
+from serving.recording.tally import BUCKETS
 from serving.rows import RowsRefusedError, Value, decode_rows
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class MirroringLog(PredictionLog):
         current: Callable[[], Snapshot] = Snapshot,
     ) -> None:
         """As of the log; `current` gives the snapshot of the moment."""
-        from prometheus_client import CollectorRegistry, Counter
+        from prometheus_client import CollectorRegistry, Counter, Histogram
 
         super().__init__(folder, writer, settings)
         self._current = current
@@ -61,6 +62,13 @@ class MirroringLog(PredictionLog):
             "flightline_shadow_rows",
             "Mirrored rows: agreed or differed with what the caller got, failed, or dropped without room",
             ("model", "version", "outcome"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "flightline_shadow_seconds",
+            "One run of a shadow's graph, over the mirrored rows that came together",
+            ("model", "version"),
+            buckets=BUCKETS,
             registry=self.registry,
         )
 
@@ -83,6 +91,8 @@ class MirroringLog(PredictionLog):
         chosen: dict[str, tuple[Served, list[int]]] = {}
         for row, request_id in enumerate(answered.request_ids):
             for served in snapshot.mirrors(answered.contract.model, request_id):
+                if served.version == answered.version:
+                    continue  # a canary is no shadow of itself
                 chosen.setdefault(served.version, (served, []))[1].append(row)
         for served, rows in chosen.values():
             with self._room_lock:
@@ -133,7 +143,9 @@ class MirroringLog(PredictionLog):
         contract = predictor.contract
         asked = [_by_name(answered.contract, answered.values[row], contract) for row in rows]
         checked = decode_rows(contract, asked)
+        ran = time.perf_counter()
         labels, scores = predictor.predict(checked.numbers, checked.categories)
+        self._seconds.labels(contract.model, served.version).observe(time.perf_counter() - ran)
         if not np.isfinite(scores).all():
             raise ArithmeticError("a score is not finite")
         each_ms = (time.perf_counter() - began) * 1000

@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from contract.errors import FlightlineError
+from contract.locks import exclusive
 from pipelines import demo, replay
 from pipelines.demonstration.checks import MARK, fresh_world
-from pipelines.machine.locks import exclusive
 from pipelines.machine.settings import Settings
 from tests.journeys.conftest import free_ports
 

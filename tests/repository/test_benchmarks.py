@@ -74,7 +74,7 @@ def figures_without_loop(document: str) -> list[str]:
     rows = [
         line.split("|")[1:-1]
         for name, part in read_parts(document).items()
-        if name in {"builds", "inference", "scoring"}
+        if name in {"builds", "inference"}
         for line in part.splitlines()
         if line.startswith("| ") and not line.startswith(("| what", "| ---"))
     ]

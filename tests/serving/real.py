@@ -31,6 +31,13 @@ def until(condition: Callable[[], T], seconds: float = 20, what: str = "it") -> 
     return value
 
 
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @dataclass
 class Real:
     """A running service."""
@@ -79,9 +86,7 @@ def running(
     desired = Desired(generation=1, default=releases[0].contract.model, models=models)
     (folder / "state").mkdir(parents=True, exist_ok=True)
     write_desired(folder / "state", desired)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     own = {key: value for key, value in os.environ.items() if not key.startswith("FLIGHTLINE_")}
     own |= {
         "FLIGHTLINE_STATE": str(folder / "state"),

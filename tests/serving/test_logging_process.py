@@ -9,14 +9,15 @@ import pytest
 
 from contract.segments import live_segments
 from tests.serving import test_process
-from tests.serving.test_process import PYTHON, ROW, Process, port, until
+from tests.serving.processes import ROW, Process
+from tests.serving.real import PYTHON, free_port, until
 
 ANSWERS = 20
 
 
 def process(folder, build, command=("serving",)):
     """A service that is not started yet, with one model."""
-    made = Process(folder=folder, port=port(), build=build, command=list(command))
+    made = Process(folder=folder, port=free_port(), build=build, command=list(command))
     made.desire(made.release(), "1")
     return made
 

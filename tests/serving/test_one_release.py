@@ -14,7 +14,8 @@ from serving.models.desired import Desired, write_desired
 from serving.models.source import FETCHED, Source
 from serving.models.versions import Versions
 from serving.settings import Settings
-from tests.serving.test_process import PYTHON, ROOT, Process, port, until
+from tests.serving.processes import Process
+from tests.serving.real import PYTHON, ROOT, free_port, until
 
 
 def settings(folder: Path, **values: str) -> Settings:
@@ -137,7 +138,7 @@ def test_an_untrusted_release_is_not_kept(tmp_path, make_bundle) -> None:
 @pytest.mark.parametrize(("how", "workers"), [("baked", 1), ("fetched", 1), ("baked", 2), ("fetched", 2)])
 def test_a_process_serves_its_release(tmp_path, build_release, monkeypatch, how, workers) -> None:
     """From its first ready moment, with the source of the release read-only."""
-    process = Process(tmp_path, port(), build_release, ["serving", "--workers", str(workers)])
+    process = Process(tmp_path, free_port(), build_release, ["serving", "--workers", str(workers)])
     release = process.release(seed=3)
     for name, value in variables(how, release).items():
         monkeypatch.setenv(name, value)
@@ -159,7 +160,7 @@ def test_a_process_serves_its_release(tmp_path, build_release, monkeypatch, how,
 
 def test_a_process_with_an_untrusted_release_says_so(tmp_path, build_release, monkeypatch) -> None:
     """Alive, not ready, with the sentence where an operator looks."""
-    process = Process(tmp_path, port(), build_release, ["serving"])
+    process = Process(tmp_path, free_port(), build_release, ["serving"])
     release = process.release()
     (release.bundle / "golden.json").unlink()
     monkeypatch.setenv("FLIGHTLINE_BUNDLE", str(release.path))

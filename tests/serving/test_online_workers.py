@@ -2,10 +2,8 @@
 
 import os
 import random
-import socket
 import subprocess
 import threading
-import time
 from datetime import timedelta
 
 import httpx
@@ -29,9 +27,9 @@ from tests.serving.period import (
     sample,
     streams,
 )
+from tests.serving.real import PYTHON, free_port, until
 from training.models.flights import MODEL
 
-PYTHON = ROOT / ".venv-serving" / "bin" / "python"
 START_S, ANSWER_S = 120.0, 60.0
 FLIGHTS, EVENTS = 1000, 500
 STEP = timedelta(hours=3)
@@ -49,9 +47,7 @@ class Worker:
     def __init__(self, folder, environment):
         """Start it."""
         self.folder, self.environment = folder, environment
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=ANSWER_S)
         self.start()
 
@@ -68,16 +64,14 @@ class Worker:
 
     def await_ready(self):
         """Return once it is ready."""
-        deadline = time.monotonic() + START_S
-        while True:
-            assert self.popen.poll() is None, (self.folder / "output.txt").read_text()
-            try:
-                if self.client.get("/readyz").status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            assert time.monotonic() < deadline, "not ready in time"
-            threading.Event().wait(0.1)
+        until(lambda: self.popen.poll() is not None or self._is_ready(), START_S, "a ready worker")
+        assert self.popen.poll() is None, (self.folder / "output.txt").read_text()
+
+    def _is_ready(self):
+        try:
+            return self.client.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
 
     def stop(self):
         """SIGTERM, and wait: the prediction log is then on the disk."""
@@ -196,20 +190,20 @@ def test_two_workers_and_kills_in_between_give_the_offline_values(workers, sound
     luck = random.Random(SEED)  # noqa: S311 - an order, not a secret
     one, two = workers
     before, kills = START, 0
-    for step, (until, batches) in enumerate(sent_events(sound, luck)):
+    for step, (end, batches) in enumerate(sent_events(sound, luck)):
         for number, batch in enumerate(batches):
             if step in KILLED_IN and number == 0:
                 kill_while_sending(batch, one, two, luck)
                 kills += 1
             send(batch, *luck.sample(workers, 2))
-        part = flights.filter(pl.col("at") > before, pl.col("at") <= until)
+        part = flights.filter(pl.col("at") > before, pl.col("at") <= end)
         if part.height:
             # The killed one would lose the last second of its prediction log, as it may.
             predict(luck.choice(workers) if step > max(KILLED_IN) else two, part)
         if one.popen.poll() is not None:
             one.start()
             one.await_ready()
-        before = until
+        before = end
     assert kills == len(KILLED_IN)
     counted = two.client.get("/status").json()["online_store"]["streams"]
     assert [worker.stop() for worker in workers] == [0, 0]

@@ -4,9 +4,7 @@ import os
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,125 +12,14 @@ import httpx
 import polars as pl
 import pytest
 
-from serving.models.desired import Desired, DesiredModel, read_acks, write_desired
-
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-serving" / "bin" / "python"
-START_SECONDS = 90  # four alone on a machine, far more beside a busy test suite
-ROW = {"width": 1.5, "height": 0.25, "letter": "A"}
+from serving.models.desired import read_acks
+from tests.serving.processes import ROW, Process, head_of, listens, started
+from tests.serving.real import PYTHON, ROOT, until
 
 if not PYTHON.exists():
     pytest.skip(
         "NO .venv-serving: `make test` makes it; the service itself goes untested", allow_module_level=True
     )
-
-
-def until(condition: Any, seconds: float = 20) -> Any:
-    """The first true value of `condition`, waited for at most `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "not in time"
-        threading.Event().wait(0.05)
-    return value
-
-
-@dataclass
-class Process:
-    """A service process with its folders."""
-
-    folder: Path
-    port: int
-    build: Any
-    command: list[str] = field(default_factory=list)
-    popen: Any = None
-    client: Any = None
-    generation: int = 0
-    releases: list[Any] = field(default_factory=list)
-
-    def release(self, **arguments: Any) -> Any:
-        """A new release, signed by the key of the first."""
-        key = {"key": self.releases[0].key} if self.releases else {}
-        path = self.folder / "releases" / str(len(self.releases))
-        self.releases.append(self.build(path, **key, **arguments))
-        return self.releases[-1]
-
-    def desire(self, release: Any, version: str) -> int:
-        """Desire `release` alone; the generation."""
-        self.generation += 1
-        model = DesiredModel.of(version, str(release.path), release.digest)
-        desired = Desired(generation=self.generation, default="toy", models={"toy": model})
-        write_desired(self.folder / "state", desired)
-        return self.generation
-
-    def acknowledged(self, generation: int) -> Any:
-        """The worker's acknowledgement, once it is of `generation`."""
-        return until(
-            lambda: next(
-                (a for a in read_acks(self.folder / "state").values() if a.generation == generation), None
-            )
-        )
-
-    def start(self, wait_for: str = "/readyz") -> None:
-        """Start and wait until `wait_for` is answered with 200."""
-        environment = {
-            **os.environ,
-            "FLIGHTLINE_STATE": str(self.folder / "state"),
-            "FLIGHTLINE_TRUST": str(self.folder / "releases" / "trust.json"),
-            "FLIGHTLINE_PREDICTIONS": str(self.folder / "predictions"),
-            "BENTOML_HOME": str(self.folder / "bentoml"),
-            "BENTOML_DO_NOT_TRACK": "True",
-        }
-        with (self.folder / "output.txt").open("ab") as output:
-            self.popen = subprocess.Popen(
-                [str(PYTHON), "-m", *self.command, "--port", str(self.port), "--host", "127.0.0.1"],
-                cwd=ROOT,
-                env=environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        if self.client is not None:
-            self.client.close()
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=20)
-        until(lambda: self.popen.poll() is not None or self.status(wait_for) == 200, START_SECONDS)
-        assert self.popen.poll() is None, (self.folder / "output.txt").read_text()
-
-    def status(self, path: str) -> int:
-        """The HTTP status of a GET; 0 while nobody listens."""
-        try:
-            return int(self.client.get(path).status_code)
-        except httpx.TransportError:
-            return 0
-
-    def predict(self) -> Any:
-        """One prediction."""
-        return self.client.post("/predict", json={"row": ROW})
-
-    def stop(self) -> int:
-        """SIGTERM; the exit code."""
-        self.client.close()
-        self.popen.terminate()
-        return int(self.popen.wait(60))
-
-
-def port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def started(folder: Path, build: Any, command: list[str]) -> Iterator[Process]:
-    """A running service with one model, stopped at the end."""
-    process = Process(folder=folder, port=port(), build=build, command=command)
-    process.desire(process.release(), "1")
-    try:
-        process.start()
-        yield process
-    finally:
-        if process.popen is not None and process.popen.poll() is None:
-            process.stop()
-        if process.client is not None:
-            process.client.close()
 
 
 @pytest.fixture(scope="module")
@@ -215,15 +102,12 @@ def test_a_tampered_release_leaves_the_champion_serving(shared) -> None:
 def test_a_request_in_flight_is_finished_before_the_end(own) -> None:
     """SIGTERM: the half-sent request is answered, the log is written, the exit code is 0."""
     body = b'{"row": {"width": 1.5, "letter": "A"}, "id": "last"}'
-    head = (
-        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    )
     with socket.create_connection(("127.0.0.1", own.port), timeout=20) as connection:
-        connection.sendall(head % len(body) + body[:10])
+        connection.sendall(head_of(body) + body[:10])
         assert own.predict().status_code == 200  # the server has read what came before, too
         own.client.close()
         own.popen.terminate()
-        until(lambda: not _listens(own.port))
+        until(lambda: not listens(own.port))
         connection.sendall(body[10:])
         assert b"200 OK" in connection.recv(65536)
     assert own.popen.wait(60) == 0
@@ -245,11 +129,8 @@ def test_unready_comes_before_the_end(tmp_path, build_release, monkeypatch, comm
     service = started(tmp_path, build_release, command)
     process = next(service)
     body = b'{"row": {"width": 1.5, "height": null, "letter": "A"}, "id": "last"}'
-    head = (
-        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    )
     with socket.create_connection(("127.0.0.1", process.port), timeout=20) as connection:
-        connection.sendall(head % len(body) + body[:10])
+        connection.sendall(head_of(body) + body[:10])
         assert process.predict().status_code == 200
         process.popen.terminate()
         until(lambda: process.status("/readyz") == 503, 3)
@@ -336,11 +217,6 @@ def test_the_serving_environment_holds_no_training_library(tmp_path, library) ->
         check=True,
     )
     assert found.stdout.strip() == "None"
-
-
-def _listens(number: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", number)) == 0
 
 
 def _refused_start(folder: Path, arguments: list[str], sentence: str) -> None:

@@ -18,7 +18,11 @@ from serving.admin.server import ADDRESS
 from serving.admin.token import read_token
 from serving.models.desired import read_acks
 from serving.models.workers import live_workers
-from tests.serving.test_process import PYTHON, ROOT, ROW, Process, port, until
+from tests.serving.processes import ROW, Process, head_of, listens
+from tests.serving.real import PYTHON, ROOT, free_port, until
+
+if not PYTHON.exists():
+    pytest.skip("NO .venv-serving: `make test` makes it; two workers go untested", allow_module_level=True)
 
 TWO = ["serving", "--workers", "2", "--admin-port", "0"]
 
@@ -65,7 +69,7 @@ class Pair(Process):
 
 def pair(folder: Path, build: Any, command: list[str], workers: int = 2) -> Iterator[Pair]:
     """A running service with version 1, stopped at the end."""
-    process = Pair(folder=folder, port=port(), build=build, command=command)
+    process = Pair(folder=folder, port=free_port(), build=build, command=command)
     process.desire(process.release(), "1")
     try:
         process.start()
@@ -195,11 +199,8 @@ def test_sigterm_is_passed_on_and_requests_in_flight_are_finished(own) -> None:
     """A half-sent request is answered, the exit code is 0, no acknowledgement, no process is left."""
     workers = own.workers()
     body = json.dumps({"row": ROW}).encode()
-    head = (
-        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    )
     with socket.create_connection(("127.0.0.1", own.port), timeout=20) as connection:
-        connection.sendall(head % len(body) + body[:5])
+        connection.sendall(head_of(body) + body[:5])
         assert own.ask().status_code == 200
         own.client.close()
         own.popen.terminate()
@@ -216,7 +217,7 @@ def test_sigterm_is_passed_on_and_requests_in_flight_are_finished(own) -> None:
 
 def test_a_port_without_a_ready_worker_is_closed(tmp_path, build_release) -> None:
     """Nobody accepts before the model is verified; the admin API says why, and a good version opens it."""
-    process = Pair(folder=tmp_path, port=port(), build=build_release, command=TWO)
+    process = Pair(folder=tmp_path, port=free_port(), build=build_release, command=TWO)
     bad = process.release()
     (bad.bundle / "golden.json").unlink()
     process.desire(bad, "1")
@@ -273,12 +274,6 @@ def connection_of(process: Pair, worker: int) -> httpx.Client:
         if client.get("/status").json()["worker"] == str(worker):
             return client
         client.close()
-
-
-def listens(number: int) -> bool:
-    """Whether somebody accepts there."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", number)) == 0
 
 
 def running(pid: int) -> bool:

@@ -71,9 +71,8 @@ def test_unready_comes_first_and_every_request_is_answered(tmp_path, build_relea
             for thread in threads:
                 thread.join()
     assert {status for _, status in heard.answers} == {200}
-    # Who ignores the 503 of /readyz for all of the drain may be in the socket's queue when it is closed:
-    # nobody has accepted that connection.
-    assert [error for moment, error in heard.broken if moment < told + DRAIN_SECONDS] == []
+    # Also of those who ignore the 503 of /readyz for all of the drain, and connect at the last moment.
+    assert heard.broken == []
     unready = [moment for moment, status in heard.readiness if status == 503]
     assert unready, heard.readiness[-5:]
     assert {status for moment, status in heard.readiness if moment < told} == {200}

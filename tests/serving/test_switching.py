@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.serving.test_process import ROW
+from tests.serving.processes import ROW
 from tests.serving.test_several_workers import TWO, Pair, pair
 
 pytestmark = pytest.mark.slow

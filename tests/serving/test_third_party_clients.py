@@ -4,24 +4,19 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from serving.models.desired import Desired, DesiredModel, DesiredVersion, read_acks, write_desired
+from tests.serving.real import PYTHON, ROOT, START_SECONDS, free_port, until
 
-ROOT = Path(__file__).parents[2]
 CLIENTS = ROOT / "tests/clients"
 ENVIRONMENTS = ROOT / "var/clients"
-PYTHON = ROOT / ".venv-serving/bin/python"
 UV = shutil.which("uv", path=f"{ROOT / '.uv/bin'}{os.pathsep}{os.environ.get('PATH', '')}")
 ROWS = [{"width": 1.5, "height": 0.25, "letter": "A"}, {"width": 9.0, "height": -2.0, "letter": "B"}]
 WORKERS = 2  # that share both ports
@@ -34,22 +29,6 @@ class Service:
     url: str
     address: str
     wanted: dict[str, dict[str, Any]]
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
-    """The first true value of `condition`."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "not in time"
-        threading.Event().wait(0.1)
-    return value
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +55,10 @@ def service(tmp_path_factory, build_release) -> Iterator[Service]:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
     url = f"http://127.0.0.1:{http}"
     try:
-        until(lambda: process.poll() is not None or len(read_acks(folder / "state")) == WORKERS)
-        until(lambda: process.poll() is not None or _ready(url))
+        until(
+            lambda: process.poll() is not None or len(read_acks(folder / "state")) == WORKERS, START_SECONDS
+        )
+        until(lambda: process.poll() is not None or _ready(url), START_SECONDS)
         assert process.poll() is None, (folder / "output.txt").read_text()
         wanted = {
             version: httpx.post(f"{url}/predict_batch?version={version}", json={"rows": ROWS}).json()
@@ -136,6 +117,15 @@ def compare(found: dict[str, Any], wanted: dict[str, Any], version: str | None) 
             assert row == pytest.approx(expected, abs=1e-6)
 
 
+def beside_rows(found: dict[str, Any], status: str) -> None:
+    """What a client says of its rows arrives: ids as a tensor, scalars as parameters, which are judged."""
+    for row, expected in zip(found["with_ids"], found["default"], strict=True):
+        assert row == pytest.approx(expected, abs=1e-6)
+    assert found["one_id"][0] == found["a_key"][0] == status
+    assert "one id for 2 rows" in found["one_id"][1]
+    assert "parameters 'keys.flight': found an unknown key; expected none" in found["a_key"][1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("version", ["1", "2"])
 def test_tritonclient_over_rest(service, version) -> None:
@@ -152,6 +142,7 @@ def test_tritonclient_over_rest(service, version) -> None:
     assert "known are toy" in found["unknown_model"][1]
     assert found["out_of_range"][0] == found["wrong_shape"][0] == "422"
     assert "rows[0].width" in found["out_of_range"][1]
+    beside_rows(found, "422")
 
 
 @pytest.mark.slow
@@ -169,6 +160,7 @@ def test_tritonclient_over_grpc(service, version) -> None:
     for name in ("out_of_range", "wrong_shape"):
         assert found[name][0] == "StatusCode.INVALID_ARGUMENT"
     assert "rows[0].width" in found["out_of_range"][1]
+    beside_rows(found, "StatusCode.INVALID_ARGUMENT")
 
 
 @pytest.mark.slow

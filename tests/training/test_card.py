@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from contract.bundle import Environment
+from tests.training import hub_card
 from tests.training.conftest import TOY, TREES
 from training import model as models
 from training.ablation import Ablation, Gain
@@ -21,18 +22,26 @@ from training.model import Card, Model
 
 pytestmark = pytest.mark.unit
 
-SECTIONS = (
-    "Model details",
-    "Intended use",
-    "Out-of-scope use",
-    "Training data",
+SECTIONS = (  # the first six by the Hub's template, in its order
+    "Model Details",
+    "Uses",
+    "Bias, Risks, and Limitations",
+    "How to Get Started with the Model",
+    "Training Details",
     "Evaluation",
-    "Ablation",
     "Gates",
-    "Limitations and bias",
-    "How to use",
+    "Ablation",
     "Inputs",
     "Provenance",
+)
+PARTS = (
+    "Direct Use",
+    "Out-of-Scope Use",
+    "Training Data",
+    "Training Procedure",
+    "Testing Data, Factors & Metrics",
+    "Results",
+    "Results by Slice",
 )
 AUTHOR = Card(
     summary="What it is.",
@@ -100,15 +109,25 @@ def section(text, title):
     return re.split(r"^## ", text.split(f"\n## {title}\n")[1], flags=re.MULTILINE)[0]
 
 
+def part(text, title):
+    """What stands below one heading of the second order."""
+    return re.split(r"^##", text.split(f"\n### {title}\n")[1], flags=re.MULTILINE)[0]
+
+
 def test_every_section_is_there_in_order_and_says_something():
     """From what the model is to where it came from."""
     assert tuple(re.findall(r"^## (.+)$", TEXT, re.MULTILINE)) == SECTIONS
     assert all(len(section(TEXT, title).strip()) > 5 for title in SECTIONS)
+    assert tuple(re.findall(r"^### (.+)$", TEXT, re.MULTILINE)) == PARTS
+    assert all(len(part(TEXT, title).strip()) > 5 for title in PARTS)
 
 
 def test_the_front_matter_has_the_fields_of_the_hub():
     """Task type, dataset type and name, metric type and value are those that the Hub requires."""
     found = front(TEXT)
+    hub_card.check(found)
+    assert found["language"] == ["en"]
+    assert found["datasets"] == ["letters"]
     assert found["license"] == "mit"
     assert found["library_name"] == "onnx"
     assert found["pipeline_tag"] == "tabular-classification"
@@ -127,15 +146,17 @@ def test_the_front_matter_has_the_fields_of_the_hub():
 def test_the_authors_words_stand_in_their_sections():
     """Whatever no number can tell."""
     places = {
-        "Model details": AUTHOR.summary,
-        "Intended use": AUTHOR.intended_use,
-        "Out-of-scope use": AUTHOR.out_of_scope,
-        "Training data": AUTHOR.training_data,
-        "Limitations and bias": AUTHOR.limitations,
+        "Direct Use": AUTHOR.intended_use,
+        "Out-of-Scope Use": AUTHOR.out_of_scope,
+        "Training Data": AUTHOR.training_data,
     }
     for title, words in places.items():
-        assert words in section(TEXT, title)
-    assert AUTHOR.dataset_license in section(TEXT, "Training data")
+        assert words in part(TEXT, title)
+    assert AUTHOR.summary in section(TEXT, "Model Details")
+    assert AUTHOR.limitations in section(TEXT, "Bias, Risks, and Limitations")
+    assert AUTHOR.dataset_license in part(TEXT, "Training Data")
+    assert "learning_rate 0.2" in part(TEXT, "Training Procedure")
+    assert "400 held-out rows, from 2013-03-18 to 2013-03-31, 2 slices" in part(TEXT, PARTS[4])
 
 
 def test_the_card_mentions_every_gate_feature_and_metric():
@@ -192,14 +213,55 @@ def test_a_model_without_words_says_that_they_are_missing():
     """The sections stay, and name the file to write them in."""
     text = card(dataclasses.replace(MODEL, card=None), FACTS)
     assert tuple(re.findall(r"^## (.+)$", text, re.MULTILINE)) == SECTIONS
-    assert "write `card` in training/models/toy.py" in section(text, "Intended use")
-    assert "license" not in front(text)
+    assert "write `card` in training/models/toy.py" in part(text, "Direct Use")
+    assert not {"license", "datasets"} & front(text).keys()
+    hub_card.check(front(text))
 
 
 def test_groups_that_must_fare_alike_are_named():
     """With what a reader must know of bias."""
     text = card(dataclasses.replace(MODEL, fair_by=("letter",)), FACTS)
-    assert "those of letter" in section(text, "Limitations and bias")
+    assert "those of letter" in section(text, "Bias, Risks, and Limitations")
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_the_card_of_every_model_has_the_shape_of_the_hub(name):
+    """Whatever its author wrote."""
+    hub_card.check(front(card(models.load(name), FACTS)))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda found: found.update(licence="mit"), "licence"),
+        (lambda found: found.update(license="mine"), "license"),
+        (lambda found: found.update(license="other"), "license_name"),
+        (lambda found: found.update(language=["english"]), "language"),
+        (lambda found: found.update(datasets=["no id"]), "datasets"),
+        (lambda found: found.update(tags="one"), "tags"),
+        (lambda found: found.update(pipeline_tag="guessing"), "pipeline_tag"),
+        (lambda found: found.update(metrics=["log loss"]), "metrics"),
+        (lambda found: found["model-index"][0].pop("name"), "name"),
+        (lambda found: found["model-index"][0].update(results=[]), "results"),
+        (lambda found: result(found)["task"].pop("type"), "type"),
+        (lambda found: result(found)["dataset"].pop("name"), "name"),
+        (lambda found: result(found)["dataset"].update(rows=3), "rows"),
+        (lambda found: result(found)["metrics"][0].pop("value"), "value"),
+        (lambda found: result(found)["metrics"][0].update(value="good"), "value"),
+        (lambda found: result(found)["metrics"][0].update(value=math.nan), "value"),
+    ],
+)
+def test_front_matter_of_another_shape_is_found_out(change, words):
+    """The shape bites: a key of another name, a value of another kind, one that is missing."""
+    found = front(TEXT)
+    change(found)
+    with pytest.raises(msgspec.ValidationError, match=words):
+        hub_card.check(found)
+
+
+def result(found):
+    """The one result of the front matter."""
+    return found["model-index"][0]["results"][0]
 
 
 @pytest.mark.parametrize("name", models.names())

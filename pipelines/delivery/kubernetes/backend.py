@@ -138,8 +138,9 @@ class KubernetesBackend:
             ConflictError: somebody else has changed a champion meanwhile.
         """
         first, version = before, _ = self._head()
+        left = services.unfinished(self.environment, self.settings)
         for _ in range(TRIES):
-            desired = next_state(before, wanted, exact)
+            desired = next_state(before, wanted, {*exact, *left})
             told = manifests.relocated(desired, RELEASES)
             try:
                 if version:
@@ -151,6 +152,7 @@ class KubernetesBackend:
                 if _champions(before) != _champions(first):
                     break
             else:
+                services.end_rollouts(self.environment, wanted, left, self.settings)
                 return desired
         raise ConflictError(
             f"what {self.environment} should serve was changed by somebody else at the same moment",

@@ -34,6 +34,8 @@ def main(address, model, version):
     outputs = [triton.InferRequestedOutput(name) for name in ("label", "scores")]
     answer = client.infer(model, tensors(numbers, words), version, outputs, request_id="mine")
     default = client.infer(model, tensors(numbers, words))
+    ids = triton.InferInput("id", [2], "BYTES")
+    ids.set_data_from_numpy(np.array(["first", "second"], dtype=object))
     found = {
         "live": client.is_server_live(),
         "ready": client.is_server_ready(),
@@ -53,6 +55,9 @@ def main(address, model, version):
         "unknown_model": refused(lambda: client.infer("nobody", tensors(numbers, words))),
         "unknown_version": refused(lambda: client.infer(model, tensors(numbers, words), "999")),
         "out_of_range": refused(lambda: client.infer(model, tensors(numbers * 9, words))),
+        "with_ids": client.infer(model, [*tensors(numbers, words), ids]).as_numpy("scores").tolist(),
+        "one_id": refused(lambda: client.infer(model, tensors(numbers, words), parameters={"id": "mine"})),
+        "a_key": refused(lambda: client.infer(model, tensors(numbers, words), parameters={"keys.flight": 7})),
         "wrong_shape": refused(lambda: client.infer(model, tensors(numbers[:1], words))),
     }
     client.close()

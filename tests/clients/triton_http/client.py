@@ -45,6 +45,8 @@ def main(url, model, version):
             "scores": answer.as_numpy("scores").tolist(),
         }
     default = client.infer(model, tensors(numbers, words, binary=True))
+    ids = triton.InferInput("id", [2], "BYTES")
+    ids.set_data_from_numpy(np.array(["first", "second"], dtype=object))
     found = {
         "live": client.is_server_live(),
         "ready": client.is_server_ready(),
@@ -57,6 +59,15 @@ def main(url, model, version):
         "unknown_model": refused(lambda: client.infer("nobody", tensors(numbers, words, binary=True))),
         "unknown_version": refused(lambda: client.infer(model, tensors(numbers, words, binary=True), "999")),
         "out_of_range": refused(lambda: client.infer(model, tensors(numbers * 9, words, binary=True))),
+        "with_ids": client.infer(model, [*tensors(numbers, words, binary=True), ids])
+        .as_numpy("scores")
+        .tolist(),
+        "one_id": refused(
+            lambda: client.infer(model, tensors(numbers, words, binary=True), parameters={"id": "mine"})
+        ),
+        "a_key": refused(
+            lambda: client.infer(model, tensors(numbers, words, binary=True), parameters={"keys.flight": 7})
+        ),
         "wrong_shape": refused(lambda: client.infer(model, tensors(numbers[:1], words, binary=True))),
     }
     client.close()

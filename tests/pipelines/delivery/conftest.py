@@ -6,18 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
+from contract.attestation import sign
 from contract.bundle import Bundle, open_bundle, seal
-from contract.schema import Contract
-from contract.statements import Qualification
+from contract.statements import STAGING_CHECKS, Qualification, StagingEvidence
 from contract.strict import encode_json
 from contract.verdict import Verdict
 from pipelines import ledger
+from pipelines.delivery import placement
 from pipelines.delivery.evidence import read_evidence
-from pipelines.delivery.registry import CHAMPION, Registry, connect
+from pipelines.delivery.keys import private_key
+from pipelines.delivery.registry import CHAMPION, Registry, Version, connect
+from pipelines.delivery.rollout_policy import Rollout, Step
 from pipelines.delivery.tracking_server import ensure, stop
 from pipelines.deploy import deploy_staging
 from pipelines.local import down, up
@@ -43,13 +48,15 @@ def free_ports(count: int) -> list[int]:
 
 def settings_in(var: Path, **more: str) -> Settings:
     """Settings that keep everything in `var` and listen on free ports."""
-    mlflow, staging, production = free_ports(3)
+    mlflow, staging, production, relay, reconciler = free_ports(5)
     return Settings.from_environment(
         {
             "FLIGHTLINE_VAR": str(var),
             "FLIGHTLINE_MLFLOW_PORT": str(mlflow),
             "FLIGHTLINE_STAGING_PORT": str(staging),
             "FLIGHTLINE_PRODUCTION_PORT": str(production),
+            "FLIGHTLINE_RELAY_PORT": str(relay),
+            "FLIGHTLINE_RECONCILER_PORT": str(reconciler),
             "FLIGHTLINE_ACTOR": "tester",
             **more,
         }
@@ -68,16 +75,11 @@ def running_mlflow(var: Path) -> Iterator[Settings]:
 
 
 def trained(
-    artifacts: Path,
-    *,
-    model: str = "toy",
-    seed: int = 0,
-    verdict: str = "pass",
-    contract: Contract | None = None,
+    artifacts: Path, *, model: str = "toy", seed: int = 0, verdict: str = "pass", **more: Any
 ) -> Bundle:
     """The outputs of a finished training run in `artifacts/MODEL`; another `seed` is another model."""
     folder = artifacts / model
-    made = make_release(folder, model=model, seed=seed, contract=contract)
+    made = make_release(folder, model=model, seed=seed, **more)
     gates = [
         {
             "code": "G03",
@@ -122,6 +124,21 @@ def qualify(bundle: Bundle, settings: Settings, *, outcome: str = "accepted", ch
     path.write_bytes(encode_json(statement))
 
 
+def evidence(version: Version, settings: Settings, /, **changes: object) -> str:
+    """An envelope in which staging says that `version` passed all its checks, or something changed."""
+    honest = StagingEvidence(
+        model=version.model,
+        digest=version.digest,
+        version=version.version,
+        run_id=version.run_id,
+        checks=tuple((name, True, "seen") for name in STAGING_CHECKS),
+        tested_at="2013-04-01T00:00:00+00:00",
+        measured={"load": {"requests_per_second": 1000.0}},
+    )
+    key = private_key(settings.keys, "staging")
+    return sign(msgspec.structs.replace(honest, **changes), "staging", key).decode()
+
+
 @dataclass
 class World:
     """MLflow and services that run; every test has a model of its own, so order does not matter."""
@@ -134,22 +151,22 @@ class World:
         """An open connection."""
         return connect(self.settings)
 
-    def build(self, model: str, seed: int = 0) -> tuple[Path, Bundle]:
-        """A trained and accepted bundle, compared with whatever is live."""
+    def build(self, model: str, seed: int = 0, **more: Any) -> tuple[Path, Bundle]:
+        """A trained and accepted bundle, compared with whatever is live; `more` as of `make_release`."""
         artifacts = self.folder / f"{model}-{seed}"
-        bundle = trained(artifacts, model=model, seed=seed)
+        bundle = trained(artifacts, model=model, seed=seed, **more)
         live = ledger.live(ledger.read(self.settings.ledger), "production", model)
         qualify(bundle, self.settings, champion=live.digest if live else "")
         return artifacts, bundle
 
-    def register(self, model: str, seed: int = 0) -> Registered:
+    def register(self, model: str, seed: int = 0, **more: Any) -> Registered:
         """Build and register."""
-        artifacts, _ = self.build(model, seed)
+        artifacts, _ = self.build(model, seed, **more)
         return register(model, self.settings, artifacts, quiet)
 
-    def stage(self, model: str, seed: int = 0) -> Registered:
+    def stage(self, model: str, seed: int = 0, **more: Any) -> Registered:
         """Build, register and pass staging."""
-        registered = self.register(model, seed)
+        registered = self.register(model, seed, **more)
         deploy_staging(model, self.settings, say=quiet)
         return registered
 
@@ -180,6 +197,27 @@ class World:
 
 def quiet(_: str) -> None:
     """Say nothing."""
+
+
+# Toy models of different seeds disagree in most rows, and four rows are all there are.
+QUICK = Rollout(
+    shadow=Step(percent=100, requests=20, longest_s=20),
+    canary=(Step(percent=25, requests=20, longest_s=20),),
+    callers=0,
+    probes=500,
+    failed=0.001,
+    p99_ratio=10,
+    p99_floor_ms=200,
+    disagreement=1,
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_rollouts() -> Iterator[None]:
+    """Toy models have no section in policy.yaml."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(placement, "read_rollout", lambda *_: QUICK)
+        yield
 
 
 @pytest.fixture(scope="session")

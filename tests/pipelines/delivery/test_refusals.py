@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -19,11 +20,11 @@ from pipelines.delivery.registry import (
     STAGING_EVIDENCE,
 )
 from pipelines.delivery.releases import open_release
-from pipelines.delivery.smoke import Check
 from pipelines.deploy import deploy_production, deploy_staging
 from pipelines.promote import promote
 from pipelines.reconcile import reconcile
 from pipelines.register import register
+from pipelines.staging.checks import Check
 from tests.pipelines.delivery.conftest import World, qualify, quiet
 
 
@@ -106,25 +107,18 @@ def test_a_version_that_fails_smoke_tests_in_production_leaves_it_untouched(worl
     first = world.promote("slow")
     second = world.stage("slow", seed=1)
     production = world.settings.environments["production"]
-    strict = replace(
-        world.settings,
-        environments={
-            **world.settings.environments,
-            "production": type(production)(
-                port=production.port,
-                clock=production.clock,
-                alias=production.alias,
-                smoke=type(production.smoke)(requests=5, p90_ms=0.001),
-            ),
-        },
-    )
-    before = len(ledger.read(world.settings.ledger))
+    hurried = msgspec.structs.replace(production, smoke=type(production.smoke)(requests=5, p90_ms=0.001))
+    environments = {**world.settings.environments, "production": hurried}
+    strict = replace(world.settings, environments=environments)
+    before = ledger.history(ledger.read(world.settings.ledger), "production", "slow")
     with pytest.raises(FlightlineError, match="failed its smoke tests: latency"):
         promote("slow", strict, say=quiet)
     assert world.serves("production", "slow") == first.version
     assert world.registry.aliases("slow")[CHAMPION] == first.version
     assert "latency" in world.registry.by_number("slow", second.version).tags[REFUSED]
-    assert len(ledger.read(world.settings.ledger)) == before
+    entries = ledger.read(world.settings.ledger)
+    assert ledger.history(entries, "production", "slow") == before
+    assert (entries[-1].action, entries[-1].after.version) == ("refused", second.version)
 
 
 def test_a_refusal_where_nothing_is_live_leaves_the_alias(world: World) -> None:
@@ -175,7 +169,7 @@ def test_a_version_that_fails_staging_again_loses_its_evidence(
         return (Check("latency", passed=False, seen="9 s"),)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.delivery.placement.run_smoke", failing)
+        patch.setattr("pipelines.staging.suite.run_suite", failing)
         with pytest.raises(FlightlineError, match="latency"):
             deploy_staging("fickle", world.settings, say=quiet)
     assert STAGING_EVIDENCE not in world.registry.by_number("fickle", staged.version).tags
@@ -207,7 +201,7 @@ def test_a_retraining_that_staging_refuses_was_rejected_until_staging_passes_it(
             deploy_staging("turneddown", world.settings, say=quiet)
     assert outcome() == "promoted"
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.delivery.placement.run_smoke", failing)
+        patch.setattr("pipelines.staging.suite.run_suite", failing)
         with pytest.raises(FlightlineError, match="too slow"):
             deploy_staging("turneddown", world.settings, say=quiet)
     assert outcome() == "failed"

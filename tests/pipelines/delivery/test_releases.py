@@ -6,15 +6,14 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from contract.attestation import read_trust, sign
+from contract.attestation import sign
 from contract.bundle import Bundle
 from contract.errors import BundleError
-from contract.statements import ManifestStatement, Provenance, Qualification, StagingEvidence
+from contract.statements import ManifestStatement, Provenance, Qualification
 from contract.verdict import Verdict
 from pipelines.delivery.evidence import DESCRIPTION_LIMIT, description
 from pipelines.delivery.keys import ensure_keys, private_key
-from pipelines.delivery.registry import STAGING_EVIDENCE, Version
-from pipelines.delivery.releases import open_release, require_staged
+from pipelines.delivery.releases import open_release
 from pipelines.machine.settings import Settings
 from tests.pipelines.delivery.conftest import settings_in, trained
 
@@ -100,35 +99,6 @@ def test_a_changed_byte_is_refused(place: Place, name: str) -> None:
     path.write_bytes(path.read_bytes() + b"\n")
     with pytest.raises(BundleError, match=r"the bundle in .* has"):
         place.open()
-
-
-def version(place: Place, **changes: object) -> Version:
-    """A registered version with staging's evidence about it, or about something changed."""
-    honest = StagingEvidence("toy", place.bundle.digest, "1", "r1", (("ready", True, "yes"),), "")
-    evidence = msgspec.structs.replace(honest, **changes)
-    envelope = sign(evidence, "staging", private_key(place.settings.keys, "staging")).decode()
-    return Version("toy", "1", place.bundle.digest, "r1", {STAGING_EVIDENCE: envelope}, ())
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"version": "2"}, "is about toy version 2"),
-        ({"digest": "0" * 64}, "000000000000"),
-        ({"run_id": "r2"}, "is about toy version 1"),
-        ({"model": "iris"}, "is about iris"),
-        ({"checks": (("latency", False, "9 s"),)}, "latency failed"),
-        ({"checks": ()}, "nothing was checked"),
-    ],
-)
-def test_staging_evidence_about_something_else_is_refused(
-    place: Place, changes: dict[str, object], sentence: str
-) -> None:
-    """It is bound to model, version, bundle and run, and must say that every check passed."""
-    trust = read_trust(place.settings.trust)
-    assert len(require_staged(version(place), trust)) == 64
-    with pytest.raises(BundleError, match=sentence):
-        require_staged(version(place, **changes), trust)
 
 
 def test_a_description_is_the_card_without_front_matter_and_fits() -> None:

@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 
 from contract.errors import FlightlineError
+from contract.locks import exclusive
 from contract.predictions import log_schema
 from contract.segments import generations, live_segments
 from pipelines.logkeeping import compacting
 from pipelines.logkeeping import generations as steps
 from pipelines.logkeeping.compacting import compact, prune
-from pipelines.machine.locks import exclusive
 from serving.recording.log_settings import LogSettings
 from serving.recording.prediction_log import PredictionLog
 from tests.pipelines.logkeeping.logs import CONTRACT, NOW, fill, numbers, run

@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import shutil
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +18,15 @@ from mlflow import MlflowClient
 
 from contract.attestation import sign
 from contract.errors import ConfigError, FlightlineError
+from contract.locks import exclusive
 from contract.statements import Qualification
 from pipelines.delivery.keys import private_key
 from pipelines.delivery.registry import STAGING_EVIDENCE, Version
-from pipelines.machine.locks import exclusive
+from pipelines.machine.processes import Program, start_all, stop
 from pipelines.promotion.guard import WAITING, guard
 from tests.conftest import toy_contract
-from tests.pipelines.promotion.conftest import Place
+from tests.pipelines.delivery.conftest import free_ports, quiet, settings_in
+from tests.pipelines.promotion.conftest import AJAX, Place
 
 
 def unstaged(place: Place) -> Version:
@@ -152,6 +156,15 @@ def test_a_version_that_qualifies_is_promoted(place: Place) -> None:
     assert place.registry.aliases(place.model)["champion"] == version.version
     assert place.put("champion", before.version).status_code == 200
     assert place.registry.aliases(place.model)["champion"] == before.version
+
+
+def test_the_version_before_may_be_named_again(place: Place) -> None:
+    """That is a rollback by a click: it has served, and nothing about it need be shown again."""
+    first, second = place.live, place.version()
+    assert first is not None
+    place.make_live(second)
+    assert place.put("champion", first.version).status_code == 200
+    place.make_live(place.registry.by_number(place.model, first.version), "rollback")
 
 
 @pytest.mark.parametrize("alias", ["Champion", "CHAMPION", "\uff43hampion", "Staging", "cHallenger"])
@@ -312,3 +325,46 @@ def test_our_own_commands_read_the_refusal(place: Place) -> None:
     with pytest.raises(FlightlineError, match="did not pass staging") as refusal:
         place.registry.set_alias(place.model, "champion", version.version)
     assert type(refusal.value) is FlightlineError
+
+
+@pytest.mark.slow
+def test_a_shared_server_is_guarded_by_name(tmp_path: Path) -> None:
+    """`mlflow server --app-name flightline`, without the project being installed as a package."""
+    settings = settings_in(tmp_path / "var")
+    (port,) = free_ports(1)
+    shared = Program(
+        name="shared",
+        command=(
+            *(sys.executable, "-m", "mlflow", "server", "--app-name", "flightline", "--workers", "1"),
+            *("--host", "127.0.0.1", "--port", str(port)),
+            *("--backend-store-uri", f"sqlite:///{tmp_path}/shared.db"),
+            *("--artifacts-destination", str(tmp_path / "artifacts")),
+        ),
+        cwd=tmp_path,
+        env={
+            **settings.variables(),
+            "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
+            "PYTHONPATH": f"{settings.checkout}{os.pathsep}{settings.checkout / 'infra' / 'mlflow'}",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        },
+        port=port,
+        port_variable="PORT",
+        ready_path="/api/2.0/mlflow/registered-models/search",
+    )
+    address = f"http://127.0.0.1:{port}{AJAX}/registered-models"
+    try:
+        start_all([shared], tmp_path / "processes", tmp_path / "logs", quiet, deadline_s=240)
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            assert client.post(f"{address}/create", json={"name": "iris"}).status_code == 200
+            for alias, words in (
+                ("Champion", "in exactly these letters"),
+                ("champion", "iris has no version 1"),
+            ):
+                answer = client.post(
+                    f"{address}/alias", json={"name": "iris", "alias": alias, "version": "1"}
+                )
+                assert answer.status_code == 400
+                assert words in answer.json()["message"]
+    finally:
+        stop(tmp_path / "processes", "shared")

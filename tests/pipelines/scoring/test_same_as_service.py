@@ -9,7 +9,7 @@ from pipelines.scoring.inputs import find_inputs
 from pipelines.scoring.publishing import publish
 from serving.models.predictor import Predictor
 from tests.pipelines.scoring.conftest import rows
-from tests.serving.test_process import started
+from tests.serving.processes import started
 
 COUNT = 1_000
 

@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from contract.errors import ConfigError, FlightlineError
+from contract.locks import exclusive
 from pipelines import tune as command
 from pipelines.building.config import params, section
-from pipelines.machine.locks import exclusive
 from pipelines.tune import Tuned, tune
 from pipelines.tuning.writing import write_params, yaml_scalar
 from tests.pipelines.delivery.conftest import quiet

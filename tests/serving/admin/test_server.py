@@ -6,8 +6,7 @@ import os
 import socket
 import stat
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -19,6 +18,7 @@ from serving.admin.server import ADDRESS, BODY_BYTES, MOST_CALLS, Admin
 from serving.admin.token import TOKEN, ensure_token, read_token
 from serving.models.desired import desired_lock
 from serving.models.workers import Presence
+from tests.serving.real import until
 
 
 class Api:
@@ -159,7 +159,7 @@ def test_it_listens_on_the_loopback_alone(api) -> None:
         ("PUT", "/models/toy/versions/1", {"release": "/r", "digest": "0" * 64}, 409, "another name"),
         ("PUT", "/models/toy/versions/..", {"release": "/r", "digest": "0" * 64}, 404, "there is no"),
         ("PUT", "/models/toy/versions/a%20b", {"release": "/r", "digest": "0" * 64}, 422, "letters, digits"),
-        ("PATCH", "/models", None, 501, "Unsupported method"),
+        ("PATCH", "/models", None, 405, "Unsupported method"),
     ],
 )
 def test_a_wrong_call_is_refused_as_an_object_and_changes_nothing(  # noqa: PLR0917 - a table of calls
@@ -297,12 +297,3 @@ def test_a_taken_port_is_one_sentence(tmp_path) -> None:
         taken.listen()
         with pytest.raises(FlightlineError, match="a free port for the admin API"):
             Admin(tmp_path, taken.getsockname()[1]).start()
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """The first true value of `condition`, waited for at most 20 s."""
-    deadline = time.monotonic() + 20
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "not in time"
-        threading.Event().wait(0.02)
-    return value

@@ -137,7 +137,7 @@ def test_keys_and_streams_do_not_mix():
             {"origin": 1.5, "carrier": "UA", "delay": 1},
             "departures gives 'origin' as 1.5",
         ),
-        ("departures", datetime(2013, 1, 1), {**JFK, "delay": 1}, "has no time zone"),  # noqa: DTZ001
+        ("departures", datetime(2013, 1, 1), {**JFK, "delay": 1}, "has no time zone"),  # noqa: DTZ001 - without a zone, as is refused
     ],
 )
 def test_an_event_that_cannot_be_meant_is_refused_and_leaves_no_trace(stream, at, facts, words):

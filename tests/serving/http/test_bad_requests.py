@@ -7,6 +7,7 @@ from serving.http.app import build_app
 from serving.http.hot import Hot
 from serving.http.limits import Limits
 from serving.models.predictor import Predictor
+from tests.serving.http.bad_inputs.admin import ADMIN
 from tests.serving.http.bad_inputs.form import ROW, complaints
 from tests.serving.http.bad_inputs.table import CASES, collect
 from tests.serving.http.bad_inputs.wire import WIRE
@@ -29,7 +30,7 @@ def hosts(tmp_path_factory, open_host, build_release):
         for release in wanted:
             host.serve(release)
         parts = (host.settings, host.versions, host.log, host.metrics)
-        hot.append(Hot(build_app(*parts), *parts, limits=Limits()))
+        hot.append(Hot(build_app(*parts, host.completer), *parts, limits=Limits()))
         host.client = type(host.client)(hot[-1])
     yield made
     for front in hot:
@@ -37,12 +38,13 @@ def hosts(tmp_path_factory, open_host, build_release):
     for host in made.values():
         host.log.close()
         host.versions.close()
+        host.completer.close()
 
 
 def test_there_are_enough_bad_inputs() -> None:
     """At least two hundred names, and no two of them for one request."""
     requests = [(bad.method, bad.url, bad.content, str(bad.headers), bad.clock) for bad in CASES.values()]
-    assert len({*CASES, *WIRE}) == len(CASES) + len(WIRE) >= ENOUGH
+    assert len({*CASES, *WIRE, *ADMIN}) == len(CASES) + len(WIRE) + len(ADMIN) >= ENOUGH
     assert len(set(requests)) == len(requests)
 
 
@@ -54,18 +56,20 @@ def test_a_name_is_used_once() -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_it_is_refused_with_an_object(hosts, name) -> None:
-    """The status fits, field, found and expected are said in short, nothing is logged as answered (M9)."""
+    """The status fits, field, found and expected are said in short, nothing is logged or kept (M9)."""
     bad = CASES[name]
     host = hosts[bad.clock]
     answer = host.client.request(**bad.request)
     assert answer.status_code == bad.status, answer.text
     assert answer.headers["X-Request-Id"]
     assert host.log.summary()["waiting"] == host.log.summary()["written"] == 0
+    assert list(host.completer.store.log()) == []
     if bad.method == "HEAD":
         assert answer.content == b""
     else:
         assert complaints(answer.headers, answer.content) == []
         assert answer.json()["problems"][0]["field"] == bad.field
+        assert bad.words in answer.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,7 @@ def test_another_form_would_be_seen(content, words) -> None:
     [
         ("unknown feature", "did you mean 'width'?"),
         ("misspelt key", "did you mean 'row'?"),
-        ("unknown model", "did you mean 'toy'?; known are plain, strict, toy"),
+        ("unknown model", "did you mean 'toy'?; known are plain, shop, strict, toy"),
         ("contract of an unknown model", "did you mean 'toy'?"),
         ("misspelt parameter", "did you mean 'model'?"),
         ("misspelt parameter of a batch", "did you mean 'model'?"),
@@ -103,7 +107,7 @@ def test_another_form_would_be_seen(content, words) -> None:
         ("feature twice", "'width' is given more than once; expected once"),
         ("feature twice", '"field":"width","found":"several values","expected":"one"'),
         ("row twice", "'row' is given more than once"),
-        ("unknown path", "/docs, /metrics"),
+        ("unknown path", "/docs, /events, /metrics"),
         ("unknown path", "/predict_batch, /readyz, /scores/{model}/{entity_id}, /status"),
         ("get predict", '"found":"GET","expected":"POST"'),
         ("pickle of bentoml", "expected application/json in UTF-8"),

@@ -1,52 +1,24 @@
 """Events over HTTP, and the rows that are completed with what they say."""
 
-import json
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 import polars as pl
 import pytest
 
-from contract.schema import Aggregate, Contract, Feature, Lookup
 from contract.segments import live_segments
 from serving.features.store import Published, StoreError, key_text
-from serving.http.bodies import BATCH_BYTES
-from serving.http.events import EVENTS, FACTS, LARGEST
-from tests.conftest import toy_contract
+from tests.serving.http.bad_inputs.world import shop_contract
 
 pytestmark = pytest.mark.unit
 
 NOON = datetime(2013, 1, 1, 12, tzinfo=UTC)
-BOOKED = Feature(
-    name="width",
-    kind="number",
-    description="sold in the last hour",
-    source="stream",
-    minimum=0,
-    maximum=10,
-    aggregate=Aggregate("sales", ("letter",), "sum", 60, "pieces"),
-)
-HEIGHT = Feature(
-    name="height",
-    kind="number",
-    description="of the shelf",
-    source="batch",
-    nullable=True,
-    lookup=Lookup("shelves", ("shelf",), "height"),
-)
-
-
-def stored_contract() -> Contract:
-    """The toy's contract, its numbers being stored features."""
-    toy = toy_contract("toy")
-    return msgspec.structs.replace(toy, features=(BOOKED, HEIGHT, toy.features[2]))
 
 
 @pytest.fixture
 def shop(make_host, make_bundle):
     """A host whose model counts sales by letter and looks up shelves; its clock is the request's."""
     host = make_host(clock="request")
-    host.serve(make_bundle(contract=stored_contract()))
+    host.serve(make_bundle(contract=shop_contract()))
     store = host.completer.store
     generation = store.begin()
     store.put_records(generation, "shelves", [(key_text((3,)), {"height": 1.5})])
@@ -143,97 +115,6 @@ def test_the_answer_counts_what_became_of_the_events(shop):
     }
     again = post(shop, sale(1, 5, 2), sale(2, 9, 3)).json()
     assert (again["accepted"], again["duplicates"], again["conflicting"]) == (0, 2, 1)
-
-
-def without(name):
-    """A sale that lacks a part."""
-    return {key: value for key, value in sale(1, 1, 1).items() if key != name}
-
-
-HUGE = LARGEST * 10
-WRONG_EVENTS = [
-    ("a_word", "sale", "events[0]"),
-    ("null", None, "events[0]"),
-    ("a_list", [1], "events[0]"),
-    ("empty", {}, "events[0]"),
-    *((f"without_{name}", without(name), "events[0]") for name in ("id", "stream", "at", "facts")),
-    ("unknown_part", sale(1, 1, 1, extra=1), "events[0]"),
-    ("misspelt_part", {**without("facts"), "fact": {}}, "events[0]"),
-    ("number_id", sale(1, 1, 1, id=1), "events[0]"),
-    ("empty_id", sale(1, 1, 1, id=""), "events[0].id"),
-    ("long_id", sale(1, 1, 1, id="x" * 201), "events[0].id"),
-    ("empty_stream", sale(1, 1, 1, stream=""), "events[0].stream"),
-    ("unknown_stream", sale(1, 1, 1, stream="sale"), "events[0]"),
-    ("no_offset", sale(1, 1, 1, at="2013-01-01T00:00:00"), "events[0].at"),
-    ("no_moment", sale(1, 1, 1, at="yesterday"), "events[0].at"),
-    ("number_moment", sale(1, 1, 1, at=1357000000), "events[0]"),
-    ("before_1970", sale(1, 1, 1, at="1969-12-31T23:59:59Z"), "events[0].at"),
-    ("after_2200", sale(1, 1, 1, at="2201-01-01T00:00:00Z"), "events[0].at"),
-    ("facts_list", sale(1, 1, 1, facts=[]), "events[0]"),
-    ("facts_nested", sale(1, 1, 1, facts={"letter": "A", "pieces": [1]}), "events[0]"),
-    ("fact_boolean", sale(1, 1, True), "events[0]"),
-    ("fact_fraction", sale(1, 1, 0.5), "events[0]"),
-    ("fact_word", sale(1, 1, "2"), "events[0]"),
-    ("fact_huge", sale(1, 1, HUGE), "events[0].facts.pieces"),
-    ("fact_minus_huge", sale(1, 1, -HUGE), "events[0].facts.pieces"),
-    ("fact_very_huge", sale(1, 1, 10**40), "events[0].facts.pieces"),
-    ("fact_missing", sale(1, 1, 1, facts={"letter": "A"}), "events[0]"),
-    ("key_missing", sale(1, 1, 1, facts={"pieces": 1}), "events[0]"),
-    ("key_fraction", sale(1, 1, 1, letter=1.5), "events[0]"),
-    ("key_long", sale(1, 1, 1, letter="A" * 201), "events[0].facts.letter"),
-    ("many_facts", sale(1, 1, 1, facts={f"f{n}": n for n in range(FACTS + 1)}), "events[0].facts"),
-]
-
-
-@pytest.mark.parametrize(("event", "field"), [pytest.param(e, f, id=name) for name, e, f in WRONG_EVENTS])
-def test_a_wrong_event_is_refused_with_all_of_its_request(shop, event, field):
-    """422 with the field, what was found and what was expected; nothing is kept."""
-    answer = post(shop, event, sale(99, 1, 1))
-    assert answer.status_code == 422, answer.text
-    assert [problem["field"] for problem in answer.json()["problems"]] == [field]
-    assert all(problem["found"] and problem["expected"] for problem in answer.json()["problems"])
-    assert list(shop.completer.store.log()) == []
-
-
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        (b"[]", 422),
-        (b"{}", 422),
-        (b'{"events": []}', 422),
-        (b'{"events": {}}', 422),
-        (b'{"event": []}', 422),
-        (b'{"events": [1]', 400),
-        (b'{"events": [{"id": NaN}]}', 400),
-        (b'{"events": [], "events": []}', 422),
-        (json.dumps({"events": [1] * (EVENTS + 1)}).encode(), 422),
-        (b"[" * 5000, 400),
-        (b" " * (BATCH_BYTES + 1), 413),
-    ],
-)
-def test_a_body_that_is_no_batch_of_events_is_refused(shop, body, status):
-    """With an object that says why."""
-    headers = {"content-type": "application/json"}
-    answer = shop.client.request("POST", "/events", content=body, headers=headers)
-    assert answer.status_code == status
-    assert answer.json()["error"]
-
-
-def test_a_fact_that_is_given_twice_is_refused(shop):
-    """Rather than one of the two winning without a word."""
-    body = json.dumps({"events": [sale(1, 1, 5)]}).replace('"pieces": 5', '"pieces": 5, "pieces": 6')
-    headers = {"content-type": "application/json"}
-    answer = shop.client.request("POST", "/events", content=body.encode(), headers=headers)
-    assert answer.status_code == 422
-    assert "'pieces' is given more than once" in answer.json()["error"]
-
-
-def test_other_methods_types_and_parameters_are_refused(shop):
-    """405, 415 and 422."""
-    assert shop.client.get("/events").status_code == 405
-    pickled = {"content-type": "application/x-pickle"}
-    assert shop.client.request("POST", "/events", content=b"x", headers=pickled).status_code == 415
-    assert shop.client.post("/events?model=toy", {"events": [sale(1, 1, 1)]}).status_code == 422
 
 
 def test_before_a_model_is_ready_events_are_to_be_sent_again(make_host):

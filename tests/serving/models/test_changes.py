@@ -97,9 +97,15 @@ def test_a_mirror_answers_no_caller() -> None:
     """What answers is not its own shadow."""
     with pytest.raises(ConfigError, match="mirrored to and answers as well"):
         changes.set_mirror(loaded("1", "2"), "toy", {"1": 50})
-    split = changes.set_split(loaded("1", "2"), "toy", {"1": 50, "2": 50})
+    split = changes.set_split(loaded("1", "2"), "toy", {"2": 100})
     with pytest.raises(ConfigError, match="mirrored to and answers as well"):
         changes.set_mirror(split, "toy", {"2": 50})
+
+
+def test_a_canary_may_be_the_shadow_of_the_others_part() -> None:
+    """What the default answers is compared with it; what it answers itself is not."""
+    split = changes.set_split(loaded("1", "2"), "toy", {"1": 50, "2": 50})
+    assert changes.set_mirror(split, "toy", {"2": 50}).models["toy"].mirror == {"2": 50}
 
 
 VERSION = st.sampled_from(["1", "2", "3"])
@@ -129,6 +135,7 @@ def test_whatever_is_done_the_state_can_be_written_read_and_served(tmp_path_fact
         model = state.models["toy"]
         assert model.default in model.versions
         assert {*model.split, *model.mirror} <= set(model.versions)
-        assert not set(model.mirror) & model.routed()
+        assert model.default not in model.mirror
+        assert not any(model.split.get(version) == 100 for version in model.mirror)
     write_desired(folder, state)
     assert read_desired(folder) == state

@@ -1,74 +1,21 @@
 """Several versions of several models: who answers, what is refused, what is unloaded (S5, S6)."""
 
 import gc
-import shutil
 import weakref
 from typing import Any
 
 import msgspec
 import numpy as np
-import onnx
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from contract.bundle import MANIFEST, Golden, seal
 from contract.strict import encode_json
 from serving.models import changes
-from serving.models.desired import DesiredModel, read_acks, read_desired, write_desired
+from serving.models.desired import read_desired, write_desired
 from serving.models.predictor import Predictor
 from serving.models.versions import NotServedError
+from tests.serving.models.several import ROW, Service
 
 pytestmark = pytest.mark.unit
-
-ROW = {"width": 1.5, "height": 0.25, "letter": "A"}
-
-
-class Service:
-    """A host, and changes of what it is to serve."""
-
-    def __init__(self, host: Any, build: Any) -> None:
-        """Keep both; the host serves version 1 of `toy`, or nothing."""
-        self.host, self.build = host, build
-        self.releases = {"1": host.wanted["toy"].digest} if host.wanted else {}
-
-    def change(self, name: str, *arguments: Any, **named: Any) -> None:
-        """Make one of `changes`, and let the host act on it."""
-        before = read_desired(self.host.settings.state)
-        after = getattr(changes, name)(before, "toy", *arguments, **named)
-        write_desired(
-            self.host.settings.state, msgspec.structs.replace(after, generation=before.generation + 1)
-        )
-        self.host.versions.poll()
-
-    def load(self, version: str, release: Any = None, **named: Any) -> Any:
-        """Load a release, by default another training of `toy`."""
-        release = release or self.build(seed=int(version))
-        self.releases[version] = release.digest
-        self.change("load", version, str(release.path), release.digest, **named)
-        return release
-
-    def ask(self, query: str = "", request_id: str = "one") -> Any:
-        """One prediction."""
-        return self.host.client.post(f"/predict{query}", {"row": ROW}, **{"X-Request-Id": request_id})
-
-    def exchange(self, version: str, release: Any) -> None:
-        """Desire `release` in the place of all others."""
-        before = read_desired(self.host.settings.state)
-        model = DesiredModel.of(version, str(release.path), release.digest)
-        after = msgspec.structs.replace(before, generation=before.generation + 1, models={"toy": model})
-        write_desired(self.host.settings.state, after)
-        self.host.versions.poll()
-
-    @property
-    def refused(self) -> dict[str, str]:
-        """What the worker's acknowledgement says of refusals."""
-        return read_acks(self.host.settings.state)[self.host.versions.worker].refused
-
-
-@pytest.fixture
-def service(host, make_bundle) -> Service:
-    """A service with version 1."""
-    return Service(host, make_bundle)
 
 
 def test_a_loaded_version_answers_who_names_it_and_nobody_else(service) -> None:
@@ -215,149 +162,6 @@ def test_the_old_version_is_let_go_only_when_the_new_one_is_loaded_and_warm(serv
     golden = len(service.host.versions.current.models["toy"].predictor.bundle.golden.rows)
     assert runs["2"] == 1 + golden  # all at once to compare, each alone to warm
     assert service.ask().json()["version"] == "2"
-
-
-def truncated(build: Any) -> Any:
-    """Half of the graph."""
-    release = build(seed=2)
-    graph = release.bundle / "model.onnx"
-    graph.write_bytes(graph.read_bytes()[: graph.stat().st_size // 2])
-    return release
-
-
-def truncated_and_sealed(build: Any) -> Any:
-    """Half of the graph, signed as if it were whole: what a broken export leaves."""
-    good = build(seed=2)
-    graph = (good.bundle / "model.onnx").read_bytes()
-    golden = msgspec.json.decode((good.bundle / "golden.json").read_bytes(), type=Golden)
-    return build(graph=graph[: len(graph) // 2], golden=golden)
-
-
-def wrong_signature(build: Any) -> Any:
-    """Signed by somebody else."""
-    return build(seed=2, key=Ed25519PrivateKey.generate())
-
-
-def wrong_digest(build: Any) -> Any:
-    """The files of another bundle, sealed anew behind the signature's back."""
-    release, other = build(seed=2), build(seed=3)
-    shutil.copy(other.bundle / "model.onnx", release.bundle / "model.onnx")
-    (release.bundle / MANIFEST).unlink()
-    seal(release.bundle, release.contract)
-    return release
-
-
-def nan_outputs(build: Any) -> Any:
-    """Its scores are NaN."""
-    base = build(seed=2)
-    graph = onnx.load(base.bundle / "model.onnx")
-    for node in graph.graph.node:
-        node.output[:] = ["soft" if name == "scores" else name for name in node.output]
-        node.input[:] = ["soft" if name == "scores" else name for name in node.input]
-    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(np.nan), "nan"))
-    graph.graph.node.append(onnx.helper.make_node("Mul", ["soft", "nan"], ["scores"]))
-    golden = msgspec.json.decode((base.bundle / "golden.json").read_bytes(), type=Golden)
-    return build(graph=graph.SerializeToString(), golden=golden)
-
-
-def missing_file(build: Any) -> Any:
-    """Without its golden answers."""
-    release = build(seed=2)
-    (release.bundle / "golden.json").unlink()
-    return release
-
-
-def older_contract(build: Any) -> Any:
-    """It does not know a feature that callers send."""
-    release = build(seed=2)
-    narrow = msgspec.structs.replace(release.contract, features=release.contract.features[::2])
-    return build(contract=narrow, seed=2)
-
-
-def no_release(build: Any) -> Any:
-    """The folder has gone."""
-    release = build(seed=2)
-    shutil.rmtree(release.path)
-    return release
-
-
-BAD = [
-    pytest.param(truncated, "changed model.onnx", id="truncated"),
-    pytest.param(truncated_and_sealed, "cannot load the graph", id="truncated-but-sealed"),
-    pytest.param(wrong_signature, "expected a trusted trainer key", id="wrong-signature"),
-    pytest.param(wrong_digest, "has digest", id="wrong-digest"),
-    pytest.param(nan_outputs, "expected finite scores", id="nan-outputs"),
-    pytest.param(missing_file, "lacks golden.json", id="missing-file"),
-    pytest.param(
-        older_contract, "older contract than version 1, which answers: it lacks", id="older-contract"
-    ),
-    pytest.param(no_release, "cannot be read", id="no-release"),
-]
-
-
-@pytest.mark.parametrize(("make", "words"), BAD)
-@pytest.mark.parametrize("how", ["beside", "instead"])
-def test_a_bad_bundle_is_refused_and_the_champion_answers_on(service, make, words, how) -> None:
-    """Loaded beside the champion or in its place: a sentence, and not one answer changes (R3)."""
-    before = service.ask().json()
-    (service.load if how == "beside" else service.exchange)("2", make(service.build))
-    assert words in service.refused["toy@2"]
-    assert service.ask().json() == before
-    assert service.ask("?version=2").status_code == 404
-    assert service.host.versions.ready
-
-
-def test_an_older_contract_may_be_allowed(service) -> None:
-    """Going back to a version that knows less is somebody's decision."""
-    narrow = older_contract(service.build)
-    service.load("2", narrow, older_contract=True)
-    assert service.refused == {}
-    service.change("make_default", "2")
-    assert "older contract" in service.refused["toy@2"]  # each step of it
-    assert service.ask().json()["version"] == "1"
-    service.change("make_default", "2", older_contract=True)
-    answer = service.host.client.post("/predict", {"row": {"width": 1.5, "letter": "A"}})
-    assert answer.json()["version"] == "2"
-
-
-def test_a_worker_that_starts_serves_what_others_were_told_to(make_host, make_bundle) -> None:
-    """Older versions beside the champion are no reason to refuse where nobody is served yet."""
-    service = Service(make_host(), make_bundle)
-    narrow, wide = older_contract(make_bundle), make_bundle(seed=3)
-    state = changes.load(changes.EMPTY, "toy", "2", str(wide.path), wide.digest)
-    state = changes.load(state, "toy", "1", str(narrow.path), narrow.digest)
-    service.host.settings.trust.write_bytes(wide.trust_file.read_bytes())
-    write_desired(service.host.settings.state, msgspec.structs.replace(state, generation=4))
-    service.host.versions.poll()
-    assert service.refused == {}
-    assert sorted(service.host.versions.current.loaded["toy"].versions) == ["1", "2"]
-
-
-def test_a_refused_canary_leaves_its_share_to_the_default(service) -> None:
-    """And the service is ready: the champion answers everything."""
-    bad = truncated(service.build)
-    state = read_desired(service.host.settings.state)
-    state = changes.load(state, "toy", "2", str(bad.path), bad.digest)
-    state = changes.set_split(state, "toy", {"1": 10, "2": 90})
-    write_desired(service.host.settings.state, msgspec.structs.replace(state, generation=2))
-    service.host.versions.poll()
-    assert {service.ask(request_id=str(number)).json()["version"] for number in range(30)} == {"1"}
-
-
-def test_a_version_under_a_known_name_with_a_bad_bundle_leaves_its_predecessor(service) -> None:
-    """The name goes on meaning what it meant."""
-    service.load("2")
-    kept = service.releases["2"]
-    bad = missing_file(service.build)
-    state = read_desired(service.host.settings.state)
-    model = state.models["toy"]
-    wanted = msgspec.structs.replace(model.versions["2"], release=str(bad.path), digest=bad.digest)
-    model = msgspec.structs.replace(model, versions={**model.versions, "2": wanted})
-    after = msgspec.structs.replace(state, generation=9, models={"toy": model})
-    write_desired(service.host.settings.state, after)
-    service.host.versions.poll()
-    assert "lacks golden.json" in service.refused["toy@2"]
-    assert service.ask("?version=2").json()["digest"] == kept
 
 
 def test_the_models_page_says_who_answers_what(service) -> None:

@@ -146,7 +146,7 @@ def test_closing_takes_the_acknowledgement_back(host) -> None:
 def test_an_unforeseen_failure_refuses_the_model_only(host, make_bundle, caplog, monkeypatch) -> None:
     """Whatever a release does to the verifier, the champion answers on and the log has the trace."""
 
-    def load(*_: object) -> Predictor:
+    def load(*_: object, **__: object) -> Predictor:
         raise ValueError("nobody thought of this")
 
     monkeypatch.setattr(Predictor, "load", load)

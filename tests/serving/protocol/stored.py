@@ -1,6 +1,5 @@
 """A model with features of the online store, and the ways to ask for a prediction without them."""
 
-import asyncio
 from typing import Any
 
 import grpc
@@ -12,12 +11,8 @@ from serving.features.facts import microseconds
 from serving.features.groups import plans
 from serving.features.store import Event, Held, Published, key_text
 from serving.grpc import inference_pb2 as pb
-from serving.grpc.server import GrpcServer
-from serving.http.admission import Admission
-from serving.http.answers import Answerer
-from serving.http.completing import Completing
-from serving.protocol.inference import Inferring
 from serving.protocol.tensors import split_strings
+from tests.serving.grpc.calling import Caller, speak
 from tests.training.worlds import minute, past
 
 # Of every kind: a key that is a numeric feature, a word as a key beside the row, a whole number as one.
@@ -94,29 +89,16 @@ def to_message(body: dict[str, Any], model: str = "toy") -> pb.ModelInferRequest
     return made
 
 
-def over_grpc(host: Any, message: pb.ModelInferRequest, metadata: Any = None) -> Any:
+def over_grpc(host: Any, message: pb.ModelInferRequest) -> Any:
     """The answer of a server over the models and the store of `host`, or the error that a client sees."""
-    completing = Completing(host.completer, host.metrics)
-    answerer = Answerer(host.log, host.metrics)
-    inferring = Inferring(answerer, completing, Admission(9, 4_000), host.settings.clock)
 
-    async def run() -> Any:
-        server = GrpcServer(host.versions, inferring, host.metrics, ready=lambda: True)
-        await server.start("127.0.0.1", 0)
+    async def talk(call: Caller) -> Any:
         try:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-                infer = channel.unary_unary(
-                    "/inference.GRPCInferenceService/ModelInfer",
-                    request_serializer=pb.ModelInferRequest.SerializeToString,
-                    response_deserializer=pb.ModelInferResponse.FromString,
-                )
-                return await infer(message, metadata=metadata, timeout=60)
+            return await call("ModelInfer", message)
         except grpc.aio.AioRpcError as error:
             return error
-        finally:
-            await server.close(1)
 
-    return asyncio.run(run())
+    return speak(host, talk)
 
 
 def of_rest(answer: dict[str, Any]) -> tuple[list[str], list[float]]:

@@ -8,7 +8,9 @@ import polars as pl
 import pytest
 
 from contract.bundle import Golden, GoldenRow
+from serving.grpc import inference_pb2
 from tests.conftest import toy_graph
+from tests.serving.grpc.calling import speak
 from tests.serving.protocol.stored import (
     CONTRACT,
     KEYS,
@@ -204,6 +206,10 @@ def test_metadata_marks_what_may_be_left_out(host):
         "keys": "flight, origin, tail",
     }
     assert words["parameters"] == {"columns": "letter", "optional": "letter"}
+    asked = inference_pb2.ModelMetadataRequest(name="toy")
+    said = speak(host, lambda call: call("ModelMetadata", asked)).inputs
+    for tensor, rest in zip(said, (numbers, words), strict=True):
+        assert {key: value.string_param for key, value in tensor.parameters.items()} == rest["parameters"]
 
 
 def test_a_feature_of_that_name_goes_first(make_host, make_bundle):
@@ -215,6 +221,20 @@ def test_a_feature_of_that_name_goes_first(make_host, make_bundle):
     body = {"inputs": [column("id", "FP32", [2.0]), column("letter", "BYTES", ["A"])]}
     assert host.client.post(INFER, body).status_code == 200
     assert logged(host)["feature.id"].to_list() == [2.0]
+
+
+def test_a_request_may_bring_keys_alone(make_host, make_bundle):
+    """Where all that a caller knows may be missing; with nothing at all nobody knows how many rows."""
+    loose = msgspec.structs.replace(CONTRACT.features[0], nullable=True)
+    features = (loose, *CONTRACT.features[1:5])
+    host = make_host("request")
+    host.serve(released(make_bundle, msgspec.structs.replace(CONTRACT, features=features)))
+    fill(host.completer.store)
+    answered = host.client.post(INFER, {"inputs": beside(2)})
+    wanted = {"rows": [{}] * 2, "keys": [KEYS] * 2, "at": [NOON] * 2}
+    assert of_rest(answered.json()) == of_predict(host.client.post("/predict_batch", wanted).json())
+    refused = host.client.post(INFER, {"inputs": []})
+    assert "inputs: found nothing; expected at least one of width" in refused.json()["error"]
 
 
 def test_a_claimed_route_is_completed_too(host):

@@ -161,3 +161,27 @@ def test_long_copies_are_answered_in_parts(host, make_bundle, monkeypatch) -> No
     shadowed(host, make_bundle(seed=2))
     host.client.post("/predict_batch", {"rows": [ROW] * 8})
     assert logged(host)["role"].to_list().count("shadow") == 8
+
+
+def test_a_canary_is_no_shadow_of_itself(host, make_bundle) -> None:
+    """Of a version that answers a part, only what others answered is asked again."""
+    shadowed(host, make_bundle(seed=2))
+    state = changes.set_split(read_desired(host.settings.state), "toy", {"1": 50, "2": 50})
+    write_desired(host.settings.state, msgspec.structs.replace(state, generation=state.generation + 1))
+    host.versions.poll()
+    answered = [host.client.post("/predict", {"row": ROW}).json()["version"] for _ in range(40)]
+    table = logged(host)
+    shadows = table.filter(pl.col("role") == "shadow")
+    assert set(answered) == {"1", "2"}
+    assert shadows.height == answered.count("1") == count(host, "agreed") + count(host, "differed")
+    assert set(shadows["version"]) == {"2"}
+
+
+def test_a_shadows_run_is_timed(host, make_bundle) -> None:
+    """Whoever compares versions needs to know how long the one takes that nobody waits for."""
+    shadowed(host, make_bundle(seed=2))
+    host.client.post("/predict", {"row": ROW})
+    host.log.close()
+    labels = {"model": "toy", "version": "2"}
+    assert host.log.registry.get_sample_value("flightline_shadow_seconds_count", labels) == 1
+    assert host.log.registry.get_sample_value("flightline_shadow_seconds_sum", labels) > 0

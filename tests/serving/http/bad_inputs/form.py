@@ -23,6 +23,7 @@ class Bad:
         default_factory=lambda: {"content-type": "application/json"}
     )
     clock: Literal["wall", "request"] = "wall"
+    words: str = ""  # of the sentence, where the status and the field leave open what is wrong
 
     @property
     def request(self) -> dict[str, Any]:

@@ -1,11 +1,23 @@
-"""Every bad input by its name. Who adds a route adds a module with its own `CASES` here."""
+"""Every bad input by its name, but for those that need a socket: `wire.py`, `admin.py`.
+
+Who adds a route adds a module with its own `CASES` here.
+"""
 
 from collections.abc import Mapping
 
-from tests.serving.http.bad_inputs import addresses, headers, json_text, shapes, values
+from tests.serving.http.bad_inputs import (
+    addresses,
+    events,
+    headers,
+    json_text,
+    shapes,
+    v2_bytes,
+    v2_tensors,
+    values,
+)
 from tests.serving.http.bad_inputs.form import Bad
 
-MODULES = (json_text, shapes, values, headers, addresses)
+MODULES = (json_text, shapes, values, headers, addresses, events, v2_tensors, v2_bytes)
 
 
 def collect(tables: tuple[Mapping[str, Bad], ...]) -> dict[str, Bad]:

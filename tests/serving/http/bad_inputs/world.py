@@ -8,10 +8,40 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contract.bundle import Golden
+from contract.schema import Aggregate, Contract, Feature, Lookup
+from tests.conftest import toy_contract
+
+BOOKED = Feature(
+    name="width",
+    kind="number",
+    description="sold in the last hour",
+    source="stream",
+    minimum=0,
+    maximum=10,
+    aggregate=Aggregate("sales", ("letter",), "sum", 60, "pieces"),
+)
+HEIGHT = Feature(
+    name="height",
+    kind="number",
+    description="of the shelf",
+    source="batch",
+    nullable=True,
+    lookup=Lookup("shelves", ("shelf",), "height"),
+)
+
+
+def shop_contract(model: str = "toy") -> Contract:
+    """The toy's contract, its numbers being stored features."""
+    toy = toy_contract(model)
+    return msgspec.structs.replace(toy, features=(BOOKED, HEIGHT, toy.features[2]))
 
 
 def releases(folder: Path, build_release: Callable[..., Any]) -> list[Any]:
-    """`toy`, the default, counts an unknown letter, `strict` refuses it, `plain` claims /predict/label."""
+    """Four of them.
+
+    `toy`, the default, counts an unknown letter, `strict` refuses it, `plain` claims /predict/label,
+    `shop` has features of the online store.
+    """
     key = Ed25519PrivateKey.generate()
     toy = build_release(folder / "toy", key=key)
     golden = msgspec.json.decode((toy.bundle / "golden.json").read_bytes(), type=Golden)
@@ -26,4 +56,5 @@ def releases(folder: Path, build_release: Callable[..., Any]) -> list[Any]:
         toy,
         build_release(folder / "strict", key=key, contract=strict, golden=known),
         build_release(folder / "plain", key=key, contract=plain),
+        build_release(folder / "shop", key=key, contract=shop_contract("shop")),
     ]

@@ -9,13 +9,17 @@ from pathlib import Path
 
 from contract.errors import FlightlineError
 
+LOOK_S = 0.02
+
 
 @contextmanager
-def exclusive(path: Path, what: str, wait_s: float = 60.0) -> Iterator[None]:
+def exclusive(
+    path: Path, what: str, wait_s: float = 60.0, refusal: type[FlightlineError] = FlightlineError
+) -> Iterator[None]:
     """Hold the lock file `path` for the length of the block; `what` names the work in a refusal.
 
     Raises:
-        FlightlineError: another process still holds it after `wait_s` seconds.
+        FlightlineError: of the kind `refusal`: another process still holds it after `wait_s` seconds.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + wait_s
@@ -26,12 +30,12 @@ def exclusive(path: Path, what: str, wait_s: float = 60.0) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise FlightlineError(
+                    raise refusal(
                         f"another {what} has been under way for over {wait_s:.0f} s",
                         "one at a time",
-                        "Wait for it to end and run this again",
+                        "Wait for it to end and ask again",
                     ) from None
-                threading.Event().wait(0.05)
+                threading.Event().wait(LOOK_S)
         try:
             yield
         finally:

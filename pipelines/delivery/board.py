@@ -1,0 +1,105 @@
+"""The status as a person reads it: coloured in a terminal, plain text elsewhere."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.delivery.standing import MISSING, PASSED, UNKNOWN, Evidence, Row, Status
+from serving.models.desired import ALL
+
+SHORT = 12  # characters of a digest
+GOOD, DOUBTFUL, BAD, FAINT = "green", "yellow", "red", "dim"
+SERVICE = {"serving": GOOD, "stopped": BAD, "differs": BAD}
+EVIDENCE = {PASSED: GOOD, MISSING: FAINT, UNKNOWN: DOUBTFUL}
+# Seconds, and what so many are called; the largest that fits twice is taken.
+UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def board(found: Status) -> RenderableType:
+    """Everything on one screen, eighty columns wide."""
+    reached = not found.mlflow.startswith("does not")
+    parts: list[RenderableType] = [Text.assemble("mlflow  ", (found.mlflow, GOOD if reached else BAD))]
+    for name, state in found.services.items():
+        colour = SERVICE.get(state, DOUBTFUL)
+        parts.append(
+            Text.assemble("\n", (name, "bold"), "  ", (state, colour), "  ", (found.urls[name], FAINT))
+        )
+        rows = [row for row in found.rows if row.environment == name]
+        parts.append(_models(rows) if rows else Text("  no model was deployed", FAINT))
+    return Group(*parts)
+
+
+def _models(rows: Sequence[Row]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row("  " + row.model, "runs", _version(row))
+        if row.version:
+            table.add_row("", "traffic", traffic(row))
+            table.add_row("", "staging", _evidence(row.evidence))
+            table.add_row("", "changed", _change(row))
+    return table
+
+
+def age(seconds: float | None) -> str:
+    """About how long, in the largest unit of which there are at least two."""
+    if seconds is None:
+        return ""
+    for size, name in UNITS:
+        if seconds >= 2 * size or size == 1:
+            return f"{seconds / size:.0f} {name}"
+    raise AssertionError("the last unit takes everything")
+
+
+def traffic(row: Row) -> str:
+    """Who answers how much, and who is asked beside them unseen."""
+    parts = [_shares("", row.split), _shares("mirror ", row.mirror)]
+    idle = [version for version in row.loaded if not {version} & {*row.split, *row.mirror}]
+    if idle:
+        parts.append(f"loaded: {', '.join(idle)}")
+    return "; ".join(part for part in parts if part)
+
+
+def _shares(lead: str, shares: Mapping[str, float]) -> str:
+    if set(shares.values()) == {ALL} and not lead:
+        return f"all to {next(iter(shares))}"
+    given = ", ".join(f"{share:g} % to {version}" for version, share in sorted(shares.items()) if share)
+    return lead + given if given else ""
+
+
+def _version(row: Row) -> Text:
+    text = Text("never ran here")
+    if row.version:
+        text = Text.assemble(
+            (f"version {row.version}", "bold"), f" ({row.digest[:SHORT]}) for {age(row.age_s)}"
+        )
+    if row.disagrees:
+        text.append(f"; the alias names version {row.alias}", BAD)
+        if row.refused:
+            text.append(f", which was refused: {row.refused}", BAD)
+    return text
+
+
+def _evidence(found: Evidence) -> Text:
+    words = "no evidence" if found.state == MISSING else found.state
+    if found.state == PASSED:
+        words = f"{len(found.checks)} checks passed, {found.tested_at[:16].replace('T', ' ')}Z"
+    elif found.reason:
+        words = f"{found.state}: {found.reason}"
+    text = Text(words, EVIDENCE.get(found.state, BAD))
+    load = found.measured.get("load", {})
+    if "requests_per_second" in load:
+        text.append(f"; {load['requests_per_second']:,.0f} requests/s, p99 {load['p99_ms']:.1f} ms", FAINT)
+    compared = found.measured.get("pipeline verification", {}).get("rows")
+    if compared:
+        text.append(f"; {compared:,.0f} rows as in batch", FAINT)
+    return text
+
+
+def _change(row: Row) -> Text:
+    if row.change is None:
+        return Text("never")
+    text = Text(f"{row.change.action} by {row.change.who}, {row.since}")
+    text.append(f": {row.change.why}", FAINT)
+    return text

@@ -1,0 +1,119 @@
+"""What a service counts for each version of a model, read from its /metrics."""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import httpx
+
+from contract.errors import FlightlineError
+from pipelines.delivery.rollout_decision import Latencies
+from serving.recording.tally import BUCKETS
+
+_LINE = re.compile(r"(?P<name>flightline_\w+)\{(?P<labels>.*)\} (?P<value>\S+)")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_BOUNDS = {bound: place for place, bound in enumerate((*BUCKETS, math.inf))}
+_SECONDS, _SHADOW_SECONDS = "flightline_prediction_seconds_bucket", "flightline_shadow_seconds_bucket"
+
+
+class RestartedError(FlightlineError):
+    """The service counts from zero again: it is not the process that it was."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What was counted of one version, since its service started or since another moment."""
+
+    failed: int = 0
+    latencies: Latencies = field(default_factory=Latencies)
+    agreed: int = 0
+    differed: int = 0
+    shadow_failed: int = 0
+    runs: Latencies = field(default_factory=Latencies)  # of the version as a shadow
+
+    def since(self, before: "Counted") -> "Counted":
+        """What came after `before`.
+
+        Raises:
+            RestartedError: there is less than before.
+        """
+        return Counted(
+            failed=_more(self.failed, before.failed),
+            latencies=_later(self.latencies, before.latencies),
+            agreed=_more(self.agreed, before.agreed),
+            differed=_more(self.differed, before.differed),
+            shadow_failed=_more(self.shadow_failed, before.shadow_failed),
+            runs=_later(self.runs, before.runs),
+        )
+
+
+def read_counted(client: httpx.Client, model: str, *versions: str) -> tuple[Counted, ...]:
+    """What the service counts of each of `versions` now.
+
+    Raises:
+        FlightlineError: it does not answer with metrics.
+    """
+    try:
+        text = client.get("/metrics").raise_for_status().text
+    except httpx.HTTPError as error:
+        raise FlightlineError(
+            f"/metrics does not answer ({error})", "what the service counts", "Read its log"
+        ) from None
+    return counted(text, model, versions)
+
+
+def counted(text: str, model: str, versions: tuple[str, ...]) -> tuple[Counted, ...]:
+    """What Prometheus text says of each of `versions` of `model`; zeros of one that it does not mention."""
+    numbers: dict[str, dict[str, int]] = {version: {} for version in versions}
+    buckets: dict[tuple[str, str], dict[int, int]] = {}
+    for name, labels, value in _samples(text):
+        version = labels.get("version", "")
+        if labels.get("model") != model or version not in numbers:
+            continue
+        if name in {_SECONDS, _SHADOW_SECONDS}:
+            place = _BOUNDS.get(float(labels["le"]))
+            if place is not None:
+                buckets.setdefault((name, version), {})[place] = int(value)
+        else:
+            numbers[version][f"{name} {labels.get('outcome', '')}"] = int(value)
+    return tuple(
+        Counted(
+            failed=numbers[version].get("flightline_failed_requests_total ", 0),
+            latencies=_latencies(buckets.get((_SECONDS, version), {})),
+            agreed=numbers[version].get("flightline_shadow_rows_total agreed", 0),
+            differed=numbers[version].get("flightline_shadow_rows_total differed", 0),
+            shadow_failed=numbers[version].get("flightline_shadow_rows_total failed", 0),
+            runs=_latencies(buckets.get((_SHADOW_SECONDS, version), {})),
+        )
+        for version in versions
+    )
+
+
+def _samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    for line in text.splitlines():
+        match = _LINE.fullmatch(line)
+        if match is not None:
+            yield match["name"], dict(_LABEL.findall(match["labels"])), float(match["value"])
+
+
+def _latencies(cumulative: dict[int, int]) -> Latencies:
+    """Prometheus's buckets hold what is below them as well."""
+    counts, below = [], 0
+    for place in range(len(_BOUNDS)):
+        reached = max(cumulative.get(place, below), below)
+        counts.append(reached - below)
+        below = reached
+    return Latencies(tuple(counts))
+
+
+def _later(after: Latencies, before: Latencies) -> Latencies:
+    return Latencies(tuple(_more(*pair) for pair in zip(after.counts, before.counts, strict=True)))
+
+
+def _more(after: int, before: int) -> int:
+    if after < before:
+        raise RestartedError(
+            "the service counts from zero again", "the process that ran before", "Read its log"
+        )
+    return after - before

@@ -1,0 +1,63 @@
+"""Deliveries that were accepted: each id once, kept until it was acted on, and over a restart."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from pipelines.promotion.webhooks import OLDEST_S, Delivery, RejectedError
+
+KEPT_S = 3600  # how long one that could not be acted on is tried; the alias itself stays where it is
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS deliveries (id TEXT PRIMARY KEY, sent INTEGER NOT NULL, model TEXT NOT NULL, "
+    "alias TEXT NOT NULL, version TEXT NOT NULL, done INTEGER NOT NULL DEFAULT 0)"
+)
+
+
+class Deliveries:
+    """A table in a file of its own; every call opens it anew, so that threads may share the object."""
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is opened yet."""
+        self._path = path
+
+    def accept(self, delivery: Delivery, now: float) -> None:
+        """Keep a delivery that is still to be acted on, durably, before it is answered.
+
+        Raises:
+            RejectedError: 409, it was accepted before.
+        """
+        # An id may go once its time stamp alone would be refused, on whichever side of now it is.
+        forgotten, given_up = int(now) - 2 * OLDEST_S, int(now) - KEPT_S
+        with self._open() as table:
+            table.execute(
+                "DELETE FROM deliveries WHERE (done = 1 AND sent < ?) OR sent < ?", (forgotten, given_up)
+            )
+            added = table.execute(
+                "INSERT OR IGNORE INTO deliveries (id, sent, model, alias, version) VALUES (?, ?, ?, ?, ?)",
+                (delivery.id, delivery.sent, delivery.model, delivery.alias, delivery.version),
+            ).rowcount
+        if not added:
+            raise RejectedError(
+                409, f"the delivery {delivery.id} was accepted before", "each of them once", "Send a new one"
+            )
+
+    def pending(self) -> list[Delivery]:
+        """Those that were not acted on, the oldest first."""
+        with self._open() as table:
+            rows = table.execute(
+                "SELECT id, sent, model, alias, version FROM deliveries WHERE done = 0 ORDER BY sent, rowid"
+            ).fetchall()
+        return [Delivery(*row) for row in rows]
+
+    def done(self, delivery: Delivery) -> None:
+        """It was acted on; its id is kept, so that it is refused a second time."""
+        with self._open() as table:
+            table.execute("UPDATE deliveries SET done = 1 WHERE id = ?", (delivery.id,))
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with closing(sqlite3.connect(self._path, timeout=10)) as connection, connection:
+            connection.execute(_TABLE)
+            yield connection

@@ -1,0 +1,149 @@
+"""uvicorn's protocol with a shorter way for what an application has offered to take: see `whole`."""
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from serving.http.whole import OFFER, Offer, Whole
+
+_OK = STATUS_LINE[200]
+
+
+class Start:
+    """The beginning of every answer: the status line and uvicorn's own headers, made once a second."""
+
+    def __init__(self) -> None:
+        """Nothing made yet."""
+        self._of: object = None
+        self._lines = b""
+
+    def of(self, state: ServerState) -> bytes:
+        """As of now: uvicorn replaces the list whenever the date changes."""
+        headers = state.default_headers
+        if headers is not self._of:
+            self._lines = _OK + b"".join(b"%b: %b\r\n" % field for field in headers)
+            self._of = headers
+        return self._lines
+
+
+class DirectProtocol(HttpToolsProtocol):
+    """Asks the application's `Offer` first; parsing, pipelining and the order of answers stay uvicorn's.
+
+    Its timer of an idle connection is one a connection, not one a request.
+    """
+
+    def __init__(self, *arguments: Any, start: Start, **named: Any) -> None:
+        """As of uvicorn's; `start` is shared by all connections."""
+        super().__init__(*arguments, **named)
+        offer: Offer | None = self.app_state.get(OFFER)
+        if self.access_log or self.root_path or self.limit_concurrency is not None:
+            offer = None  # it knows nothing of them
+        self._offer, self.start = offer, start
+        self._whole: Whole | None = None  # the request that is arriving, where it may be one
+        self._idle_since: float | None = None  # loop time of the last answer, while nothing is asked
+        self.leaving = False  # the connection ends with what it asks next
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timer: it would keep the connection in memory."""
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Begin in the ordinary way what has not arrived whole with `data`."""
+        super().data_received(data)
+        whole = self._whole
+        if whole is not None:
+            self._whole = None
+            if not self.transport.is_closing():
+                super().on_headers_complete()
+                if whole.body:
+                    super().on_body(whole.body)
+
+    def on_headers_complete(self) -> None:
+        """See whether the request may be one for the offer; else start it."""
+        offer = self._offer
+        if offer is not None and self.url.startswith(offer.path) and self._may_be_whole(offer.path):
+            self._whole = Whole(self, offer, self.scope, self.url[len(offer.path) + 1 :])
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Keep it, or hand it to the application that has begun to read."""
+        if self._whole is None:
+            super().on_body(body)
+        else:
+            self._whole.body += body
+
+    def on_message_complete(self) -> None:
+        """Have what arrived whole answered."""
+        whole = self._whole
+        if whole is None:
+            super().on_message_complete()
+            return
+        self.cycle, self._whole = cast("Any", whole), None
+        fields = dict(self.headers)
+        try:
+            # A header that is given twice means something else to each reader.
+            taken = len(fields) == len(self.headers) and whole.offer.take(
+                fields, whole.query, whole.body, whole
+            )
+        except Exception:
+            self.logger.exception("Exception in what the application offered")
+            taken = False
+        if not taken:
+            whole.give_back()
+
+    def _may_be_whole(self, path: bytes) -> bool:
+        """Whether nothing is odd about the request whose head has arrived, and none is before it."""
+        parser = self.parser
+        return (
+            self.url[len(path) : len(path) + 1] in {b"", b"?"}
+            and b"#" not in self.url
+            and (self.cycle is None or self.cycle.response_complete)
+            and parser.get_method() == b"POST"
+            and parser.should_keep_alive()
+            and parser.get_http_version() == "1.1"
+            and not (self.expect_100_continue or self.leaving or self.flow.write_paused)
+        )
+
+    def replace(self, whole: Whole, cycle: RequestResponseCycle) -> None:
+        """Start `cycle` in the place of `whole`; a later request may be waiting behind it already."""
+        if cast("Any", self.cycle) is whole:
+            self.cycle = cycle
+        self._start_asgi_task(cycle, self.app)
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, but for the timer."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_again(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has been idle for long enough; else look again when it will have been."""
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:
+            return  # the end of the request that is being read or answered sets the timer again
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._look_again(left)
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+    def _look_again(self, seconds: float) -> None:
+        timer: asyncio.TimerHandle = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+        self.timeout_keep_alive_task = timer
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Whoever says something is not idle; the timer finds out when it fires."""
+        self._idle_since = None

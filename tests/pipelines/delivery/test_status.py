@@ -1,0 +1,264 @@
+"""The status shows what runs, on what evidence and by whom, and where the registry says otherwise."""
+
+import io
+import json
+import threading
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from contract.errors import FlightlineError
+from contract.statements import STAGING_CHECKS
+from pipelines import status as command
+from pipelines.delivery.board import age, board, traffic
+from pipelines.delivery.registry import CHAMPION, REFUSED, STAGING_EVIDENCE
+from pipelines.delivery.standing import Evidence, LastChange, Row, Status, status
+from serving.models.desired import Desired, DesiredVersion, change_desired
+from tests.pipelines.delivery.conftest import World, evidence, free_ports
+
+CHANGE = LastChange("2013-04-01T00:00:00+00:00", "deploy", "ada", "it is better", "")
+ROW = Row(
+    environment="production",
+    model="flights",
+    version="3",
+    digest="d" * 64,
+    alias="3",
+    since="2013-04-01 00:00:00Z",
+    age_s=7200.0,
+    split={"3": 100.0},
+    loaded=("3",),
+    evidence=Evidence("passed", STAGING_CHECKS, "2013-03-31T23:00:00+00:00"),
+    change=CHANGE,
+)
+FOUND = Status(
+    mlflow="http://127.0.0.1:5010",
+    services={"staging": "stopped", "production": "serving"},
+    rows=(ROW,),
+    urls={"staging": "http://127.0.0.1:8101", "production": "http://127.0.0.1:8102"},
+    at="2013-04-01T02:00:00+00:00",
+)
+
+
+def shown(found: Status, *, colours: bool = False, width: int = 200) -> str:
+    """What a person sees."""
+    screen = io.StringIO()
+    console = Console(
+        file=screen, width=width, force_terminal=colours, color_system="standard" if colours else None
+    )
+    console.print(board(found))
+    return screen.getvalue()
+
+
+def of(world: World, environment: str, model: str) -> Row:
+    """The row of one model in one environment."""
+    (row,) = [r for r in status(world.settings).rows if (r.environment, r.model) == (environment, model)]
+    return row
+
+
+@pytest.mark.unit
+def test_everything_about_a_version_is_on_the_screen() -> None:
+    """Version, digest, age, traffic, evidence, last change and by whom; a service that is stopped, too."""
+    text = shown(FOUND)
+    for words in (
+        "version 3 (dddddddddddd) for 2 h",
+        "all to 3",
+        f"{len(STAGING_CHECKS)} checks passed, 2013-03-31 23:00Z",
+        "deploy by ada, 2013-04-01 00:00:00Z: it is better",
+        "staging  stopped",
+        "production  serving",
+    ):
+        assert words in text
+    assert "alias" not in text
+    assert "no model was deployed" in text.split("production")[0]
+
+
+@pytest.mark.unit
+def test_a_narrow_terminal_loses_no_word() -> None:
+    """Long lines wrap."""
+    words = shown(FOUND, width=60).split()
+    assert {"dddddddddddd", "ada,", "better"} <= {word.strip("():;") for word in words} | set(words)
+
+
+@pytest.mark.unit
+def test_an_alias_that_names_another_version_stands_out() -> None:
+    """In red, with the reason why that one does not run here."""
+    row = replace(ROW, alias="4", refused="it did not pass staging")
+    text = shown(replace(FOUND, rows=(row,)), colours=True)
+    assert "\x1b[31m; the alias names version 4" in text
+    assert "which was refused: it did not pass staging" in text
+    assert "\x1b[31m" not in shown(replace(FOUND, services={"production": "serving"}), colours=True)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (Evidence("missing"), "no evidence"),
+        (Evidence("unknown", reason="MLflow does not answer"), "unknown: MLflow does not answer"),
+        (Evidence("refused", reason="signed by nobody"), "refused: signed by nobody"),
+        (
+            Evidence(
+                "passed", ("load",), "2013", measured={"load": {"requests_per_second": 5e3, "p99_ms": 2}}
+            ),
+            "1 checks passed, 2013Z; 5,000 requests/s, p99 2.0 ms",
+        ),
+        (
+            Evidence("passed", ("load",), "2013", measured={"pipeline verification": {"rows": 28878}}),
+            "28,878 rows as in batch",
+        ),
+    ],
+)
+def test_evidence_is_told_as_it_is(found: Evidence, words: str) -> None:
+    """Four states, each in its own words."""
+    assert words in shown(replace(FOUND, rows=(replace(ROW, evidence=found),)))
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "all to 3"),
+        ({"split": {"3": 90.0, "4": 10.0}}, "90 % to 3, 10 % to 4"),
+        ({"mirror": {"4": 50.0}, "loaded": ("3", "4")}, "all to 3; mirror 50 % to 4"),
+        ({"loaded": ("3", "4")}, "all to 3; loaded: 4"),
+        ({"split": {}, "loaded": ()}, ""),
+    ],
+)
+def test_traffic_names_every_version_that_is_loaded(changes: dict[str, object], words: str) -> None:
+    """Who answers, who is asked unseen, and who waits."""
+    assert traffic(replace(ROW, **changes)) == words  # type: ignore[arg-type]
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, ""), (0.0, "0 s"), (119.0, "119 s"), (120.0, "2 min"), (7200.0, "2 h"), (200_000.0, "2 d")],
+)
+def test_an_age_is_told_in_the_largest_unit_that_fits_twice(seconds: float | None, words: str) -> None:
+    """Nobody reads 93,600 seconds."""
+    assert age(seconds) == words
+
+
+@pytest.mark.unit
+def test_watching_looks_again_until_it_is_ended() -> None:
+    """Each look is drawn; Ctrl-C is how one ends it, and no failure."""
+    looks = 0
+    until = threading.Event()
+
+    def look() -> Status:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            until.set()
+        return replace(FOUND, rows=(replace(ROW, version=str(looks)),))
+
+    screen = io.StringIO()
+    command.watch(look, Console(file=screen, force_terminal=True, width=100), until, every_s=0)
+    assert looks == 3
+    assert all(f"version {number}" in screen.getvalue() for number in (1, 2, 3))
+
+    def interrupted() -> Status:
+        raise KeyboardInterrupt
+
+    command.watch(interrupted, Console(file=io.StringIO()), threading.Event(), every_s=0)
+
+
+@pytest.mark.unit
+def test_watching_is_for_people() -> None:
+    """A program reads one object."""
+    with pytest.raises(FlightlineError, match="--json and --watch"):
+        command.main(["--json", "--watch"])
+
+
+def test_a_promoted_version_shows_its_evidence_and_who_promoted_it(world: World) -> None:
+    """In both environments; the row can be written as JSON."""
+    registered = world.promote("stood")
+    staging, production = of(world, "staging", "stood"), of(world, "production", "stood")
+    for row in (staging, production):
+        assert (row.version, row.digest, row.alias) == (registered.version, registered.digest, "1")
+        assert (row.evidence.state, row.evidence.checks) == ("passed", STAGING_CHECKS)
+        assert row.evidence.measured["load"]["errors"] == 0
+        assert row.split == {"1": 100.0}
+        assert not row.disagrees
+        assert 0 <= (row.age_s or -1) < 600
+    assert production.change is not None
+    assert (production.change.who, production.change.action) == ("ada", "deploy")
+    assert len(production.change.evidence) == 64
+    assert json.loads(json.dumps(command.asdict(status(world.settings))))["rows"]
+
+
+def test_evidence_that_production_would_not_believe_is_shown_as_refused(world: World) -> None:
+    """By the rules of production itself, with its reason."""
+    registered = world.promote("doubted")
+    version = world.registry.by_number("doubted", registered.version)
+    other = evidence(version, world.settings, digest="0" * 64)
+    world.registry.tag(version, STAGING_EVIDENCE, other)
+    found = of(world, "production", "doubted").evidence
+    assert found.state == "refused"
+    assert "000000000000" in found.reason
+    world.registry.tag(version, STAGING_EVIDENCE, "yes")
+    assert "is not JSON" in of(world, "production", "doubted").evidence.reason
+    world.registry.untag(world.registry.by_number("doubted", "1"), STAGING_EVIDENCE)
+    assert of(world, "production", "doubted").evidence == Evidence("missing")
+
+
+def test_a_split_and_a_mirror_are_shown_as_they_are_desired(world: World) -> None:
+    """What a rollout does at the moment, step by step."""
+    first = world.promote("shared")
+    second = world.register("shared", seed=1)
+    state = world.settings.state("staging")
+
+    def split(before: Desired | None) -> Desired:
+        assert before is not None
+        model = before.models["shared"]
+        release = DesiredVersion(model.champion.release, model.champion.digest)
+        return replaced(before, "shared", versions={"1": release, "2": release}, split={"1": 90.0, "2": 10.0})
+
+    assert (first.version, second.version) == ("1", "2")
+    try:
+        change_desired(state, split)
+        row = of(world, "staging", "shared")
+        assert (row.split, row.loaded) == ({"1": 90.0, "2": 10.0}, ("1", "2"))
+    finally:
+        change_desired(state, lambda before: replaced(before, "shared", versions=None, split={}))
+
+
+def replaced(before: Desired | None, name: str, *, versions: object, split: dict[str, float]) -> Desired:
+    """A desired state with one model changed; without `versions`, down to its first."""
+    import msgspec
+
+    assert before is not None
+    model = before.models[name]
+    changed = msgspec.structs.replace(
+        model, versions=versions or {model.default: model.champion}, split=split
+    )
+    return msgspec.structs.replace(before, models={**before.models, name: changed})
+
+
+def test_a_refused_click_shows_where_the_alias_is_and_why_not(world: World) -> None:
+    """Until somebody reconciles, the alias names what does not run."""
+    world.promote("clicked-on")
+    second = world.register("clicked-on", seed=1)
+    version = world.registry.by_number("clicked-on", second.version)
+    world.registry.tag(version, REFUSED, "it did not pass staging")
+    world.registry.set_alias("clicked-on", CHAMPION, second.version)
+    row = of(world, "production", "clicked-on")
+    assert row.disagrees
+    assert (row.version, row.alias, row.refused) == ("1", "2", "it did not pass staging")
+
+
+def test_without_mlflow_the_ledger_and_the_services_still_tell(world: World) -> None:
+    """Version, age, traffic and who changed it; what only the registry knows is called unknown."""
+    world.promote("offline")
+    (port,) = free_ports(1)
+    away = replace(world.settings, mlflow_port=port, tracking_uri=f"http://127.0.0.1:{port}")
+    found = status(away)
+    assert found.mlflow.startswith("does not answer")
+    assert found.services["production"] == "serving"
+    (row,) = [r for r in found.rows if (r.environment, r.model) == ("production", "offline")]
+    assert (row.version, row.alias, row.split) == ("1", "", {"1": 100.0})
+    assert row.evidence == Evidence("unknown", reason="MLflow does not answer")
+    assert row.change is not None
+    assert row.change.who == "ada"
+    assert not row.disagrees
