@@ -15,12 +15,13 @@ import httpx
 
 from contract.bundle import Bundle
 from contract.errors import FlightlineError
+from pipelines.delivery.backend import backend
 from pipelines.delivery.releases import Release, open_release
 from pipelines.delivery.rollout_decision import Decision, Evidence, Kind, Latencies, decide
 from pipelines.delivery.rollout_metrics import Counted, read_counted
 from pipelines.delivery.rollout_policy import Rollout, Step
 from pipelines.delivery.rollout_probes import TIMEOUT_S, Prober, probe_rows
-from pipelines.delivery.services import begin_rollout, converge
+from pipelines.delivery.services import begin_rollout
 from pipelines.delivery.smoke import golden_by_name
 from pipelines.machine.processes import Say
 from pipelines.machine.progress import step as tell
@@ -115,7 +116,9 @@ class Rolling:
             split=split,
             mirror=mirror,
         )
-        converge(self.environment, {**self.before, self.model: wanted}, self.settings, exact=(self.model,))
+        backend(self.environment, self.settings).converge(
+            {**self.before, self.model: wanted}, exact=(self.model,)
+        )
 
     def _golden(self, client: httpx.Client) -> StepSeen:
         began = time.monotonic()

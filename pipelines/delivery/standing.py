@@ -6,14 +6,15 @@ from datetime import UTC, datetime
 
 from contract.attestation import Trust, read_trust
 from contract.errors import FlightlineError
+from pipelines.delivery.backend import backend
 from pipelines.delivery.registry import REFUSED, STAGING_EVIDENCE, Registry, Version, connect
 from pipelines.delivery.releases import staged
-from pipelines.delivery.services import intact, ready, recorded, running, what_is_lacking
+from pipelines.delivery.services import recorded
 from pipelines.delivery.tracking_server import is_up
 from pipelines.ledger import Entry, Placed, history, live, models, read
 from pipelines.local import SERVICES
 from pipelines.machine.settings import Settings
-from serving.models.desired import ALL, DesiredModel, read_desired
+from serving.models.desired import ALL, DesiredModel
 
 PASSED, MISSING, UNKNOWN = "passed", "missing", "unknown"
 
@@ -117,11 +118,15 @@ def status(settings: Settings) -> Status:
 
 
 def _service(environment: str, entries: list[Entry], settings: Settings) -> str:
-    if running(environment, settings) is None:
-        return "stopped"
-    if not ready(environment, settings):
-        return what_is_lacking(environment, settings, wait_s=0) or "not ready"
-    return "serving" if intact(recorded(environment, entries, settings), environment, settings) else "differs"
+    place = backend(environment, settings)
+    try:
+        if not place.running():
+            return "stopped"
+        if not place.ready():
+            return place.lacking(wait_s=0) or "not ready"
+        return "serving" if place.intact(recorded(environment, entries, settings)) else "differs"
+    except FlightlineError as error:  # of a cluster that does not answer: the rest is known all the same
+        return f"unknown: {error.found}"
 
 
 def _row(
@@ -153,7 +158,10 @@ def _row(
 
 
 def _desired(environment: str, model: str, settings: Settings) -> DesiredModel | None:
-    desired = read_desired(settings.state(environment))
+    try:
+        desired = backend(environment, settings).desired()
+    except FlightlineError:  # said where the services are
+        return None
     return desired.models.get(model) if desired else None
 
 
