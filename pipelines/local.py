@@ -37,9 +37,10 @@ def up(settings: Settings, say: Say = print, *, promotions: bool = False) -> tup
         FlightlineError: a port is taken or something did not start; what was started here is stopped again.
     """
     settings.var.mkdir(parents=True, exist_ok=True)
-    for environment in SERVICES:
+    ours = _ours(settings)
+    for environment in ours:
         prepare(environment, settings)
-    programs = [program(environment, settings) for environment in SERVICES]
+    programs = [program(environment, settings) for environment in ours]
     if settings.owns_tracking:
         programs.append(mlflow_program(settings))
         if promotions:
@@ -47,7 +48,7 @@ def up(settings: Settings, say: Say = print, *, promotions: bool = False) -> tup
     else:
         require_up(settings)
     start_all(programs, settings.processes, settings.logs, say)
-    for environment in SERVICES:
+    for environment in ours:
         lack = what_is_lacking(environment, settings)
         if lack:
             say(f"{environment}: {lack}")
@@ -58,11 +59,16 @@ def down(settings: Settings, say: Say = print) -> tuple[str, ...]:
     """Stop what runs and return the names of what was stopped."""
     # First what would start or change the others.
     stopped = [name for name in (RELAY, RECONCILER) if stop(settings.processes, name)]
-    stopped += [name for name in SERVICES if stop_service(name, settings)]
+    stopped += [name for name in _ours(settings) if stop_service(name, settings)]
     if stop_mlflow(settings):
         stopped.append(MLFLOW)
     say(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
     return tuple(stopped)
+
+
+def _ours(settings: Settings) -> list[str]:
+    """The environments that are processes here; a cluster's are neither started nor stopped."""
+    return [name for name in SERVICES if settings.environment(name).backend == "local"]
 
 
 def relay(settings: Settings) -> Program:

@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass
 from contract.errors import BundleError, FlightlineError
 from pipelines.cli import FAILED, OK, command, quiet
 from pipelines.delivery.aliases import settle
+from pipelines.delivery.backend import backend
 from pipelines.delivery.placement import VersionRefusedError, changing
 from pipelines.delivery.registry import REFUSED, Registry, Version, connect
-from pipelines.delivery.services import converge, ensure_service, intact, ready, recorded, running
+from pipelines.delivery.services import recorded
 from pipelines.delivery.tracking_server import NoAnswerError
 from pipelines.deploy import PRODUCTION, deploy_locked, give_back, left, mark_refused
 from pipelines.ledger import Entry, left_behind, live, neighbours, read
@@ -200,14 +201,11 @@ def _service(settings: Settings, say: Say) -> tuple[Reconciled, ...]:
         wanted = recorded(PRODUCTION, read(settings.ledger), settings)
         if not wanted:
             return ()
-        if (
-            running(PRODUCTION, settings) is not None
-            and ready(PRODUCTION, settings)
-            and intact(wanted, PRODUCTION, settings)
-        ):
+        place = backend(PRODUCTION, settings)
+        if place.running() and place.ready() and place.intact(wanted):
             return ()
-        ensure_service(PRODUCTION, settings, say)
-        converge(PRODUCTION, wanted, settings)
+        place.ensure(say)
+        place.converge(wanted)
     return (Reconciled("*", "repaired", "production serves again what the ledger says"),)
 
 

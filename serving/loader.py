@@ -55,24 +55,27 @@ def fetch_named(uri: str, folder: Path, trust: Trust, digest: str | None = None)
 def fetch_desired(uri: str, path: Path, trust: Trust) -> list[Bundle]:
     """Every release that the desired state in `path` names, fetched from `uri`/DIGEST to where it is named.
 
+    Each is loaded once: what a server would refuse, for its golden answers too, is refused here,
+    where the reason becomes the last word of an init container.
+
     Raises:
-        FlightlineError: the file is no desired state; else as of `fetch`.
+        FlightlineError: the file is no desired state, or a release cannot be served; else as of `fetch`.
     """
+    from serving.models.predictor import Predictor
+
     try:
         desired = decode_json(path.read_bytes(), Desired, path.name)
     except OSError as error:
         raise FlightlineError(
             f"{path} cannot be read ({error.strerror})", "a desired state", "Correct --desired"
         ) from None
-    wanted = {
-        version.release: version.digest
-        for model in desired.models.values()
-        for version in model.versions.values()
-    }
-    base = uri.rstrip("/")
-    return [
-        fetch(f"{base}/{digest}", Path(release), trust, digest) for release, digest in sorted(wanted.items())
-    ]
+    base, found = uri.rstrip("/"), []
+    for model in desired.models.values():
+        for name, version in model.versions.items():
+            release = Path(version.release)
+            found.append(fetch(f"{base}/{version.digest}", release, trust, version.digest))
+            Predictor.load(release, version.digest, name, trust)
+    return found
 
 
 @contextmanager

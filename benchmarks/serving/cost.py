@@ -11,8 +11,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -36,7 +34,7 @@ from benchmarks.measurements import (
 from benchmarks.measurements import rows as markdown
 from benchmarks.rows import IN_FLIGHT, ROWS, Way, ask_at_once, on, sample, ways
 from benchmarks.serving.contenders import CONTENDERS, OURS, ROOT, Place
-from benchmarks.serving.load import Cores, Server, free_port, running, write_bodies
+from benchmarks.serving.load import Cores, Server, free_port, logged, running, write_bodies
 from benchmarks.serving.load import measure as load
 from benchmarks.serving.place import prepare
 from benchmarks.serving.place import rows as golden_rows
@@ -49,7 +47,6 @@ from serving.rows import decode_rows
 SECTION = "cost"
 CONCURRENCY = 32
 MILLION = 1_000_000
-LOG_SECONDS = 60  # at most, until the prediction log has written what it was given
 
 # Predictions, the CPU seconds they took, and how many of them the prediction log had no room for.
 Work = Callable[[], tuple[int, float, int]]
@@ -115,32 +112,19 @@ def _cost(work: Work) -> Mapping[str, float]:
 
 
 def _single(server: Server, bodies: Path, seconds: float) -> tuple[int, float, int]:
-    before, dropped = server.cpu_seconds(), _written(server)
+    before, dropped = server.cpu_seconds(), logged(server)
     one = load(server, "/predict", bodies, CONCURRENCY, seconds)
     if one.failed or one.broken:
         raise FlightlineError(f"{one.failed + one.broken} requests failed", "answers", "Ask one alone")
-    dropped = _written(server) - dropped
+    dropped = logged(server) - dropped
     return one.requests, server.cpu_seconds() - before, dropped
 
 
 def _many(server: Server, way: Way, seconds: float) -> tuple[int, float, int]:
-    before, dropped = server.cpu_seconds(), _written(server)
+    before, dropped = server.cpu_seconds(), logged(server)
     count, _ = ask_at_once(way, seconds, IN_FLIGHT)
-    dropped = _written(server) - dropped
+    dropped = logged(server) - dropped
     return (count + IN_FLIGHT) * ROWS, server.cpu_seconds() - before, dropped
-
-
-def _written(server: Server) -> int:
-    """Wait until the prediction log has caught up, whose work belongs to the predictions; rows it dropped."""
-    deadline = time.monotonic() + LOG_SECONDS
-    while True:
-        with urllib.request.urlopen(f"{server.address}/status", timeout=30) as answer:  # noqa: S310 - ours
-            log = msgspec.json.decode(answer.read())["prediction_log"]
-        if not log["waiting"]:
-            return int(log["dropped"])
-        if time.monotonic() > deadline:
-            raise FlightlineError(f"{log['waiting']} predictions are not logged", "none", "Look at the disk")
-        time.sleep(0.05)
 
 
 def _table(place: Place, reference: Path, rows: int) -> Path:

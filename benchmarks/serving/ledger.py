@@ -138,7 +138,7 @@ def _pieces(bundle: Path) -> list[Entry]:
 def table(found: list[Ledger]) -> str:
     """Markdown: a column a model."""
     lines = [
-        f"{machine().split(';')[0]}. Microseconds of CPU a request.",
+        f"{machine().split('. The ratio')[0]}. Microseconds of CPU a request.",
         "",
         f"| while wrk asks | {' | '.join(one.model for one in found)} |",
         f"| --- |{' --- |' * len(found)}",

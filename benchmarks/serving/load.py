@@ -22,6 +22,7 @@ from contract.errors import FlightlineError
 SCRIPT = Path(__file__).with_name("load.lua")
 START_SECONDS = 120
 STOP_SECONDS = 30
+LOG_SECONDS = 60
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -160,6 +161,23 @@ def ask(url: str, body: bytes) -> bytes:
             return bytes(answer.read())
     except urllib.error.URLError as error:
         raise FlightlineError(f"{url} failed: {error}", "an answer", "See the contender's output") from error
+
+
+def logged(server: Server) -> int:
+    """Wait until the service's prediction log has caught up; how many rows it had no room for so far.
+
+    Raises:
+        FlightlineError: it does not.
+    """
+    deadline = time.monotonic() + LOG_SECONDS
+    while True:
+        with urllib.request.urlopen(f"{server.address}/status", timeout=30) as answer:  # noqa: S310 - ours
+            log = msgspec.json.decode(answer.read())["prediction_log"]
+        if not log["waiting"]:
+            return int(log["dropped"])
+        if time.monotonic() > deadline:
+            raise FlightlineError(f"{log['waiting']} predictions are not logged", "none", "Look at the disk")
+        time.sleep(0.05)
 
 
 def measure(server: Server, route: str, bodies: Path, concurrency: int, seconds: float) -> Sample:

@@ -1,1 +1,1 @@
-"""From a bundle to what serves: registry, keys, releases, services, smoke tests."""
+"""From a bundle to what serves: registry, keys, releases, services, smoke tests, rollouts."""

@@ -39,6 +39,10 @@ def _models(rows: Sequence[Row]) -> Table:
             table.add_row("", "traffic", traffic(row))
             table.add_row("", "staging", _evidence(row.evidence))
             table.add_row("", "changed", _change(row))
+        if row.tried is not None:
+            when = row.tried.at[:16].replace("T", " ")
+            words = f"version {row.tried.version}, tried by {row.tried.who}, {when}Z: {row.tried.why}"
+            table.add_row("", "refused", Text(words, BAD))
     return table
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from contract.errors import FlightlineError
 from contract.locks import exclusive
+from pipelines.delivery.backend import backend
 from pipelines.ledger import Entry, models, read, trail
 from pipelines.machine.files import scratch
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
-from serving.models.desired import read_desired
 
 GRACE_S = 3600.0  # a deployment elsewhere has fetched it and not yet asked for it
 DIGEST_LENGTH = 64  # hexadecimal digits; anything else in the folder is not ours to remove
@@ -59,6 +59,6 @@ def _needed(entries: list[Entry], settings: Settings) -> Iterator[str]:
             past, position = trail(entries, name, model)
             first = max(position - environment.keep, 0)
             yield from (placed.digest for placed in past[first:])
-        desired = read_desired(settings.state(name))
+        desired = backend(name, settings).desired()
         for wanted in desired.models.values() if desired else ():
             yield from (version.digest for version in wanted.versions.values())

@@ -11,30 +11,21 @@ import msgspec
 
 from contract.errors import FlightlineError
 from contract.locks import exclusive
+from pipelines.delivery.backend import Backend, backend
 from pipelines.delivery.kept import prune
+from pipelines.delivery.next_state import champions
 from pipelines.delivery.registry import STAGING
 from pipelines.delivery.releases import Release
 from pipelines.delivery.rollout import OutsidePolicyError, Rolling, StepSeen
 from pipelines.delivery.rollout_policy import Rollout, read_rollout
-from pipelines.delivery.services import (
-    champions,
-    converge,
-    desire,
-    ensure_service,
-    intact,
-    ready,
-    recorded,
-    running,
-    stop_service,
-    unfinished,
-)
+from pipelines.delivery.services import recorded, unfinished
 from pipelines.delivery.smoke import run_smoke
 from pipelines.ledger import Action, Entry, Placed, append, live, read
 from pipelines.machine.environments import PRODUCTION
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
 from pipelines.staging.checks import Check, require_passed
-from serving.models.desired import DesiredModel, read_desired
+from serving.models.desired import DesiredModel
 
 SMOKE, SUITE = "smoke tests", "staging suite"
 FREED_S = 5.0  # until the port of a killed service is free
@@ -127,8 +118,8 @@ class _Placing:
         placed = Placed(version=change.version, digest=self.release.bundle.digest)
         policy = self._policy(previous)
         _align(environment, before, settings)
-        ran = running(environment, settings) is not None
-        service = ensure_service(environment, settings, self.say)
+        ran = self._backend.running()
+        self._backend.ensure(self.say)
         try:
             steps: tuple[StepSeen, ...] = ()
             if policy is not None and self._champion_answers(before):
@@ -141,7 +132,7 @@ class _Placing:
             if isinstance(error, VersionRefusedError) and environment == PRODUCTION and not self._back:
                 self._record_refusal(previous, placed, error)
             raise
-        self.say(f"{environment}: {change.model} version {change.version} is live at {service.url}")
+        self.say(f"{environment}: {change.model} version {change.version} is live at {self._backend.url}")
         prune(settings, self.say)
         return Deployed(
             environment=environment,
@@ -152,9 +143,14 @@ class _Placing:
             previous=previous,
             changed=previous != placed,
             checks=checks,
-            url=service.url,
+            url=self._backend.url,
             steps=steps,
         )
+
+    @property
+    def _backend(self) -> Backend:
+        """Where it takes place."""
+        return backend(self.change.environment, self.settings)
 
     @property
     def _back(self) -> bool:
@@ -172,10 +168,10 @@ class _Placing:
     def _champion_answers(self, before: Mapping[str, DesiredModel]) -> bool:
         """Whether what the ledger says runs does; beside one that cannot there is nothing to compare."""
         environment = self.change.environment
-        if intact(before, environment, self.settings) and ready(environment, self.settings):
+        if self._backend.intact(before) and self._backend.ready():
             return True
         try:
-            converge(environment, before, self.settings)
+            self._backend.converge(before)
         except FlightlineError as error:
             self.say(f"{environment}: no champion answers ({error.found}), so the version takes over at once")
             return False
@@ -205,10 +201,14 @@ class _Placing:
         version, bundle = self.change.version, self.release.bundle
         wanted = DesiredModel.of(version, str(self.release.path), bundle.digest, older_contract=self._back)
         try:
-            generation = converge(environment, {**before, model: wanted}, self.settings)
-            checks = _look(self.change, self.release, self.settings, self.say)
-            for check in checks:
-                self.say(f"{environment}: {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.seen}")
+            generation = self._backend.converge({**before, model: wanted})
+        except FlightlineError as error:
+            raise VersionRefusedError(error.found, error.expected, error.remedy, steps) from error
+        # Outside: that a suite cannot be run, for want of data or of a policy, is not the version's fault.
+        checks = _look(self.change, self.release, self.settings, self.say)
+        for check in checks:
+            self.say(f"{environment}: {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.seen}")
+        try:
             require_passed(checks, f"version {version} of {model} in {environment}", _suite(self.change))
         except FlightlineError as error:
             raise VersionRefusedError(error.found, error.expected, error.remedy, steps) from error
@@ -222,14 +222,14 @@ class _Placing:
         environment, settings, exact = self.change.environment, self.settings, (self.change.model,)
         before = recorded(environment, read(settings.ledger), settings)
         if not keep_running:
-            stop_service(environment, settings)
-            desire(environment, before, settings, exact)
+            self._backend.stop()
+            self._backend.desire(before, exact)
             return
         try:
-            if running(environment, settings) is None:
-                desire(environment, before, settings, exact)
+            if not self._backend.running():
+                self._backend.desire(before, exact)
                 self._start_again()
-            converge(environment, before, settings, exact=exact)
+            self._backend.converge(before, exact)
         except FlightlineError as error:
             self.say(f"{environment}: what ran before is desired again, but not confirmed ({error.found})")
 
@@ -238,7 +238,7 @@ class _Placing:
         deadline = time.monotonic() + FREED_S
         while True:
             try:
-                ensure_service(self.change.environment, self.settings, self.say)
+                self._backend.ensure(self.say)
             except FlightlineError:
                 if time.monotonic() > deadline:
                     raise
@@ -288,8 +288,9 @@ def _suite(change: Change) -> str:
 
 def _align(environment: str, before: Mapping[str, DesiredModel], settings: Settings) -> None:
     """Undo what a deployment that was killed left desired: a service must not start with it."""
-    desired = read_desired(settings.state(environment))
+    place = backend(environment, settings)
+    desired = place.desired()
     found = champions(desired.models) if desired else {}
     left = unfinished(environment, settings)
-    if (found != champions(before) or left) and running(environment, settings) is None:
-        desire(environment, before, settings)
+    if (found != champions(before) or left) and not place.running():
+        place.desire(before)

@@ -16,13 +16,14 @@ import httpx
 
 from contract.bundle import open_bundle
 from contract.errors import BundleError, FlightlineError
+from pipelines.delivery.backend import backend
 from pipelines.delivery.registry import BUNDLE
 from pipelines.delivery.releases import Release
 from pipelines.delivery.rollout_decision import Decision, Evidence, Kind, Latencies, decide
 from pipelines.delivery.rollout_metrics import Counted, read_counted
 from pipelines.delivery.rollout_policy import Rollout, Step
 from pipelines.delivery.rollout_probes import TIMEOUT_S, Prober, probe_rows
-from pipelines.delivery.services import begin_rollout, converge
+from pipelines.delivery.services import begin_rollout
 from pipelines.delivery.smoke import golden_by_name
 from pipelines.machine.processes import Say
 from pipelines.machine.progress import step as tell
@@ -114,7 +115,9 @@ class Rolling:
             split=split,
             mirror=mirror,
         )
-        converge(self.environment, {**self.before, self.model: wanted}, self.settings, exact=(self.model,))
+        backend(self.environment, self.settings).converge(
+            {**self.before, self.model: wanted}, exact=(self.model,)
+        )
 
     def _golden(self, client: httpx.Client) -> StepSeen:
         began = time.monotonic()

@@ -9,6 +9,7 @@ import httpx
 
 from contract.errors import FlightlineError
 from pipelines.delivery.keys import ensure_keys
+from pipelines.delivery.next_state import champions, next_state
 from pipelines.ledger import Entry, live, models
 from pipelines.machine.environments import port_variable
 from pipelines.machine.files import replace
@@ -120,24 +121,20 @@ def desire(
     `exact`, or a rollout left them behind.
     """
     left = unfinished(environment, settings)
+    generation = change_desired(
+        settings.state(environment), lambda before: next_state(before, wanted, {*exact, *left})
+    ).generation
+    end_rollouts(environment, wanted, left, settings)
+    return generation
 
-    def next_one(before: Desired | None) -> Desired:
-        known = before.models if before else {}
-        models = {
-            name: known[name]
-            if name in known and _champion(known[name]) == _champion(model) and name not in {*exact, *left}
-            else model
-            for name, model in wanted.items()
-        }
-        kept = before.default if before else ""
-        default = kept if kept in wanted else next(iter(sorted(wanted)), "")
-        return Desired(generation=0, default=default, models=models)
 
-    generation = change_desired(settings.state(environment), next_one).generation
+def end_rollouts(
+    environment: str, wanted: Mapping[str, DesiredModel], left: Collection[str], settings: Settings
+) -> None:
+    """Take away the notes of those rollouts in `left` whose model is one version again, or gone."""
     for model in left:
         if model not in wanted or len(wanted[model].versions) == 1:
             (_rollouts(environment, settings) / model).unlink(missing_ok=True)
-    return generation
 
 
 def converge(
@@ -249,15 +246,6 @@ def _acks(environment: str, settings: Settings) -> list[Ack]:
     workers = family(service) if service else frozenset()
     acks = read_acks(settings.state(environment))
     return [ack for worker, ack in acks.items() if worker.isdigit() and int(worker) in workers]
-
-
-def champions(models: Mapping[str, DesiredModel]) -> dict[str, tuple[str, str, str]]:
-    """Version, release and digest of each model's default version: what a deployment decides."""
-    return {name: _champion(model) for name, model in models.items()}
-
-
-def _champion(model: DesiredModel) -> tuple[str, str, str]:
-    return model.default, model.champion.release, model.champion.digest
 
 
 def _rollouts(environment: str, settings: Settings) -> Path:

@@ -6,14 +6,15 @@ from datetime import UTC, datetime
 
 from contract.attestation import Trust, read_trust
 from contract.errors import FlightlineError
+from pipelines.delivery.backend import backend
 from pipelines.delivery.registry import REFUSED, STAGING_EVIDENCE, Registry, Version, connect
 from pipelines.delivery.releases import staged
-from pipelines.delivery.services import intact, ready, recorded, running, what_is_lacking
+from pipelines.delivery.services import recorded
 from pipelines.delivery.tracking_server import is_up
 from pipelines.ledger import Entry, Placed, history, live, models, read
 from pipelines.local import SERVICES
 from pipelines.machine.settings import Settings
-from serving.models.desired import ALL, DesiredModel, read_desired
+from serving.models.desired import ALL, DesiredModel
 
 PASSED, MISSING, UNKNOWN = "passed", "missing", "unknown"
 
@@ -41,6 +42,16 @@ class LastChange:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """The version that was tried last and did not stay, by the ledger."""
+
+    version: str
+    at: str  # ISO 8601 UTC
+    who: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Row:
     """One model in one environment."""
 
@@ -57,6 +68,7 @@ class Row:
     evidence: Evidence = Evidence(UNKNOWN)
     change: LastChange | None = None
     refused: str = ""  # why the version that the alias names may not run here, as it stands on the version
+    tried: Refusal | None = None  # since the last change; None where nothing was refused since then
 
     @property
     def disagrees(self) -> bool:
@@ -106,11 +118,15 @@ def status(settings: Settings) -> Status:
 
 
 def _service(environment: str, entries: list[Entry], settings: Settings) -> str:
-    if running(environment, settings) is None:
-        return "stopped"
-    if not ready(environment, settings):
-        return what_is_lacking(environment, settings, wait_s=0) or "not ready"
-    return "serving" if intact(recorded(environment, entries, settings), environment, settings) else "differs"
+    place = backend(environment, settings)
+    try:
+        if not place.running():
+            return "stopped"
+        if not place.ready():
+            return place.lacking(wait_s=0) or "not ready"
+        return "serving" if place.intact(recorded(environment, entries, settings)) else "differs"
+    except FlightlineError as error:  # of a cluster that does not answer: the rest is known all the same
+        return f"unknown: {error.found}"
 
 
 def _row(
@@ -137,11 +153,15 @@ def _row(
         evidence=_evidence(model, placed, registered, settings),
         change=_change(last) if last else None,
         refused=named.tags.get(REFUSED, "") if named else "",
+        tried=_tried(environment, model, entries),
     )
 
 
 def _desired(environment: str, model: str, settings: Settings) -> DesiredModel | None:
-    desired = read_desired(settings.state(environment))
+    try:
+        desired = backend(environment, settings).desired()
+    except FlightlineError:  # said where the services are
+        return None
     return desired.models.get(model) if desired else None
 
 
@@ -154,6 +174,14 @@ def _split(desired: DesiredModel | None) -> dict[str, float]:
 def _change(entry: Entry) -> LastChange:
     at = entry.at.isoformat(timespec="seconds")
     return LastChange(at, entry.action, entry.who, entry.why, entry.evidence)
+
+
+def _tried(environment: str, model: str, entries: Sequence[Entry]) -> Refusal | None:
+    of_it = [entry for entry in entries if (entry.environment, entry.model) == (environment, model)]
+    if not of_it or of_it[-1].action != "refused":
+        return None
+    last = of_it[-1]
+    return Refusal(last.after.version, last.at.isoformat(timespec="seconds"), last.who, last.why)
 
 
 def _evidence(model: str, placed: Placed | None, registered: _Registered, settings: Settings) -> Evidence:

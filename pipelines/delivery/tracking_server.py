@@ -38,6 +38,7 @@ def program(settings: Settings) -> Program:
         cwd=settings.var,
         env={
             **settings.variables(),
+            "FLIGHTLINE_MLFLOW_URL": "",  # the guard asks this very server
             "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{settings.mlflow_database}",
             "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
             "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(artifacts),

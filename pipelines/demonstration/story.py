@@ -70,10 +70,10 @@ class Demo:
         return f"registered {' and '.join(versions)}, with evidence, card and lineage"
 
     def stage(self) -> str:
-        """Both challengers in staging, each through the smoke suite over HTTP."""
+        """Both challengers in staging, each through the whole suite over HTTP."""
         for model in (MODEL, SMALL):
             deploy_staging(model, self.settings, who=ACTOR)
-        return "golden answers, contract, bad inputs and latency held; the versions carry signed evidence"
+        return "the suite passed: load, and a month as in batch, included; the versions carry signed evidence"
 
     def release(self) -> str:
         """The champion alias moves; production follows and is tested again."""

@@ -9,6 +9,7 @@ import msgspec
 from contract.errors import ConfigError
 from contract.strict import convert, near_miss
 from pipelines.building.config import read_yaml
+from pipelines.machine.cluster import Backend, Cluster, read_backend, read_cluster, require_usable
 
 Clock = Literal["wall", "request"]
 CLOCKS: tuple[Clock, ...] = ("wall", "request")
@@ -30,6 +31,16 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alias: str
     smoke: Smoke
     keep: Annotated[int, msgspec.Meta(ge=1, le=1_000)]  # versions before the live one whose releases stay
+    backend: Backend
+    cluster: Cluster | None = None  # where, for the backend `kubernetes`
+
+    def require_cluster(self, name: str) -> Cluster:
+        """Its cluster, for the environment called `name`.
+
+        Raises:
+            ConfigError: there is none, or it is not told where it is.
+        """
+        return require_usable(name, self.cluster, self.clock)
 
 
 class Environments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,7 +52,7 @@ class Environments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_environments(path: Path, variables: Mapping[str, str]) -> dict[str, Environment]:
-    """The environments by name, with `FLIGHTLINE_<NAME>_PORT` and `FLIGHTLINE_<NAME>_CLOCK` applied.
+    """The environments by name, with `FLIGHTLINE_<NAME>_PORT`, `_CLOCK`, `_BACKEND` and the like applied.
 
     `FLIGHTLINE_CLOCK` is a shorthand for development and staging. It never opens production: there a caller
     could date its predictions into any window that monitoring looks at, so that takes the variable by name.
@@ -58,7 +69,16 @@ def read_environments(path: Path, variables: Mapping[str, str]) -> dict[str, Env
         clock = read_clock(variables, f"FLIGHTLINE_{name.upper()}_CLOCK")
         if clock is None and name != PRODUCTION:
             clock = shorthand
-        found[name] = msgspec.structs.replace(environment, port=port, clock=clock or environment.clock)
+        moved = msgspec.structs.replace(
+            environment,
+            port=port,
+            clock=clock or environment.clock,
+            backend=read_backend(variables, name, environment.backend),
+            cluster=read_cluster(variables, name, environment.cluster),
+        )
+        if moved.backend == "kubernetes":
+            moved.require_cluster(name)
+        found[name] = moved
     return found
 
 

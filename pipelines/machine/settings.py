@@ -8,6 +8,7 @@ from pathlib import Path
 
 from contract.errors import ConfigError
 from contract.strict import near_miss
+from pipelines.machine.cluster import cluster_variables
 from pipelines.machine.environments import Environment, port_variable, read_environments, read_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,6 +76,10 @@ class Settings:
         for name, environment in self.environments.items():
             found[port_variable(name)] = str(environment.port)
             found[f"FLIGHTLINE_{name.upper()}_CLOCK"] = environment.clock
+            found[f"FLIGHTLINE_{name.upper()}_BACKEND"] = environment.backend
+            if environment.cluster is not None:
+                for field, variable in cluster_variables(name).items():
+                    found[variable] = getattr(environment.cluster, field)
         return found
 
     @property
@@ -161,8 +166,11 @@ class Settings:
         return self.environments[name]
 
     def service_url(self, environment: str) -> str:
-        """Where the service of an environment listens."""
-        return f"http://127.0.0.1:{self.environment(environment).port}"
+        """Where the service of an environment answers."""
+        declared = self.environment(environment)
+        if declared.backend == "kubernetes" and declared.cluster is not None:
+            return declared.cluster.url.rstrip("/")
+        return f"http://127.0.0.1:{declared.port}"
 
 
 def main_checkout(root: Path) -> Path:

@@ -37,7 +37,9 @@ def create_app() -> Any:
     Raises:
         FlightlineError: this MLflow is not one that can be guarded, or a variable has no usable value.
     """
-    settings = Settings.from_environment()
+    # `mlflow server` puts its database into MLFLOW_TRACKING_URI: that is not where it is asked.
+    address = os.environ.get("FLIGHTLINE_MLFLOW_URL", "")
+    settings = Settings.from_environment({**os.environ, "MLFLOW_TRACKING_URI": address})
     from mlflow.server import app as flask_app
 
     guard(flask_app, settings)

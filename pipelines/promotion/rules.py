@@ -67,8 +67,9 @@ def check_removal(model: str, alias: str, settings: Settings) -> None:
     """
     if alias == settings.environment(PRODUCTION).alias:
         raise FlightlineError(
-            f"the alias '{alias}' says which version of {model} production runs; without it nothing stops",
-            "it on a version",
+            f"the alias '{alias}' says which version of {model} production runs, "
+            "and taking it away would stop nothing",
+            "it on some version",
             "Move it to the version that is to run instead",
         )
 

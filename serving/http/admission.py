@@ -8,8 +8,8 @@ from contextlib import contextmanager
 RETRY_SECONDS = 1
 INLINE_ROWS = 8  # up to which a request is answered in the event loop, faster than in a thread
 OVERLOADED = "the service has as much to answer as it can; expected another attempt later"
-# Refusals written in one turn of the event loop. A refusal costs half of what an answer does, so that a crowd
-# of callers who try again at once would otherwise take the time of those who were let in.
+# Refusals written in one turn of the event loop. A refusal is an ASGI call and costs as much as an answer, so
+# that a crowd of callers who try again at once would otherwise take the time of those who were let in.
 REFUSALS = 8
 
 

@@ -13,7 +13,7 @@ MOST = 10_000_000
 class Limits:
     """What is refused with 503 rather than answered late.
 
-    A row takes a worker some 50 µs: 128 requests are about 6 ms of work, twice what the 64 callers of a busy
+    A request takes a worker some 30 to 50 µs: 128 are about 5 ms of work, twice what the 64 callers of a busy
     service keep it at, and 4,000 rows of batches are about 20 ms. More only makes everybody wait longer.
     """
 

@@ -80,6 +80,7 @@ class Whole:
         if self.disconnected or transport.is_closing():
             return
         self.response_started = self.response_complete = True
+        self.body = b""  # the connection keeps this object until its next request
         end = b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n"
         head = b"content-length: %d\r\nx-request-id: %b" % (len(body), request_id)
         transport.write(b"".join((protocol.start.of(protocol.server_state), fields, head, end, body)))

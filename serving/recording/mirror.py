@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from contract.predictions import SHADOW
 from contract.schema import Contract
 from serving.models.snapshot import Served, Snapshot
 from serving.recording.answered import Answered
@@ -162,7 +161,7 @@ class MirroringLog(PredictionLog):
                 labels=labels,
                 scores=scores,
                 values=checked.values,
-                role=SHADOW,
+                role="shadow",
             )
         )
         said = [answered.contract.classes[answered.labels[row]] for row in rows]

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PORTS = ("FLIGHTLINE_MLFLOW_PORT", "FLIGHTLINE_STAGING_PORT", "FLIGHTLINE_PRODUCTION_PORT")
+SERVERS = ("MLFLOW", "STAGING", "PRODUCTION", "RELAY", "RECONCILER")
+PORTS = tuple(f"FLIGHTLINE_{name}_PORT" for name in SERVERS)
 
 
 @dataclass

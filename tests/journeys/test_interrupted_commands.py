@@ -78,7 +78,7 @@ def built(shared: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serving(shared: World) -> Iterator[World]:
     """The shared world with MLflow, staging and production up, and iris live."""
     for words in (
-        ("local", "up"),
+        ("local", "up", "--servers-only"),  # whatever is cut off stays as it is until the test acts
         ("build", "iris"),
         ("qualify", "iris"),
         ("register", "iris"),

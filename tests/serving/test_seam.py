@@ -104,3 +104,42 @@ def test_the_first_sigterm_is_held_back_and_the_second_is_not() -> None:
         asyncio.run(scene())
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+# The seam's offer for the shorter way, asked in three states of the service.
+OFFERED = """
+import asyncio, json
+from types import SimpleNamespace
+from serving.http.whole import OFFER
+from serving.service import Flightline
+
+class Enough(Exception):
+    pass
+
+async def stop(*_):
+    raise Enough
+
+app, state = Flightline.to_asgi(), {}
+try:
+    asyncio.run(app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": state}, stop, stop))
+except Enough:
+    pass
+found = []
+for spans, draining in ((None, False), (object(), False), (None, True)):
+    Flightline.instance = SimpleNamespace(
+        spans=spans, drain=SimpleNamespace(draining=draining), hot=SimpleNamespace(take=lambda *_: True)
+    )
+    found.append(state[OFFER].take({}, b"", b"", None))
+print(json.dumps({"path": state[OFFER].path.decode(), "taken": found}))
+"""
+
+
+def test_nothing_is_taken_that_needs_a_span_or_ends_its_connection() -> None:
+    """With spans, and while the service drains, a request is an ASGI call; else it has a shorter way."""
+    if not PYTHON.exists():
+        pytest.skip("NO .venv-serving: `make test` makes it; the seam's offer goes untested")
+    done = subprocess.run(
+        [PYTHON, "-c", OFFERED], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    assert json.loads(done.stdout.splitlines()[-1]) == {"path": "/predict", "taken": [True, False, False]}

@@ -300,3 +300,19 @@ def test_an_older_contract_than_callers_use_is_refused_in_both_environments(worl
     assert "older contract" in world.registry.by_number("narrow", second.version).tags[REFUSED]
     assert world.champion("narrow") == world.serves("production", "narrow") == first.version
     assert world.serves("staging", "narrow") == first.version
+
+
+def test_a_suite_that_cannot_be_run_is_no_refusal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data that are not there say nothing about the version; what staging served before serves again."""
+    first = world.stage("dataless")
+    world.register("dataless", seed=1)
+
+    def gone(*_: object) -> None:
+        raise FlightlineError("the distribution is not installed", "it", "Run: make setup")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.staging.suite.the_past", gone)
+        with pytest.raises(FlightlineError, match="is not installed") as found:
+            deploy_staging("dataless", world.settings, say=quiet)
+    assert not isinstance(found.value, VersionRefusedError)
+    assert world.serves("staging", "dataless") == world.registry.aliases("dataless")[STAGING] == first.version

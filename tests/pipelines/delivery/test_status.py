@@ -4,18 +4,21 @@ import io
 import json
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from contract.errors import FlightlineError
 from contract.statements import STAGING_CHECKS
+from pipelines import ledger
 from pipelines import status as command
 from pipelines.delivery.board import age, board, traffic
 from pipelines.delivery.registry import CHAMPION, REFUSED, STAGING_EVIDENCE
-from pipelines.delivery.standing import Evidence, LastChange, Row, Status, status
+from pipelines.delivery.standing import Evidence, LastChange, Refusal, Row, Status, status
 from serving.models.desired import Desired, DesiredVersion, change_desired
-from tests.pipelines.delivery.conftest import World, evidence, free_ports
+from tests.pipelines.delivery.conftest import World, evidence, free_ports, settings_in
 
 CHANGE = LastChange("2013-04-01T00:00:00+00:00", "deploy", "ada", "it is better", "")
 ROW = Row(
@@ -138,6 +141,34 @@ def test_traffic_names_every_version_that_is_loaded(changes: dict[str, object], 
 def test_an_age_is_told_in_the_largest_unit_that_fits_twice(seconds: float | None, words: str) -> None:
     """Nobody reads 93,600 seconds."""
     assert age(seconds) == words
+
+
+@pytest.mark.unit
+def test_a_version_that_was_tried_and_refused_is_shown_until_the_next_change(tmp_path: Path) -> None:
+    """What ran goes on, since when it ran; the ledger alone tells, with nothing running."""
+    settings = settings_in(tmp_path)
+
+    def add(action: ledger.Action, version: str, day: int) -> None:
+        at = datetime(2013, 4, day, tzinfo=UTC)
+        placed = ledger.Placed(version, version * 64)
+        ledger.append(
+            settings.ledger,
+            ledger.Entry(at, "production", "toy", action, None, placed, "ada", "it is slow", ""),
+        )
+
+    def row() -> Row:
+        (found,) = status(settings).rows
+        return found
+
+    add("deploy", "1", 1)
+    assert row().tried is None
+    add("refused", "2", 2)
+    assert (row().version, row().since) == ("1", "2013-04-01 00:00:00Z")
+    assert row().tried == Refusal("2", "2013-04-02T00:00:00+00:00", "ada", "it is slow")
+    text = shown(status(settings))
+    assert "refused  version 2, tried by ada, 2013-04-02 00:00Z: it is slow" in text
+    add("deploy", "3", 3)
+    assert row().tried is None
 
 
 @pytest.mark.unit

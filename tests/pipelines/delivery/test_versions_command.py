@@ -11,7 +11,8 @@ import pytest
 
 from contract.errors import FlightlineError
 from pipelines import versions
-from pipelines.delivery.services import champions, desire
+from pipelines.delivery.next_state import champions
+from pipelines.delivery.services import desire
 from pipelines.machine.settings import Settings
 from serving.admin.server import ADDRESS, Admin
 from serving.models.desired import Desired, DesiredModel, read_desired, write_desired

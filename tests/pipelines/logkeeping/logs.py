@@ -9,8 +9,9 @@ import polars as pl
 from contract.predictions import completed
 from contract.schema import Contract
 from contract.segments import live_segments
-from serving.recording.answered import Answered, table
+from serving.recording.answered import Answered
 from serving.recording.segments import publish
+from serving.recording.tables import table
 from tests.conftest import toy_contract
 
 NOW = datetime(2013, 4, 1, 12, tzinfo=UTC)

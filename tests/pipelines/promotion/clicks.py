@@ -19,8 +19,10 @@ from pipelines.local import down, up
 from pipelines.machine.processes import find
 from pipelines.machine.settings import Settings
 from pipelines.promotion.webhooks import ID, PATH, SIGNATURE, TIMESTAMP, secret, signature
+from tests.conftest import toy_contract, toy_graph
 from tests.pipelines.delivery.conftest import World, quiet, settings_in
 from tests.pipelines.delivery.test_processes import eventually
+from tests.pipelines.promotion.conftest import witness
 
 MODEL = "iris"
 SOON_S = (
@@ -36,13 +38,15 @@ class Clicks(World):
 
     def staged(self) -> Version:
         """The next version that may be promoted."""
-        self.made += 1
-        return self.registry.by_number(MODEL, self.stage(MODEL, self.made).version)
+        version = self.registered()
+        witness(self.registry, version, self.settings)
+        return version
 
     def registered(self) -> Version:
-        """The next version, which staging has not seen."""
+        """The next version, unknown to staging. It answers as the others do, or a rollout would end."""
         self.made += 1
-        return self.registry.by_number(MODEL, self.register(MODEL, self.made).version)
+        graph = toy_graph(toy_contract(MODEL), 0)
+        return self.registry.by_number(MODEL, self.register(MODEL, self.made, graph=graph).version)
 
     @property
     def live(self) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from contract.attestation import sign
 from contract.schema import Contract
-from contract.statements import StagingEvidence
+from contract.statements import STAGING_CHECKS, StagingEvidence
 from pipelines import ledger
 from pipelines.delivery.keys import private_key
 from pipelines.delivery.registry import STAGING_EVIDENCE, Registry, Version, connect
@@ -21,6 +21,24 @@ from pipelines.register import register
 from tests.pipelines.delivery.conftest import qualify, quiet, running_mlflow, trained
 
 AJAX = "/ajax-api/2.0/mlflow"  # what the pages of the UI call
+
+
+def evidence(version: Version, *, passed: bool = True) -> StagingEvidence:
+    """What staging says of a version."""
+    return StagingEvidence(
+        model=version.model,
+        digest=version.digest,
+        version=version.version,
+        run_id=version.run_id,
+        checks=tuple((name, passed or name != "ready", "seen") for name in STAGING_CHECKS),
+        tested_at="2013-04-01T00:00:00+00:00",
+    )
+
+
+def witness(registry: Registry, version: Version, settings: Settings, *, passed: bool = True) -> None:
+    """Put evidence on a version as staging does; the suite itself is tested elsewhere."""
+    envelope = sign(evidence(version, passed=passed), "staging", private_key(settings.keys, "staging"))
+    registry.tag(version, STAGING_EVIDENCE, envelope.decode())
 
 
 @dataclass
@@ -54,22 +72,9 @@ class Place:
             self.stage(version)
         return self.registry.by_number(self.model, made.version)
 
-    def evidence(self, version: Version, *, passed: bool = True) -> StagingEvidence:
-        """What staging says of a version."""
-        return StagingEvidence(
-            model=version.model,
-            digest=version.digest,
-            version=version.version,
-            run_id=version.run_id,
-            checks=(("ready", passed, "yes" if passed else "no"),),
-            tested_at="2013-04-01T00:00:00+00:00",
-        )
-
     def stage(self, version: Version, *, passed: bool = True) -> None:
         """Put staging's signed evidence on a version."""
-        key = private_key(self.settings.keys, "staging")
-        envelope = sign(self.evidence(version, passed=passed), "staging", key)
-        self.registry.tag(version, STAGING_EVIDENCE, envelope.decode())
+        witness(self.registry, version, self.settings, passed=passed)
 
     @property
     def live(self) -> ledger.Placed | None:

@@ -20,8 +20,8 @@ from tests.plugins.require import find
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-# The promise, from the click on `Save aliases` to an answer of the new version, on a machine that is ours alone.
-# What others take of it just before the click is measured and granted, and no more: half a core, twice as long.
+# The promise, from the click on `Save aliases` to an answer of the new version, on a machine that is ours
+# alone. What others take of it just before the click is measured and granted: half a core, twice as long.
 CLICK_TO_ANSWER_S = 3.0
 PAGE_MS = 60_000.0  # the first page of a loaded machine
 SCREENSHOTS = Path(__file__).parents[3] / "var" / "screenshots"
@@ -84,7 +84,7 @@ def write(dialog: Locator, alias: str) -> None:
 def keep(page: Page, name: str) -> None:
     """A screenshot that outlives the test."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", animations="disabled")
 
 
 def share_of_a_core() -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from mlflow import MlflowClient
@@ -26,7 +27,7 @@ from pipelines.machine.processes import Program, start_all, stop
 from pipelines.promotion.guard import WAITING, guard
 from tests.conftest import toy_contract
 from tests.pipelines.delivery.conftest import free_ports, quiet, settings_in
-from tests.pipelines.promotion.conftest import AJAX, Place
+from tests.pipelines.promotion.conftest import AJAX, Place, evidence
 
 
 def unstaged(place: Place) -> Version:
@@ -55,7 +56,7 @@ def tampered(place: Place) -> Version:
 def foreign(place: Place) -> Version:
     """Its evidence is signed by a key that nobody trusts."""
     version = place.version(staged=False)
-    envelope = sign(place.evidence(version), "staging", Ed25519PrivateKey.generate())
+    envelope = sign(evidence(version), "staging", Ed25519PrivateKey.generate())
     place.registry.tag(version, STAGING_EVIDENCE, envelope.decode())
     return version
 
@@ -71,6 +72,15 @@ def failed_staging(place: Place) -> Version:
     """Staging's own word is that a check failed."""
     version = place.version(staged=False)
     place.stage(version, passed=False)
+    return version
+
+
+def another_suite(place: Place) -> Version:
+    """Staging passed it when it looked at less."""
+    version = place.version(staged=False)
+    less = msgspec.structs.replace(evidence(version), checks=(("ready", True, "seen"),))
+    envelope = sign(less, "staging", private_key(place.settings.keys, "staging"))
+    place.registry.tag(version, STAGING_EVIDENCE, envelope.decode())
     return version
 
 
@@ -125,6 +135,7 @@ UNQUALIFIED = [
     (foreign, "trusted staging key"),
     (borrowed, "is about iris version"),
     (failed_staging, "staging's evidence says that ready failed"),
+    (another_suite, "is of another suite"),
     (failed_gate, "is 'failed'; expected 'accepted'"),
     (changed_bundle, "changed golden.json"),
     (other_champion, "was compared with ffffffffffff, but"),
@@ -343,7 +354,7 @@ def test_a_shared_server_is_guarded_by_name(tmp_path: Path) -> None:
         cwd=tmp_path,
         env={
             **settings.variables(),
-            "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
+            "FLIGHTLINE_MLFLOW_URL": f"http://127.0.0.1:{port}",
             "PYTHONPATH": f"{settings.checkout}{os.pathsep}{settings.checkout / 'infra' / 'mlflow'}",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -90,8 +90,7 @@ def test_an_honest_server_passes_and_is_measured(service: Service) -> None:
     assert measured["p99_of_echo"] > 0
 
 
-@pytest.mark.parametrize("limit", [{"min_throughput": 0.9}, {"max_p99": 2.0}])
-def test_a_slow_server_fails(service: Service, limit: dict[str, float]) -> None:
+def test_a_slow_server_fails(service: Service) -> None:
     """Twenty milliseconds for each answer are many times what an echo takes."""
     find = honest(service.bundle)
     pause = threading.Event()
@@ -100,7 +99,7 @@ def test_a_slow_server_fails(service: Service, limit: dict[str, float]) -> None:
         pause.wait(0.02)
         reply(handler, 200, find(body))
 
-    limits = LoadPolicy(0.5, 4, 400, **({"min_throughput": 0.0001, "max_p99": 10_000} | limit), max_errors=0)
+    limits = LoadPolicy(0.5, 4, 400, min_throughput=0.9, max_p99=10_000, max_errors=0)
     with server(slow) as url, pytest.raises(Found, match=r"0\.00% errors") as found:
         load(url, service.bundle, limits)
     assert found.value.measured["p99_ms"] > 20
@@ -226,6 +225,13 @@ def test_the_generator_stops_after_so_many_requests() -> None:
     assert len(sample.taken) == len(sample.answers) == len(bodies) == 10
     assert {bodies.count(body) for body in (b"one", b"two", b"three")} == {3, 4}
     assert sample.per_second > 0
+
+
+@pytest.mark.unit
+def test_load_is_generated_over_http_alone() -> None:
+    """Anything else would be answered by a connection that speaks another language."""
+    with pytest.raises(ValueError, match="not of http"):
+        generate("https://127.0.0.1:1", "/", [b""], connections=1, seconds=1, most=1)
 
 
 def test_the_echo_answers_as_much_as_it_is_told_and_ends_with_the_block() -> None:

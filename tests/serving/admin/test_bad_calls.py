@@ -9,7 +9,8 @@ import time
 import httpx
 import pytest
 
-from serving.admin.server import ADDRESS, MOST_CALLS, Admin
+from serving.admin.http_server import MOST_CALLS
+from serving.admin.server import ADDRESS, Admin
 from serving.admin.token import read_token
 from tests.serving.http.bad_inputs.admin import ADMIN
 from tests.serving.http.bad_inputs.form import complaints

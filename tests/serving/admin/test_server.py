@@ -14,7 +14,8 @@ import pytest
 
 from contract.errors import FlightlineError
 from serving.admin.document import PATHS
-from serving.admin.server import ADDRESS, BODY_BYTES, MOST_CALLS, Admin
+from serving.admin.http_server import BODY_BYTES, MOST_CALLS
+from serving.admin.server import ADDRESS, Admin
 from serving.admin.token import TOKEN, ensure_token, read_token
 from serving.models.desired import desired_lock
 from serving.models.workers import Presence

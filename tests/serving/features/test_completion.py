@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import msgspec
+import numpy as np
 import pytest
 
 from contract.schema import Contract, Feature, Lookup
@@ -182,6 +183,21 @@ def test_a_row_that_is_none_is_left_to_whoever_decodes_it(completer):
     found = completer.complete(CONTRACT, rows, [None, KEYS], [minute(0)] * 2)
     assert found.rows[0] == "no row"
     assert found.rows[1]["origin"] == ["JFK"]
+
+
+def test_a_whole_number_is_one_key_however_it_is_written(store):
+    """A feature that is a key comes as 7, as 7.0, or in 32 bits; 7.5 is no key, and finds nothing."""
+    where = Lookup("rooms", ("room",), "floor")
+    floor = Feature("floor", "number", "", "batch", nullable=True, lookup=where)
+    room = Feature("room", "number", "")
+    contract = msgspec.structs.replace(CONTRACT, features=(room, floor))
+    generation, as_of = store.begin(), microseconds(minute(-10))
+    store.put_records(generation, "rooms", [(key_text((7,)), {"floor": 3})])
+    store.switch(generation, {}, {"rooms": Published(generation, as_of)})
+    completer = Completer(store, cache_seconds=0)
+    rows = [{"room": value} for value in (7, 7.0, float(np.float32(7)), 7.5)]
+    found = completer.complete(contract, rows, [None] * 4, [minute(0)] * 4)
+    assert [row["floor"] for row in found.rows] == [3, 3, 3, None]
 
 
 def test_what_was_read_is_used_again(store):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from contract.schema import Contract, Feature
 from serving.http.bodies import BATCH_ROWS, RefusedError
-from serving.protocol.columns import check
+from serving.protocol.columns import check, plain_rows
 from serving.protocol.inputs import read_features, to_rows
 from serving.protocol.tensors import Tensor, from_bytes, from_json, join_strings, split_strings
 from serving.rows import Problem, Rows, RowsRefusedError, decode_rows
@@ -135,6 +135,19 @@ def test_a_feature_may_be_a_tensor_of_its_own() -> None:
     rows = to_rows(CONTRACT, given)
     assert rows.values[1] == (None, 2.0, None, "Y", "q")
     assert rows.missing == {"letter": 2, "height": 2}
+
+
+def test_a_bound_that_32_bits_round_is_still_within() -> None:
+    """0.1 is sent as 0.1 in 32 bits, which is more: by name and in columns it is the bound itself."""
+    narrow = Feature("share", "number", "strict", minimum=0, maximum=0.1)
+    contract = msgspec.structs.replace(CONTRACT, features=(narrow,))
+    numbers = np.array([[0.1], [0.05]], dtype=np.float32)
+    assert float(numbers[0, 0]) > 0.1
+    assert check(contract, numbers, []).values[0] == (0.1,)
+    rows = plain_rows(contract, numbers, [], ())
+    assert decode_rows(contract, rows).values[0] == {"share": 0.1}
+    with pytest.raises(RowsRefusedError):
+        check(contract, np.array([[0.11]], dtype=np.float32), [])
 
 
 def test_more_rows_than_a_batch_holds_are_refused() -> None:

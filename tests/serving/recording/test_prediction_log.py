@@ -17,6 +17,8 @@ import pytest
 from contract.predictions import log_schema
 from contract.segments import generations
 from serving.recording import segments
+from serving.recording.answered import Matrices
+from serving.recording.answered import table as make_table
 from serving.recording.log_settings import LogSettings
 from serving.recording.prediction_log import Answered, PredictionLog
 
@@ -362,3 +364,23 @@ def test_appending_costs_the_request_path_microseconds(tmp_path, contract) -> No
         return (time.perf_counter() - start) / rounds
 
     assert min(seconds_a_row() for _ in range(7)) < 3e-6
+
+
+def test_rows_held_by_column_are_logged_as_they_were_sent(contract, log, tmp_path) -> None:
+    """Missing values too, and a row of them is what the caller said."""
+    rows = [{"width": 1.5, "height": None, "letter": "A"}, {"width": -0.0, "height": 2.0, "letter": None}]
+    held = Matrices(
+        contract,
+        np.array(
+            [[np.nan if row[name] is None else row[name] for name in ("width", "height")] for row in rows]
+        ),
+        np.array([[row["letter"] or ""] for row in rows], dtype=object),
+    )
+    assert [dict(zip(rows[0], row, strict=True)) for row in held] == rows
+    log.append(answers(contract, 2, values=rows))
+    log.append(answers(contract, 2, values=held))
+    log.close()
+    found = pl.read_parquet(tmp_path / "log" / "*" / "*.parquet")
+    assert found[:2].equals(found[2:])
+    log_of_columns = make_table([answers(contract, 2, values=held)] * 2)
+    assert log_of_columns.equals(found)

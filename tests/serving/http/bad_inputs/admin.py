@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from serving.admin.server import BODY_BYTES, HEAD_BYTES
+from serving.admin.http_server import BODY_BYTES, HEAD_BYTES
 from tests.serving.http.bad_inputs.wire import Wire
 
 SPLIT = "/models/toy/split"

@@ -1,0 +1,108 @@
+"""The same rollout as on this machine, through the kubernetes backend: staging, production, a refusal, the way back."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines import ledger
+from pipelines.delivery.backend import backend
+from pipelines.delivery.keys import ensure_keys
+from pipelines.delivery.placement import VersionRefusedError
+from pipelines.delivery.registry import STAGING_EVIDENCE
+from pipelines.delivery.services import ensure_service, stop_service
+from pipelines.delivery.standing import status
+from pipelines.machine.settings import Settings
+from pipelines.promote import promote
+from pipelines.rollback import rollback
+from tests.pipelines.delivery.conftest import World, quiet, settings_in
+from tests.pipelines.delivery.kubernetes.fake_cluster import CONTEXT, FakeCluster
+
+pytestmark = [pytest.mark.kubectl, pytest.mark.slow]
+
+PLACES = ("staging", "production")
+
+
+@pytest.fixture
+def clustered(
+    world: World, tmp_path: Path, require, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[World, FakeCluster]]:
+    """Staging and production on a cluster, whose pods are a service each; MLflow is that of the other tests."""
+    var, folder = tmp_path / "var", tmp_path / "cluster"
+    tracking = {"MLFLOW_TRACKING_URI": world.settings.tracking_uri}
+    here = settings_in(var, **tracking)
+    ensure_keys(here.keys)
+    folder.mkdir()
+    cluster = FakeCluster.make(folder, require("kubectl"), here.trust)
+    for name, value in cluster.variables.items():
+        monkeypatch.setenv(name, value)
+    variables = dict(tracking)
+    for name in PLACES:
+        variables |= {
+            f"FLIGHTLINE_{name.upper()}_BACKEND": "kubernetes",
+            f"FLIGHTLINE_{name.upper()}_CONTEXT": CONTEXT,
+            f"FLIGHTLINE_{name.upper()}_URL": here.service_url(name),
+            f"FLIGHTLINE_{name.upper()}_RELEASES": str(tmp_path / "storage"),
+        }
+    behind = {
+        f"flightline-{name}": {"state": str(here.state(name)), "url": here.service_url(name)}
+        for name in PLACES
+    }
+    cluster.configure(services=behind, loading=True)
+    try:
+        for name in PLACES:
+            ensure_service(name, here, quiet)
+        yield World(Settings.from_environment({**here.variables(), **variables}), tmp_path), cluster
+    finally:
+        for name in PLACES:
+            stop_service(name, here)
+
+
+def test_a_version_goes_all_the_way_and_back(clustered: tuple[World, FakeCluster]) -> None:
+    """One command for both backends; the ledger, the pods and the callers agree after each (C8)."""
+    world, cluster = clustered
+    settings, model = world.settings, "clustered"
+    assert status(settings).services == {"staging": "stopped", "production": "stopped"}
+    first = world.promote(model)
+    assert world.serves("production", model) == world.serves("staging", model) == first.version
+    assert world.registry.by_number(model, first.version).tags[STAGING_EVIDENCE]
+    assert status(settings).services == {"staging": "serving", "production": "serving"}
+    assert cluster.one("deployment/flightline")["metadata"]["annotations"]["flightline/generation"] == "1"
+
+    second = world.stage(model, seed=1)
+    deployed = promote(model, settings, actor="ada", say=quiet)
+    assert [step.step for step in deployed.steps] == ["golden answers", "shadow 100 %", "canary 25 %"]
+    assert world.serves("production", model) == second.version
+
+    third = world.stage(model, seed=2)
+    cluster.faults(unpullable=True)
+    with pytest.raises(VersionRefusedError, match="the image of loader cannot be pulled"):
+        promote(model, settings, third.version, actor="ada", say=quiet)
+    cluster.faults()
+    assert world.serves("production", model) == world.champion(model) == second.version
+    assert [entry.action for entry in entries(world, model)] == ["deploy", "deploy", "refused"]
+    assert world.reconcile()[model] == "agrees"
+    assert backend("production", settings).intact(recorded_models(world))
+
+    back = rollback(model, settings, actor="ada", say=quiet)
+    assert (back.version, world.serves("production", model)) == (first.version, first.version)
+    assert world.champion(model) == first.version
+    assert [entry.action for entry in entries(world, model)][-1] == "rollback"
+
+    backend("production", settings).stop()
+    assert status(settings).services["production"] == "stopped"
+    assert world.reconcile()["*"] == "repaired"
+    assert status(settings).services["production"] == "serving"
+
+
+def entries(world: World, model: str) -> list[ledger.Entry]:
+    """What the ledger says of a model in production."""
+    found = ledger.read(world.settings.ledger)
+    return [entry for entry in found if (entry.environment, entry.model) == ("production", model)]
+
+
+def recorded_models(world: World):  # noqa: ANN201 - as `recorded` has it
+    """What the ledger says should run in production."""
+    from pipelines.delivery.services import recorded
+
+    return recorded("production", ledger.read(world.settings.ledger), world.settings)

@@ -1,0 +1,57 @@
+"""Odd values that are counted later are all counted, once, whoever asks."""
+
+import threading
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from serving.recording.tally import AT_ONCE, Tally
+
+pytestmark = pytest.mark.unit
+
+
+def odd(many: list[Any]) -> tuple[Counter[str], Counter[str], Counter[str]]:
+    """Each item is how often `width` was missing."""
+    return Counter(), Counter(), Counter(width=sum(many))
+
+
+def test_what_waits_is_counted_when_somebody_asks() -> None:
+    """Not before, and not twice."""
+    tally = Tally()
+    tally.later(odd, 2, 1)
+    tally.later(odd, 3, 1)
+    assert tally.missing["width"] == 0
+    for _ in range(2):
+        tally.settle()
+        assert tally.missing["width"] == 5
+
+
+def test_many_rows_are_counted_without_being_asked_for() -> None:
+    """So that what waits has a bound."""
+    tally = Tally()
+    for _ in range(AT_ONCE):
+        tally.later(odd, 1, 1)
+    assert tally.missing["width"] == AT_ONCE
+
+
+def test_a_thread_that_asks_meanwhile_loses_nothing() -> None:
+    """One adds and counts, another counts and adds what is known at once."""
+    tally, times, done = Tally(), 20_000, threading.Event()
+    beside = 0
+
+    def ask() -> None:
+        nonlocal beside
+        while not done.is_set():
+            tally.settle()
+            tally.oddities({}, {}, {"width": 1})
+            beside += 1
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    for _ in range(times):
+        tally.later(odd, 1, 1)
+    done.set()
+    thread.join()
+    tally.settle()
+    assert tally.missing["width"] == times + beside
