@@ -10,13 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
-from contract.bundle import Bundle
-from contract.errors import FlightlineError
+from contract.bundle import open_bundle
+from contract.errors import BundleError, FlightlineError
 from pipelines.delivery.backend import backend
-from pipelines.delivery.releases import Release, open_release
+from pipelines.delivery.registry import BUNDLE
+from pipelines.delivery.releases import Release
 from pipelines.delivery.rollout_decision import Decision, Evidence, Kind, Latencies, decide
 from pipelines.delivery.rollout_metrics import Counted, read_counted
 from pipelines.delivery.rollout_policy import Rollout, Step
@@ -89,10 +91,7 @@ class Rolling:
         url = self.settings.service_url(self.environment)
         with httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False) as client:
             steps = [self._golden(client)]
-            kept = open_release(
-                self.settings.releases / champion.digest, self.model, champion.digest, self.settings
-            )
-            prober = Prober(client, self.model, self._rows(kept.bundle), self.policy.probes)
+            prober = Prober(client, self.model, self._rows(), self.policy.probes)
             mirror = {self.version: self.policy.shadow.percent}
             watch = _Watch(
                 client, self.model, champion.default, self.version, prober, self.policy, self._progress
@@ -130,8 +129,17 @@ class Rolling:
             raise OutsidePolicyError(f"asked by name, version {self.version} failed: {check.seen}", (step,))
         return step
 
-    def _rows(self, champion: Bundle) -> list[dict[str, object]]:
-        return probe_rows(champion, self.settings, self.environment) if self.policy.probes else []
+    def _rows(self) -> list[dict[str, Any]]:
+        """What the probes ask; a champion whose files are damaged is no fault of the version's."""
+        if not self.policy.probes:
+            return []
+        champion = self.before[self.model]
+        try:
+            bundle = open_bundle(self.settings.releases / champion.digest / BUNDLE, champion.digest)
+        except BundleError as error:
+            self.say(f"{self.environment}: probes ask golden rows alone: {error.found}")
+            return [dict(item.row) for item in self.release.bundle.golden.rows]
+        return probe_rows(bundle, self.settings, self.environment)
 
     def _take(self, watch: "_Watch", kind: Kind, step: Step, steps: list[StepSeen]) -> None:
         seen, decision = watch.until_decided(kind, step)

@@ -231,3 +231,15 @@ def test_a_second_promotion_waits_and_decides_on_what_is_live_by_then(world: Wor
     other = ended["3" if first == "2" else "2"]
     assert "was compared with" in other
     assert "is live" in other
+
+
+def test_a_champion_damaged_on_disk_is_no_fault_of_the_version(world: World) -> None:
+    """It still answers from memory; the probes ask golden rows, and the version takes over."""
+    first = world.promote("mothbitten")
+    world.stage("mothbitten", seed=1)
+    card = world.settings.releases / first.digest / "bundle" / "model_card.md"
+    card.write_text("# another\n")
+    said: list[str] = []
+    deployed = promote("mothbitten", world.settings, actor="ada", say=said.append)
+    assert deployed.version == world.serves("production", "mothbitten") == "2"
+    assert any("probes ask golden rows alone" in line for line in said)
