@@ -18,9 +18,9 @@ from contract.predictions import log_schema
 from contract.segments import generations
 from serving.recording import segments
 from serving.recording.answered import Matrices
-from serving.recording.answered import table as make_table
 from serving.recording.log_settings import LogSettings
 from serving.recording.prediction_log import Answered, PredictionLog
+from serving.recording.tables import table as make_table
 
 pytestmark = pytest.mark.unit
 
