@@ -114,6 +114,18 @@ class FakeCluster:
         found["owners"][f"flightline-production/{name}"][manager] = {path: value}
         file.write_text(json.dumps(found))
 
+    def add_pod(self, name: str, *, ready: bool) -> None:
+        """Have one more pod beside the one in production."""
+        file = self.folder / "objects.json"
+        found = json.loads(file.read_text())
+        pod = next(
+            item for key, item in found["objects"].items() if key.startswith("flightline-production/pod/")
+        )
+        status = {"conditions": [{"type": "Ready", "status": str(ready)}]}
+        meta = {**pod["metadata"], "name": name}
+        found["objects"][f"flightline-production/pod/{name}"] = {**pod, "metadata": meta, "status": status}
+        file.write_text(json.dumps(found))
+
     def lines(self) -> list[list[str]]:
         """Every command line so far that went to the cluster."""
         path = self.folder / "calls.jsonl"
