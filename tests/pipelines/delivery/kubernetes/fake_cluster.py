@@ -19,6 +19,7 @@ import yaml
 
 from pipelines.machine.settings import ROOT
 
+HERE = Path(__file__).parent
 CONTEXT = "test-cluster"
 IMAGE = "a" * 64  # whose digest is no matter: nothing is pulled
 
@@ -37,8 +38,8 @@ class FakeCluster:
         (folder / "bin").mkdir()
         program = folder / "bin" / "kubectl"
         program.write_text(
-            f"#!{sys.executable} -S\nimport runpy\n"
-            f"runpy.run_path({str(Path(__file__).with_name('fake_kubectl.py'))!r}, run_name='__main__')\n"
+            f"#!{sys.executable} -S\nimport runpy, sys\nsys.path.insert(0, {str(HERE)!r})\n"
+            f"runpy.run_path({str(HERE / 'fake_kubectl.py')!r}, run_name='__main__')\n"
         )
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         rendered = subprocess.run(

@@ -215,7 +215,7 @@ def test_another_champion_meanwhile_is_one_clear_sentence(place: Place) -> None:
     backend.converge(place.wanted("1"))
     place.cluster.faults(interfere=[other])
     with pytest.raises(
-        ConflictError, match="changed by somebody else at the same moment.*one change at a time"
+        ConflictError, match=r"changed by somebody else at the same moment.*one change at a time"
     ):
         backend.converge(place.wanted("1"))
     assert told(place)["models"]["toy"]["default"] == "2"  # type: ignore[index]
@@ -271,7 +271,7 @@ def test_a_cluster_that_hangs_is_left_after_a_while(place: Place, monkeypatch) -
 def test_a_missing_right_is_a_sentence(place: Place) -> None:
     """It names the right and where the rights are written down."""
     place.cluster.configure(rules=[])
-    with pytest.raises(FlightlineError, match="cannot get resource.*infra/kubernetes/access"):
+    with pytest.raises(FlightlineError, match=r"cannot get resource.*infra/kubernetes/access"):
         place.backend.desired()
 
 
@@ -319,7 +319,7 @@ def test_an_invalid_manifest_reaches_nobody(place: Place) -> None:
 def test_without_kubectl_the_sentence_says_so(place: Place, monkeypatch) -> None:
     """And names the other backend."""
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(ConfigError, match="kubectl is not installed.*backend local"):
+    with pytest.raises(ConfigError, match=r"kubectl is not installed.*backend local"):
         place.backend.desired()
 
 
