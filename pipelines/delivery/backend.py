@@ -48,6 +48,13 @@ class Backend(Protocol):
     def intact(self, wanted: Mapping[str, DesiredModel]) -> bool:
         """Whether what is desired and all that answers have the champions of `wanted`."""
 
+    def metrics(self) -> tuple[str, ...]:
+        """What each process that answers counts, as Prometheus text.
+
+        Raises:
+            FlightlineError: one of them does not say.
+        """
+
     def lacking(self, wait_s: float = 15.0) -> str:
         """Why it cannot answer for what is desired of it; empty when it can."""
 

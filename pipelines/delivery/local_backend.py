@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from pipelines.delivery import services
+from pipelines.delivery.rollout_metrics import read_metrics
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
 from serving.models.desired import Desired, DesiredModel, read_desired
@@ -48,6 +49,10 @@ class LocalBackend:
     def intact(self, wanted: Mapping[str, DesiredModel]) -> bool:
         """Whether file and acknowledgements have the champions of `wanted`."""
         return services.intact(wanted, self.environment, self.settings)
+
+    def metrics(self) -> tuple[str, ...]:
+        """What it counts, its workers together."""
+        return (read_metrics(self.url),)
 
     def lacking(self, wait_s: float = 15.0) -> str:
         """What it says in /status."""

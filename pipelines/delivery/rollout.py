@@ -20,7 +20,7 @@ from pipelines.delivery.backend import backend
 from pipelines.delivery.registry import BUNDLE
 from pipelines.delivery.releases import Release
 from pipelines.delivery.rollout_decision import Decision, Evidence, Kind, Latencies, decide
-from pipelines.delivery.rollout_metrics import Counted, read_counted
+from pipelines.delivery.rollout_metrics import Counted, counted_together
 from pipelines.delivery.rollout_policy import Rollout, Step
 from pipelines.delivery.rollout_probes import TIMEOUT_S, Prober, probe_rows
 from pipelines.delivery.services import begin_rollout
@@ -94,7 +94,13 @@ class Rolling:
             prober = Prober(client, self.model, self._rows(), self.policy.probes)
             mirror = {self.version: self.policy.shadow.percent}
             watch = _Watch(
-                client, self.model, champion.default, self.version, prober, self.policy, self._progress
+                backend(self.environment, self.settings).metrics,
+                self.model,
+                champion.default,
+                self.version,
+                prober,
+                self.policy,
+                self._progress,
             )
             self._serve(mirror=mirror, split={})
             self._take(watch, "shadow", self.policy.shadow, steps)
@@ -161,7 +167,7 @@ class Rolling:
 class _Watch:
     """Looks at what the service counts until a step is decided."""
 
-    client: httpx.Client
+    metrics: Callable[[], tuple[str, ...]]  # of each process that answers
     model: str
     champion: str
     version: str
@@ -196,7 +202,7 @@ class _Watch:
         return seen, decision
 
     def _read(self) -> tuple[Counted, ...]:
-        return read_counted(self.client, self.model, self.champion, self.version)
+        return counted_together(self.metrics(), self.model, (self.champion, self.version))
 
     def _since(self, kind: Kind, began: float, before: tuple[Counted, ...]) -> Evidence:
         champion, version = (now.since(then) for now, then in zip(self._read(), before, strict=True))

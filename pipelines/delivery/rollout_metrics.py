@@ -1,8 +1,9 @@
 """What a service counts for each version of a model, read from its /metrics."""
 
+import functools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import httpx
@@ -10,6 +11,8 @@ import httpx
 from contract.errors import FlightlineError
 from pipelines.delivery.rollout_decision import Latencies
 from serving.recording.tally import BUCKETS
+
+TIMEOUT_S = 10.0
 
 _LINE = re.compile(r"(?P<name>flightline_\w+)\{(?P<labels>.*)\} (?P<value>\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -32,6 +35,17 @@ class Counted:
     shadow_failed: int = 0
     runs: Latencies = field(default_factory=Latencies)  # of the version as a shadow
 
+    def plus(self, other: "Counted") -> "Counted":
+        """What two processes have counted."""
+        return Counted(
+            failed=self.failed + other.failed,
+            latencies=_together(self.latencies, other.latencies),
+            agreed=self.agreed + other.agreed,
+            differed=self.differed + other.differed,
+            shadow_failed=self.shadow_failed + other.shadow_failed,
+            runs=_together(self.runs, other.runs),
+        )
+
     def since(self, before: "Counted") -> "Counted":
         """What came after `before`.
 
@@ -48,19 +62,24 @@ class Counted:
         )
 
 
-def read_counted(client: httpx.Client, model: str, *versions: str) -> tuple[Counted, ...]:
-    """What the service counts of each of `versions` now.
+def read_metrics(url: str) -> str:
+    """What the service at `url` counts now, as Prometheus text.
 
     Raises:
         FlightlineError: it does not answer with metrics.
     """
     try:
-        text = client.get("/metrics").raise_for_status().text
+        return httpx.get(f"{url}/metrics", timeout=TIMEOUT_S, trust_env=False).raise_for_status().text
     except httpx.HTTPError as error:
         raise FlightlineError(
             f"/metrics does not answer ({error})", "what the service counts", "Read its log"
         ) from None
-    return counted(text, model, versions)
+
+
+def counted_together(texts: Sequence[str], model: str, versions: tuple[str, ...]) -> tuple[Counted, ...]:
+    """What several processes have counted of each of `versions`, in sum."""
+    each = [counted(text, model, versions) for text in texts]
+    return tuple(functools.reduce(Counted.plus, of_one, Counted()) for of_one in zip(*each, strict=True))
 
 
 def counted(text: str, model: str, versions: tuple[str, ...]) -> tuple[Counted, ...]:
@@ -105,6 +124,10 @@ def _latencies(cumulative: dict[int, int]) -> Latencies:
         counts.append(reached - below)
         below = reached
     return Latencies(tuple(counts))
+
+
+def _together(one: Latencies, other: Latencies) -> Latencies:
+    return Latencies(tuple(map(sum, zip(one.counts, other.counts, strict=True))))
 
 
 def _later(after: Latencies, before: Latencies) -> Latencies:

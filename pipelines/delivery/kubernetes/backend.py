@@ -15,8 +15,8 @@ from contract.errors import FlightlineError
 from pipelines.delivery import services
 from pipelines.delivery.kubernetes import manifests
 from pipelines.delivery.kubernetes.kubectl import ConflictError, Kubectl
-from pipelines.delivery.kubernetes.manifests import COPY, HEAD, RELEASES, SELECTOR, SERVER, Item
-from pipelines.delivery.kubernetes.pods import complaint
+from pipelines.delivery.kubernetes.manifests import COPY, HEAD, PORT, RELEASES, SELECTOR, SERVER, Item
+from pipelines.delivery.kubernetes.pods import complaint, is_ready
 from pipelines.delivery.kubernetes.storage import publish
 from pipelines.delivery.next_state import champions, next_state
 from pipelines.machine.cluster import Cluster
@@ -104,6 +104,18 @@ class KubernetesBackend:
             return False
         found = self.kubectl.get("deployment", SERVER)
         return found is not None and _complete(found) and manifests.models_of(found) == self._copy_of(desired)
+
+    def metrics(self) -> tuple[str, ...]:
+        """What each pod that is ready and of the newest state counts, asked through the API server."""
+        desired = self.desired()
+        copy = self._copy_of(desired) if desired else ""
+        pods = [pod for pod in self.kubectl.select("pods", SELECTOR) if manifests.models_of(pod) == copy]
+        names = sorted(pod["metadata"]["name"] for pod in pods if is_ready(pod))
+        if not names:
+            raise FlightlineError(
+                f"{self.environment} has no pod that is ready", "what its pods count", "Look at its status"
+            )
+        return tuple(self.kubectl.ask_pod(name, PORT, "metrics") for name in names)
 
     def lacking(self, wait_s: float = 15.0) -> str:
         """What its pods complain of, or that the Service does not answer."""

@@ -45,6 +45,11 @@ class Kubectl:
         found = json.loads(self._ask("get", kind, f"--selector={selector}", "--output=json"))
         return list(found["items"])
 
+    def ask_pod(self, name: str, port: int, path: str) -> str:
+        """What a pod answers to GET `path`, whether or not this machine can reach it: the API server asks."""
+        url = f"/api/v1/namespaces/{self.namespace}/pods/{name}:{port}/proxy/{path}"
+        return self._ask("get", f"--raw={url}")
+
     def create(self, item: dict[str, Any]) -> None:
         """Make an object that must not be there yet.
 

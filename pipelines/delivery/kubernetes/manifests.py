@@ -16,6 +16,7 @@ from serving.models.desired import DESIRED, Desired, DesiredModel, DesiredVersio
 SERVER = "flightline"  # the Deployment, and the label of its pods
 MODELS = "flightline-models"  # in a manifest: the config map of the models, whatever it is called
 HEAD = "flightline-desired"  # the config map with the newest desired state
+PORT = 3000  # of a pod
 RELEASES = PurePosixPath("/releases")  # in a pod
 SELECTOR = f"app.kubernetes.io/name={SERVER}"
 COPY = {"flightline/copy-of": HEAD}  # label of what a deployment makes and later removes

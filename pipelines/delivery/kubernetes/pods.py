@@ -8,6 +8,12 @@ from pipelines.delivery.kubernetes.manifests import models_of
 IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 
 
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Whether the Service leads to the pod."""
+    conditions = pod.get("status", {}).get("conditions", ())
+    return any((item.get("type"), item.get("status")) == ("Ready", "True") for item in conditions)
+
+
 def complaint(pods: Sequence[dict[str, Any]], models: str) -> str:
     """The first thing that a pod with the config map `models` complains of; empty where none does."""
     found = [sentence for pod in pods if models_of(pod) == models for sentence in _of_pod(pod)]

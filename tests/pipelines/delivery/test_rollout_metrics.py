@@ -6,7 +6,13 @@ from prometheus_client import generate_latest
 
 from contract.errors import FlightlineError
 from pipelines.delivery.rollout_decision import Latencies
-from pipelines.delivery.rollout_metrics import Counted, RestartedError, counted, read_counted
+from pipelines.delivery.rollout_metrics import (
+    Counted,
+    RestartedError,
+    counted,
+    counted_together,
+    read_metrics,
+)
 from serving.recording.metrics import Metrics
 from serving.recording.tally import BUCKETS
 
@@ -62,11 +68,20 @@ def test_a_service_that_counts_from_zero_again_is_noticed() -> None:
         after.since(before)
 
 
-def test_a_service_without_metrics_is_no_evidence() -> None:
+def test_a_service_without_metrics_is_no_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not to know is an error, not zero."""
-    transport = httpx.MockTransport(lambda _: httpx.Response(503))
-    with (
-        httpx.Client(base_url="http://service", transport=transport) as client,
-        pytest.raises(FlightlineError),
-    ):
-        read_counted(client, "toy", "1", "2")
+    asked = httpx.Request("GET", "http://service/metrics")
+    monkeypatch.setattr(httpx, "get", lambda *_, **__: httpx.Response(503, request=asked))
+    with pytest.raises(FlightlineError, match="/metrics does not answer"):
+        read_metrics("http://service")
+
+
+def test_several_processes_are_counted_together() -> None:
+    """One of them has seen a part of what there is to see."""
+    (one,), (both,) = (
+        counted(text(fast=5), "toy", ("2",)),
+        counted_together([text(fast=5)] * 2, "toy", ("2",)),
+    )
+    assert both.latencies.total == 2 * one.latencies.total > 0
+    assert both.failed == 2 * one.failed
+    assert both == one.plus(one)

@@ -19,6 +19,7 @@ import yaml
 
 from pipelines.machine.settings import ROOT
 
+HERE = Path(__file__).parent
 CONTEXT = "test-cluster"
 IMAGE = "a" * 64  # whose digest is no matter: nothing is pulled
 
@@ -37,8 +38,8 @@ class FakeCluster:
         (folder / "bin").mkdir()
         program = folder / "bin" / "kubectl"
         program.write_text(
-            f"#!{sys.executable} -S\nimport runpy\n"
-            f"runpy.run_path({str(Path(__file__).with_name('fake_kubectl.py'))!r}, run_name='__main__')\n"
+            f"#!{sys.executable} -S\nimport runpy, sys\nsys.path.insert(0, {str(HERE)!r})\n"
+            f"runpy.run_path({str(HERE / 'fake_kubectl.py')!r}, run_name='__main__')\n"
         )
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         rendered = subprocess.run(
@@ -112,6 +113,18 @@ class FakeCluster:
         file = self.folder / "objects.json"
         found = json.loads(file.read_text())
         found["owners"][f"flightline-production/{name}"][manager] = {path: value}
+        file.write_text(json.dumps(found))
+
+    def add_pod(self, name: str, *, ready: bool) -> None:
+        """Have one more pod beside the one in production."""
+        file = self.folder / "objects.json"
+        found = json.loads(file.read_text())
+        pod = next(
+            item for key, item in found["objects"].items() if key.startswith("flightline-production/pod/")
+        )
+        status = {"conditions": [{"type": "Ready", "status": str(ready)}]}
+        meta = {**pod["metadata"], "name": name}
+        found["objects"][f"flightline-production/pod/{name}"] = {**pod, "metadata": meta, "status": status}
         file.write_text(json.dumps(found))
 
     def lines(self) -> list[list[str]]:

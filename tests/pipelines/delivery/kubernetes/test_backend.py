@@ -7,6 +7,7 @@ from contract.errors import ConfigError, FlightlineError
 from pipelines.delivery.kubernetes import backend as backends
 from pipelines.delivery.kubernetes import kubectl
 from pipelines.delivery.kubernetes.kubectl import ConflictError, OwnedError
+from pipelines.delivery.rollout_metrics import counted_together
 from tests.pipelines.delivery.kubernetes.conftest import Place, told
 
 pytestmark = pytest.mark.kubectl
@@ -89,6 +90,20 @@ def test_other_versions_of_a_model_stay_with_its_champion(place: Place) -> None:
     desired = backend.desired()
     assert desired is not None
     assert desired.models["toy"] == one
+
+
+def test_every_pod_that_is_ready_is_asked_what_it_counts(place: Place) -> None:
+    """One URL leads to one of them at a time, so that its counters alone would say nothing."""
+    backend = place.backend
+    backend.ensure(quiet)
+    backend.converge(place.wanted("1"))
+    place.cluster.configure(metrics='flightline_failed_requests_total{model="toy",version="1"} 3\n')
+    place.cluster.add_pod("another", ready=True)
+    place.cluster.add_pod("starting", ready=False)
+    texts = backend.metrics()
+    assert len(texts) == 2
+    (found,) = counted_together(texts, "toy", ("1",))
+    assert found.failed == 6
 
 
 def test_stopping_takes_the_pods_and_leaves_the_state(place: Place) -> None:
@@ -200,7 +215,7 @@ def test_another_champion_meanwhile_is_one_clear_sentence(place: Place) -> None:
     backend.converge(place.wanted("1"))
     place.cluster.faults(interfere=[other])
     with pytest.raises(
-        ConflictError, match="changed by somebody else at the same moment.*one change at a time"
+        ConflictError, match=r"changed by somebody else at the same moment.*one change at a time"
     ):
         backend.converge(place.wanted("1"))
     assert told(place)["models"]["toy"]["default"] == "2"  # type: ignore[index]
@@ -256,7 +271,7 @@ def test_a_cluster_that_hangs_is_left_after_a_while(place: Place, monkeypatch) -
 def test_a_missing_right_is_a_sentence(place: Place) -> None:
     """It names the right and where the rights are written down."""
     place.cluster.configure(rules=[])
-    with pytest.raises(FlightlineError, match="cannot get resource.*infra/kubernetes/access"):
+    with pytest.raises(FlightlineError, match=r"cannot get resource.*infra/kubernetes/access"):
         place.backend.desired()
 
 
@@ -273,6 +288,7 @@ def test_every_right_of_the_role_is_used(place: Place) -> None:
     backend.ensure(quiet)
     for version in ("1", "2"):
         backend.converge(place.wanted(version))
+    backend.metrics()
     place.cluster.faults(full=True)
     with pytest.raises(FlightlineError):
         backend.converge(place.wanted("1"))
@@ -303,7 +319,7 @@ def test_an_invalid_manifest_reaches_nobody(place: Place) -> None:
 def test_without_kubectl_the_sentence_says_so(place: Place, monkeypatch) -> None:
     """And names the other backend."""
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(ConfigError, match="kubectl is not installed.*backend local"):
+    with pytest.raises(ConfigError, match=r"kubectl is not installed.*backend local"):
         place.backend.desired()
 
 

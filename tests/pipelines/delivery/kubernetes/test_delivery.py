@@ -1,4 +1,4 @@
-"""The same rollout as on this machine, through the kubernetes backend: staging, production, a refusal, the way back."""
+"""The same rollout as on this machine, on a cluster: staging, production, a refusal, the way back."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +10,12 @@ from pipelines.delivery.backend import backend
 from pipelines.delivery.keys import ensure_keys
 from pipelines.delivery.placement import VersionRefusedError
 from pipelines.delivery.registry import STAGING_EVIDENCE
-from pipelines.delivery.services import ensure_service, stop_service
+from pipelines.delivery.services import ensure_service, recorded, stop_service
 from pipelines.delivery.standing import status
 from pipelines.machine.settings import Settings
 from pipelines.promote import promote
 from pipelines.rollback import rollback
+from serving.models.desired import DesiredModel
 from tests.pipelines.delivery.conftest import World, quiet, settings_in
 from tests.pipelines.delivery.kubernetes.fake_cluster import CONTEXT, FakeCluster
 
@@ -27,7 +28,7 @@ PLACES = ("staging", "production")
 def clustered(
     world: World, tmp_path: Path, require, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[World, FakeCluster]]:
-    """Staging and production on a cluster, whose pods are a service each; MLflow is that of the other tests."""
+    """Staging and production on a cluster, whose pods are one service each; MLflow is the other tests'."""
     var, folder = tmp_path / "var", tmp_path / "cluster"
     tracking = {"MLFLOW_TRACKING_URI": world.settings.tracking_uri}
     here = settings_in(var, **tracking)
@@ -101,8 +102,6 @@ def entries(world: World, model: str) -> list[ledger.Entry]:
     return [entry for entry in found if (entry.environment, entry.model) == ("production", model)]
 
 
-def recorded_models(world: World):  # noqa: ANN201 - as `recorded` has it
+def recorded_models(world: World) -> dict[str, DesiredModel]:
     """What the ledger says should run in production."""
-    from pipelines.delivery.services import recorded
-
     return recorded("production", ledger.read(world.settings.ledger), world.settings)
