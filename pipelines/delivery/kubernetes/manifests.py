@@ -64,7 +64,8 @@ def models_map(desired: Desired, releases: str, namespace: str) -> Item:
     Equal states have equal names, so that going back to one finds its pods' template, too. A pod never sees a
     second state; the generation in it is always the first.
     """
-    told = msgspec.structs.replace(desired, generation=1)
+    # Read back: a share of 100 and one of 100.0 are one share, and must give one name.
+    told = decode_json(encode_json(msgspec.structs.replace(desired, generation=1)), Desired, DESIRED)
     data = {DESIRED: encode_json(told).decode(), "MODEL_URI": releases}
     name = f"{MODELS}-{hashlib.sha256(encode_json(data)).hexdigest()[:12]}"
     return {

@@ -82,6 +82,7 @@ def test_other_versions_of_a_model_stay_with_its_champion(place: Place) -> None:
     one, two = place.wanted("1")["toy"], place.wanted("2")["toy"]
     both = msgspec.structs.replace(one, versions={**one.versions, **two.versions}, split={"1": 90, "2": 10})
     backend.converge({"toy": both})
+    assert backend.intact({"toy": both}), "whole numbers come back as 90.0, and name the same copy"
     backend.converge({"toy": one})
     desired = backend.desired()
     assert desired is not None
