@@ -12,7 +12,6 @@ from serving.listening import refuse_new
 from serving.process import _Server
 from tests.serving.http.bad_inputs.wire import GOOD
 
-
 CALLERS = 16
 SOON_S = 0.2  # a dropped attempt is not answered; one that is let in takes microseconds
 
