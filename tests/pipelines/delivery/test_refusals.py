@@ -152,7 +152,7 @@ def test_what_the_machine_cannot_do_is_no_refusal(world: World, monkeypatch: pyt
         raise FlightlineError("port 1 is in use", "a free port", "Free it")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.delivery.placement.ensure_service", busy)
+        patch.setattr("pipelines.delivery.services.ensure_service", busy)
         assert world.reconcile()["busy"] == "failed"
     assert world.champion("busy") == second.version
     assert REFUSED not in world.registry.by_number("busy", second.version).tags
@@ -196,7 +196,7 @@ def test_a_retraining_that_staging_refuses_was_rejected_until_staging_passes_it(
         raise FlightlineError("a port is taken", "a free one", "Free it")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.delivery.placement.ensure_service", broken)
+        patch.setattr("pipelines.delivery.services.ensure_service", broken)
         with pytest.raises(FlightlineError, match="a port is taken"):
             deploy_staging("turneddown", world.settings, say=quiet)
     assert outcome() == "promoted"

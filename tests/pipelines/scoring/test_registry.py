@@ -7,7 +7,7 @@ import pytest
 
 from contract.errors import BundleError, FlightlineError
 from pipelines import score
-from pipelines.delivery.registry import CHAMPION, connect
+from pipelines.delivery.registry import STAGING, connect
 from pipelines.delivery.tracking_server import NoAnswerError
 from pipelines.machine.settings import MLFLOW_PORT_VARIABLE
 from pipelines.scoring.choosing import choose
@@ -66,15 +66,15 @@ def test_where_nothing_was_deployed_the_alias_of_the_environment_scores(register
     """Without an alias it says what to do; a version that is named goes before the alias."""
     settings, _ = registered
     registry = connect(settings)
-    with pytest.raises(FlightlineError, match="no iris runs in production"):
-        run()
-    registry.set_alias("iris", CHAMPION, "2")
+    with pytest.raises(FlightlineError, match="no iris runs in staging"):
+        run("--environment", STAGING)
+    registry.set_alias("iris", STAGING, "2")
     try:
-        assert run() == 0
+        assert run("--environment", STAGING) == 0
         assert json.loads(capsys.readouterr().out)["version"] == "2"
-        assert choose("iris", settings, version="1").version == "1"
+        assert choose("iris", settings, environment=STAGING, version="1").version == "1"
     finally:
-        registry.client.delete_registered_model_alias("iris", CHAMPION)
+        registry.client.delete_registered_model_alias("iris", STAGING)
 
 
 def test_a_version_that_is_not_registered_is_refused(run, tmp_path):

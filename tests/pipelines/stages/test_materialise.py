@@ -83,7 +83,8 @@ def test_again_is_another_generation_with_the_same_values(sound, store):
         done = materialise(MODEL, known(sound, AS_OF), AS_OF, store, say=lambda _: None)
         assert done.generation == generation
         assert read(store, rows).to_dicts() == rows.select(NAMES).to_dicts()
-        (kept,) = store._reader.execute("SELECT count(*) FROM records")
+        with store._file.reading() as db:
+            (kept,) = db.execute("SELECT count(*) FROM records")
         assert kept[0] == done.records
 
 

@@ -28,6 +28,7 @@ NEEDS = {
         "split/train.parquet",
         "split/validation.parquet",
         "split/test.parquet",
+        "split.json",
     ],
     "gate": [
         "curve.json",
@@ -40,7 +41,6 @@ NEEDS = {
         "probes/again.json",
         "model/model.onnx",
     ],
-    "ablate": ["split.json", "split/train.parquet", "split/validation.parquet", "split/test.parquet"],
     "report": ["ablation.json", "curve.json", "evidence.json", "predictions.parquet", "rivals.json"],
     "package": [
         "ablation.json",
