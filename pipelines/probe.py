@@ -4,14 +4,18 @@ DVC runs it in a process of its own with another hash seed than the stage `train
 stage, so a second process tries half of it.
 """
 
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from contract.errors import FlightlineError
 from pipelines.building.artifacts import Artifacts, existing, read_json, read_table, read_tables, write_json
 from pipelines.building.config import params
 from pipelines.building.facts import Facts
-from pipelines.building.stage import fresh, stage_main
-from pipelines.cli import command
+from pipelines.building.stage import fresh
+from pipelines.cli import OK, command, parser
 from training import ablation
 from training import model as models
 from training.gates.again import train_again
@@ -24,15 +28,40 @@ from training.model import AT
 def probe(name: str) -> str:
     """Write `probes/{handful,leakage,again}.json`, which the stage `gate` judges, and `ablation.json`."""
     fresh(Artifacts.of(name).probes)
-    # Not a thread, for trees grow in Python; and not a fork, which would inherit half of an engine's threads.
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as beside:
-        others = beside.submit(_beside, name)
-        own = [handful(name), again(name)]
-        return "; ".join([*own, *others.result()])
+    with _beside(name, ("leakage", "ablate")) as others:
+        return "; ".join([handful(name), again(name), others()])
 
 
-def _beside(name: str) -> list[str]:
-    return [leakage(name), ablate(name)]
+@contextmanager
+def _beside(name: str, parts: tuple[str, ...]) -> Iterator[Callable[[], str]]:
+    """Try `parts` in a process that ends with the block; a call waits for it and gives what it says.
+
+    Not a thread, for trees grow in Python; and not a fork, which would inherit half of an engine's threads.
+    """
+    words = [sys.executable, "-m", "pipelines.probe", name, *(f"--only={part}" for part in parts)]
+    path = os.pathsep.join(place for place in sys.path if place)
+    with subprocess.Popen(
+        words,
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+
+        def said() -> str:
+            lines = process.communicate()[0].strip().splitlines() or ["it said nothing"]
+            if process.returncode:
+                raise FlightlineError(
+                    lines[-1].removeprefix("error: ").rstrip("."),
+                    f"{' and '.join(parts)} to be tried",
+                    "Then run the same command again",
+                )
+            return lines[-1].removeprefix(f"probe {name}: ")
+
+        try:
+            yield said
+        finally:
+            process.terminate()  # does nothing to one that has ended
 
 
 def handful(name: str) -> str:
@@ -90,7 +119,28 @@ def ablate(name: str) -> str:
     return f"what each group adds to {found.rows:,} rows: {', '.join(gains) or 'no group is declared'}"
 
 
-main = stage_main("probe", __doc__ or "", probe)
+PARTS: dict[str, Callable[[str], str]] = {
+    "handful": handful,
+    "again": again,
+    "leakage": leakage,
+    "ablate": ablate,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Try everything, or some of it."""
+    given = parser("probe", __doc__, "probe iris")
+    given.add_argument("model", help=f"one of {', '.join(models.names())}")
+    given.add_argument("--only", choices=PARTS, action="append", help="this part, and let the others be")
+    options = given.parse_args(argv)
+    models.load(options.model)
+    if options.only:
+        done = "; ".join(PARTS[part](options.model) for part in options.only)
+    else:
+        done = probe(options.model)
+    print(f"probe {options.model}: {done}", flush=True)
+    return OK
+
 
 if __name__ == "__main__":
     command(main)
