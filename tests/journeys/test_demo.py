@@ -84,17 +84,17 @@ def test_interrupted_anywhere_it_stops_everything_and_says_one_sentence(world: W
 def test_a_fresh_clone_needs_one_command_and_the_second_run_reuses_the_cache(
     world: World, tmp_path: Path
 ) -> None:
-    """`make demo` installs, builds and ends well; again, it reuses all sixteen stages."""
+    """`make demo` installs, builds and ends well; again, it reuses all eighteen stages."""
     clone = tmp_path / "clone"
     code, printed = world.run("git", "clone", "--quiet", str(ROOT), str(clone))
     assert code == 0, printed
     code, first = world.run("make", "demo", cwd=clone, seconds=1500)
     assert code == 0, first
-    assert "0 of 20 stages reused" in first
+    assert "0 of 18 stages reused" in first
     assert "train.l2_regularization 25.8 (twice the regularization" in first
     code, second = world.run("make", "demo", cwd=clone, seconds=600)
     assert code == 0, second
-    assert "20 of 20 stages reused" in second
+    assert "18 of 18 stages reused" in second
     code, changed = world.run("git", "status", "--porcelain", cwd=clone)
     assert (code, changed) == (0, ""), "the demonstration dirtied the checkout"
     assert world.left() == []
