@@ -9,8 +9,8 @@ RETRY_SECONDS = 1
 INLINE_ROWS = 8  # up to which a request is answered in the event loop, faster than in a thread
 OVERLOADED = "the service has as much to answer as it can; expected another attempt later"
 # Refusals written in one turn of the event loop. A refusal is an ASGI call and costs more than an answer, so
-# that a crowd of callers who try again at once would otherwise take the time of those who were let in: with
-# two of them a turn their p99 was 1.9 to 2.1 times the usual, with one 1.7 to 1.8: benchmarks.serving.overload.
+# that a crowd of callers who try again at once would otherwise take the time of those who were let in. Their
+# p99 was 1.9 to 2.1 times the usual with two of them, 1.7 to 1.8 with one: benchmarks.serving.overload.
 REFUSALS = 1
 
 
