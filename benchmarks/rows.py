@@ -230,7 +230,7 @@ def ask_at_once(way: Way, seconds: float, at_once: int) -> tuple[int, float]:
                 ask = stack.enter_context(way())
                 ask()
                 gate.wait()
-            except BaseException:
+            except BaseException:  # Ctrl-C too: the others wait at the gate
                 gate.abort()  # nobody waits for one who will not come
                 raise
             began, count = time.perf_counter(), 0
