@@ -116,7 +116,7 @@ def _guarded(
         # Read as the handler reads it: what is judged is what will be done. What it cannot read it refuses.
         asked = read(message())
         touched = {asked.name, rules.copied(getattr(asked, "source", ""))}
-        if touched.isdisjoint(names()):  # a prompt, or another team's
+        if touched.isdisjoint(names()):  # nothing that is deployed from here
             return original()
         with ExitStack() as held:
             with refusing():
