@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -53,8 +54,13 @@ def serve(listener: socket.socket, *, grace_seconds: int, supervised: bool) -> i
         timeout_graceful_shutdown=grace_seconds,
     )
     server = _Server(config, shared=supervised)
-    # uvicorn raises the signal that stopped it once more when it is done; then there is nothing left to do.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature signal asks for
+        """Before uvicorn listens to signals nothing is in hand; it raises them again when nothing is left."""
+        if not server.should_exit:
+            raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, end)
     server.run(sockets=sockets)
     return 0 if server.started else 1
 

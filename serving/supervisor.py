@@ -64,7 +64,7 @@ class Supervisor:
                 self._changed.wait(LOOK_S)
         finally:
             codes = self._end()
-        return max(map(abs, codes), default=0)
+        return max((_lack(code) for code in codes), default=0)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature signal asks for
         self._stopping = True
@@ -119,6 +119,14 @@ class Supervisor:
         os.close(self._held)
         os.close(self._lifeline)
         return codes
+
+
+def _lack(code: int) -> int:
+    """0 if a worker that was told to end did so with `code` as it should.
+
+    Only one that is still starting dies of the signal itself: it had nothing in hand.
+    """
+    return 0 if code == -signal.SIGTERM else abs(code)
 
 
 def _say(sentence: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from serving import supervisor
 from serving.supervisor import FIRST_DELAY_S, LAST_DELAY_S, YOUNG_S, Supervisor
+from tests.serving.real import ROOT
 
 pytestmark = pytest.mark.unit
 
@@ -82,3 +83,31 @@ def test_who_lived_long_is_replaced_at_once(watched, clock) -> None:
         made._keep(slot)
         assert slot.due - clock.now == pytest.approx(FIRST_DELAY_S)
         clock.now = slot.due
+
+
+SUPERVISE = """
+import socket, sys
+from serving.supervisor import Supervisor
+with socket.socket() as listener:
+    listener.bind(("127.0.0.1", 0))
+    sys.exit(Supervisor(["/bin/sh", "-c", sys.argv[1]], 2, listener, stop_seconds=0.5).run())
+"""
+
+
+@pytest.mark.parametrize(
+    ("worker", "code"),
+    [
+        ("echo up; exec sleep 60", 0),  # as one that is still starting: it has not said what to do on SIGTERM
+        ("trap 'exit 0' TERM; echo up; while :; do sleep 0.02; done", 0),
+        ("trap 'exit 3' TERM; echo up; while :; do sleep 0.02; done", 3),
+        ("trap '' TERM; echo up; while :; do sleep 0.02; done", 9),  # killed, when its time is over
+    ],
+    ids=["starting", "ends", "fails", "stays"],
+)
+def test_its_exit_code_is_that_of_the_worst_worker(worker, code) -> None:
+    """0 where each ended as it should, also of the signal itself while it had nothing in hand."""
+    with subprocess.Popen([sys.executable, "-c", SUPERVISE, worker], stdout=subprocess.PIPE, cwd=ROOT) as run:
+        assert run.stdout is not None
+        assert [run.stdout.readline() for _ in range(2)] == [b"up\n", b"up\n"]
+        run.terminate()
+        assert run.wait(20) == code
