@@ -131,14 +131,26 @@ def deploy_here(delivery: Delivery, settings: Settings, say: Say = print) -> boo
 
 
 def dispatch(delivery: Delivery, settings: Settings, repository: Repository, say: Say = print) -> bool:
-    """Ask GitHub to deliver, where a version was made champion that is not live."""
+    """Ask GitHub to deliver, where a version was made champion that is not live.
+
+    The digest goes along: a number means something in this registry alone. The workflow ships nothing else.
+
+    Raises:
+        FlightlineError: MLflow does not say what the version is, or GitHub does not take the event.
+    """
     alias = settings.environment(PRODUCTION).alias
     placed = live(read(settings.ledger), PRODUCTION, delivery.model)
     if delivery.model not in names() or delivery.alias != alias or not delivery.version:
         return True
     if placed is not None and placed.version == delivery.version:
         return True
-    payload = {"model": delivery.model, "version": delivery.version, "delivery": delivery.id}
+    digest = connect(settings).by_number(delivery.model, delivery.version).digest
+    payload = {
+        "model": delivery.model,
+        "version": delivery.version,
+        "digest": digest,
+        "delivery": delivery.id,
+    }
     send(repository, "promote", payload)
     say(f"asked {repository.name} to promote {delivery.model} version {delivery.version}")
     return True
