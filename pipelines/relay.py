@@ -15,9 +15,9 @@ from contract.errors import FlightlineError
 from pipelines.cli import OK, command
 from pipelines.delivery.registry import connect
 from pipelines.delivery.tracking_server import NoAnswerError
-from pipelines.deploy import PRODUCTION
 from pipelines.dispatch import Repository, send
 from pipelines.ledger import live, read
+from pipelines.machine.environments import PRODUCTION
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import RELAY_PORT_VARIABLE, Settings
 from pipelines.promotion import rules
