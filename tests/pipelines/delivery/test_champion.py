@@ -8,7 +8,7 @@ import pytest
 
 from contract.errors import FlightlineError
 from pipelines.delivery.champion import champion
-from pipelines.deploy import qualified
+from pipelines.delivery.qualifying import qualified
 from pipelines.machine.settings import Settings
 from tests.pipelines.delivery.conftest import World, settings_in
 

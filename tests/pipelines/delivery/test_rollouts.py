@@ -16,6 +16,7 @@ from pipelines.delivery.placement import VersionRefusedError
 from pipelines.delivery.registry import CHAMPION, REFUSED
 from pipelines.delivery.rollout_policy import Step, read_rollout
 from pipelines.delivery.services import unfinished
+from pipelines.delivery.trail import refusal
 from pipelines.deploy import deploy_production
 from pipelines.machine.settings import Settings
 from pipelines.promote import main, promote
@@ -168,7 +169,7 @@ def test_what_was_refused_is_tried_again_only_by_a_person(world: World) -> None:
     assert deployed.version == world.serves("production", "blocked") == "2"
     assert REFUSED not in world.registry.by_number("blocked", "2").tags
     entries = ledger.read(world.settings.ledger)
-    assert ledger.refusal(entries, "production", "blocked", deployed.digest) is None
+    assert refusal(entries, "production", "blocked", deployed.digest) is None
 
 
 @pytest.mark.usefixtures("strictly")

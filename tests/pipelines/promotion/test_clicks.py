@@ -9,6 +9,7 @@ import pytest
 from contract.errors import FlightlineError
 from pipelines import ledger
 from pipelines.delivery.registry import REFUSED
+from pipelines.delivery.standing import status
 from pipelines.delivery.tracking_server import NAME as MLFLOW
 from pipelines.local import EVERY_S, RECONCILER, RELAY, relay
 from pipelines.machine.processes import start_all, stop
@@ -46,6 +47,24 @@ def test_either_way_a_click_is_carried_out(clicks: Clicks, without: str) -> None
     clicks.registry.set_alias(MODEL, "champion", version.version)
     assert eventually(lambda: clicks.agrees(version.version), EVERY_S + SOON_S)
     print(f"without the {without}: {time.monotonic() - began:.2f} s")
+
+
+def test_the_status_says_who_carries_out_clicks_and_what_came_last(clicks: Clicks) -> None:
+    """Both run and have nothing to do; the last webhook is the last click; one that was killed is stopped."""
+    version = clicks.staged()
+    clicks.registry.set_alias(MODEL, "champion", version.version)
+    assert eventually(lambda: clicks.agrees(version.version) and clicks.pending() == 0, SOON_S)
+    found = status(clicks.settings)
+    assert {name: carrier.state for name, carrier in found.carriers.items()} == {
+        RELAY: "running",
+        RECONCILER: "running",
+    }
+    assert found.webhook is not None
+    assert (found.webhook.alias, found.webhook.version) == ("champion", version.version)
+    assert found.webhook.done
+    assert found.webhook.age_s < SOON_S
+    clicks.kill(RELAY)
+    assert status(clicks.settings).carriers[RELAY].state == "stopped"
 
 
 def test_moving_the_alias_back_is_a_rollback(clicks: Clicks) -> None:
