@@ -219,6 +219,7 @@ def test_a_promoted_version_shows_its_evidence_and_who_promoted_it(world: World)
     assert json.loads(json.dumps(command.asdict(status(world.settings))))["rows"]
 
 
+@pytest.mark.slow
 def test_evidence_that_production_would_not_believe_is_shown_as_refused(world: World) -> None:
     """By the rules of production itself, with its reason."""
     registered = world.promote("doubted")
@@ -244,7 +245,9 @@ def test_a_split_and_a_mirror_are_shown_as_they_are_desired(world: World) -> Non
         assert before is not None
         model = before.models["divided"]
         release = DesiredVersion(model.champion.release, model.champion.digest)
-        return replaced(before, "divided", versions={"1": release, "2": release}, split={"1": 90.0, "2": 10.0})
+        return replaced(
+            before, "divided", versions={"1": release, "2": release}, split={"1": 90.0, "2": 10.0}
+        )
 
     assert (first.version, second.version) == ("1", "2")
     try:
