@@ -3,16 +3,14 @@
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from serving.http.whole import OFFER, Offer, Whole
 
-_OK = STATUS_LINE[200]
-
 
 class Start:
-    """The beginning of every answer: the status line and uvicorn's own headers, made once a second."""
+    """The first headers of every answer, which are uvicorn's own, made once a second."""
 
     def __init__(self) -> None:
         """Nothing made yet."""
@@ -23,7 +21,7 @@ class Start:
         """As of now: uvicorn replaces the list whenever the date changes."""
         headers = state.default_headers
         if headers is not self._of:
-            self._lines = _OK + b"".join(b"%b: %b\r\n" % field for field in headers)
+            self._lines = b"".join(b"%b: %b\r\n" % field for field in headers)
             self._of = headers
         return self._lines
 

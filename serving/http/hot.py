@@ -8,6 +8,7 @@ that was read of it: there it is judged, and a sentence made about it. Both answ
 import os
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -35,6 +36,10 @@ SINGLE, BATCH, CLAIMED = "/predict", "/predict_batch", "/predict/"
 PARAMETERS = frozenset({"model", "version"})
 _IDS, _ID_BYTES = 256, 16  # ids drawn ahead, and the size of each
 _SHORT = len(str(SINGLE_BYTES))  # a content length of fewer digits is under every limit
+
+_REFUSED = msgspec.json.encode({"error": OVERLOADED, "problems": []})
+_REFUSED_FIELDS = [(b"content-type", b"application/json"), (b"retry-after", b"%d" % RETRY_SECONDS)]
+_REFUSED_LINES = b"".join(b"%b: %b\r\n" % field for field in _REFUSED_FIELDS)
 
 
 class Hot:
@@ -73,11 +78,13 @@ class Hot:
             or b"content-encoding" in headers
             or b"traceparent" in headers
             or len(data) > SINGLE_BYTES
-            or admission.requests >= admission.most_requests
         ):
             return False
         sent = get(b"x-request-id")
         request_id = self._new_id() if sent is None else bodies.plain_id(sent) or self._new_id()
+        if admission.requests >= admission.most_requests:
+            admission.in_turn(partial(self._refuse_whole, caller, request_id.encode()))
+            return True
         plan = self._choose(query, request_id)
         waiting = None if plan is None else self._one(plan, data, request_id, caller)
         if plan is None or waiting is None:
@@ -236,14 +243,18 @@ class Hot:
         """503: there is too much to answer already."""
         await self._admission.turn()
         self._metrics.refused(503)
-        body = msgspec.json.encode({"error": OVERLOADED, "problems": []})
         fields = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"retry-after", b"%d" % RETRY_SECONDS),
+            *_REFUSED_FIELDS,
+            (b"content-length", b"%d" % len(_REFUSED)),
             (b"x-request-id", request_id.encode()),
         ]
-        await send_whole(send, 503, fields, body)
+        await send_whole(send, 503, fields, _REFUSED)
+
+    def _refuse_whole(self, caller: Caller, request_id: bytes) -> None:
+        """The same without a task."""
+        if not caller.disconnected:
+            self._metrics.refused(503)
+            caller.answer(_REFUSED_LINES, request_id, _REFUSED, 503)
 
     def _new_id(self) -> str:
         """32 random hexadecimal digits. One call of the operating system serves many requests."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 if TYPE_CHECKING:
     from serving.http.direct import DirectProtocol
@@ -24,8 +24,8 @@ class Caller(Protocol):
     def disconnected(self) -> bool:
         """Whether there is nobody left to answer."""
 
-    def answer(self, fields: bytes, request_id: bytes, body: bytes) -> None:
-        """200 with the lines `fields`, which are those of the answering version."""
+    def answer(self, fields: bytes, request_id: bytes, body: bytes, status: int = 200) -> None:
+        """`status` with the lines `fields`, as of the answering version."""
 
     def give_back(self) -> None:
         """Have the request answered in the ordinary way."""
@@ -75,7 +75,7 @@ class Whole:
     def set(self) -> None:
         """Wake nobody."""
 
-    def answer(self, fields: bytes, request_id: bytes, body: bytes) -> None:
+    def answer(self, fields: bytes, request_id: bytes, body: bytes, status: int = 200) -> None:
         """Write it as `RequestResponseCycle.send` would, and let the connection go on."""
         protocol = self._protocol
         transport = protocol.transport
@@ -86,8 +86,8 @@ class Whole:
         end = b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n"
         start = protocol.start.of(protocol.server_state)
         transport.write(
-            b"%b%bcontent-length: %d\r\nx-request-id: %b%b%b"
-            % (start, fields, len(body), request_id, end, body)
+            b"%b%b%bcontent-length: %d\r\nx-request-id: %b%b%b"
+            % (STATUS_LINE[status], start, fields, len(body), request_id, end, body)
         )
         if not self.keep_alive:
             transport.close()
