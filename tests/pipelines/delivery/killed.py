@@ -45,7 +45,11 @@ def _effect(event: str, arguments: tuple[object, ...], var: str) -> str | None:
         path = str(arguments[0])
         ledger = path.endswith("ledger.jsonl") and path.startswith(var)
         stored = path.endswith(LAST) and "/storage/" in path
-        return f"open {path.removeprefix(var)}" if ledger or stored else None
+        return (
+            f"open {path.removeprefix(var).removeprefix(var.rpartition('/')[0])}"
+            if ledger or stored
+            else None
+        )
     if event == "subprocess.Popen":
         verbs = [str(word) for word in arguments[1] if str(word) in CLUSTER]  # type: ignore[attr-defined]
         return f"kubectl {verbs[0]}" if verbs else None
