@@ -94,8 +94,8 @@ def share_of_a_core() -> float:
     """The part of a core that a busy thread gets now; 1 on a machine that is ours alone.
 
     It is taken before a click and after all has settled, while the product has nothing to do: what others
-    take is granted, what the product takes is not. On one and the same machine a product that became slower, by
-    work or by waiting, has no larger limit than before. Of both the larger share counts: others who came or
+    take is granted, what the product takes is not. On one and the same machine a product that became slower,
+    by work or by waiting, has no larger limit than before. Of both the larger share counts: others who came or
     left in between are granted nothing.
     """
     wall, own = time.monotonic(), time.thread_time()
