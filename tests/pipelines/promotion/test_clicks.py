@@ -12,12 +12,15 @@ import pytest
 from contract.errors import FlightlineError
 from pipelines import ledger
 from pipelines.delivery.registry import REFUSED
+from pipelines.delivery.replacing import replace_secret, replace_store_key
 from pipelines.delivery.services import unfinished
 from pipelines.delivery.standing import status
 from pipelines.delivery.tracking_server import NAME as MLFLOW
+from pipelines.delivery.tracking_server import program
 from pipelines.local import EVERY_S, RECONCILER, RELAY, relay
 from pipelines.machine.processes import start_all, stop
 from pipelines.machine.settings import ROOT
+from pipelines.promotion.webhooks import NAME, SECRET, secret
 from serving.models.desired import read_desired
 from tests.pipelines.delivery.conftest import quiet
 from tests.pipelines.delivery.test_processes import eventually
@@ -71,6 +74,34 @@ def test_the_status_says_who_carries_out_clicks_and_what_came_last(clicks: Click
     assert found.webhook.age_s < SOON_S
     clicks.kill(RELAY)
     assert status(clicks.settings).carriers[RELAY].state == "stopped"
+
+
+def test_a_click_is_carried_out_with_a_replaced_secret(clicks: Clicks) -> None:
+    """The relay tells MLflow what they share from now on; what was signed with the old one is refused."""
+    clicks.kill(RECONCILER)  # it would carry out a click whose webhook is refused
+    log = clicks.settings.logs / "relay.log"
+    old, told = secret(clicks.settings), log.read_text().count("the webhook to")
+    replace_secret(clicks.settings.keys, SECRET, lambda: b"another-secret")
+    assert eventually(lambda: log.read_text().count("the webhook to") > told, SOON_S)
+    assert clicks.deliver(key=old).status_code == 401
+    version = clicks.staged()
+    clicks.registry.set_alias(MODEL, "champion", version.version)
+    assert eventually(lambda: clicks.agrees(version.version), SOON_S)
+
+
+def test_a_click_is_carried_out_with_a_replaced_key_of_mlflows(clicks: Clicks) -> None:
+    """The webhook that is in its database is read with the new key, without the relay's telling it again."""
+    clicks.kill(RECONCILER)
+    for name in (RELAY, MLFLOW):
+        assert stop(clicks.settings.processes, name)
+    assert replace_store_key(clicks.settings, quiet) == 1
+    start_all([program(clicks.settings)], clicks.settings.processes, clicks.settings.logs, quiet)
+    assert [webhook.name for webhook in clicks.registry.client.list_webhooks()] == [NAME]
+    clicks.up()
+    clicks.kill(RECONCILER)
+    version = clicks.staged()
+    clicks.registry.set_alias(MODEL, "champion", version.version)
+    assert eventually(lambda: clicks.agrees(version.version), SOON_S)
 
 
 LONG_CANARY = """

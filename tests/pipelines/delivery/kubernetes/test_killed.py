@@ -16,8 +16,8 @@ from tests.pipelines.delivery.kubernetes.fake_cluster import CONTEXT, FakeCluste
 
 pytestmark = [pytest.mark.kubectl, pytest.mark.slow, pytest.mark.timeout(3000)]
 
-# The effects that are others on a cluster, and those that must follow them in order. What comes before, fetching
-# and verifying, is the same code for both and is killed in test_killed_rollouts.py.
+# The effects that are others on a cluster, and those that must follow them in order. What comes before,
+# fetching and verifying, is the same code for both and is killed in test_killed_rollouts.py.
 POINTS = (
     "rollouts/killed-there",  # the note that a rollout is under way, made and taken away
     "storage/",  # the file that completes a release there
