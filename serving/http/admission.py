@@ -8,9 +8,9 @@ from contextlib import contextmanager
 RETRY_SECONDS = 1
 INLINE_ROWS = 8  # up to which a request is answered in the event loop, faster than in a thread
 OVERLOADED = "the service has as much to answer as it can; expected another attempt later"
-# Refusals written in one turn of the event loop. A refusal is an ASGI call and costs more than an answer, so
-# that a crowd of callers who try again at once would otherwise take the time of those who were let in. Their
-# p99 was 1.9 to 2.1 times the usual with two of them, 1.7 to 1.8 with one: benchmarks.serving.overload.
+# Refusals written in one turn of the event loop. Who is refused may ask again at once, and is read and
+# refused again: written as they come, refusals would take the time of those who were let in. Their p99 was
+# 1.5 to 2 times the usual then, and 0.9 to 1.3 times with one a turn: benchmarks.serving.overload, 32 of 192.
 REFUSALS = 1
 
 

@@ -72,7 +72,7 @@ class DirectProtocol(HttpToolsProtocol):
         """See whether the request may be one for the offer; else start it."""
         offer = self._offer
         if offer is not None:
-            if self.url.startswith(offer.path) and self._may_be_whole(offer.path):
+            if self._may_be_whole(offer.path):
                 self._whole = Whole(self, offer, self.url[len(offer.path) + 1 :], self.headers)
                 return
             self._begin(self.headers)
@@ -121,10 +121,9 @@ class DirectProtocol(HttpToolsProtocol):
 
     def _may_be_whole(self, path: bytes) -> bool:
         """Whether nothing is odd about the request whose head has arrived, and none is before it."""
-        parser = self.parser
+        parser, url = self.parser, self.url
         return (
-            self.url[len(path) : len(path) + 1] in {b"", b"?"}
-            and b"#" not in self.url
+            (url == path or (url.startswith(path + b"?") and b"#" not in url))
             and (self.cycle is None or self.cycle.response_complete)
             and parser.get_method() == b"POST"
             and parser.should_keep_alive()
