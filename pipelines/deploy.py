@@ -16,7 +16,7 @@ from pipelines.building import attempts
 from pipelines.cli import OK, again_option, check_again, command, decision_options, json_option, parser
 from pipelines.delivery.aliases import Pending, following, settle
 from pipelines.delivery.keys import ensure_keys, private_key
-from pipelines.delivery.placement import Change, Deployed, VersionRefusedError, changing, place
+from pipelines.delivery.placement import Change, Deployed, VersionRefusedError, place
 from pipelines.delivery.qualifying import qualified
 from pipelines.delivery.refusals import give_back, mark_refused, refusals_as_json
 from pipelines.delivery.registry import (
@@ -29,6 +29,7 @@ from pipelines.delivery.registry import (
     connect,
 )
 from pipelines.delivery.releases import Release, fetch, require_gates
+from pipelines.delivery.turns import changing
 from pipelines.machine.environments import PRODUCTION
 from pipelines.machine.processes import Say
 from pipelines.machine.progress import showing
