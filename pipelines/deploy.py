@@ -16,12 +16,11 @@ from pipelines.building import attempts
 from pipelines.cli import OK, again_option, check_again, command, decision_options, json_option, parser
 from pipelines.delivery.aliases import Pending, following, settle
 from pipelines.delivery.keys import ensure_keys, private_key
-from pipelines.delivery.placement import Change, Deployed, VersionRefusedError, changing, place
+from pipelines.delivery.placement import Change, Deployed, VersionRefusedError, place
 from pipelines.delivery.qualifying import qualified
-from pipelines.delivery.refusals import give_back, mark_refused, refusals_as_json
+from pipelines.delivery.refusals import clear_refusal, give_back, mark_refused, refusals_as_json
 from pipelines.delivery.registry import (
     CHALLENGER,
-    REFUSED,
     STAGING,
     STAGING_EVIDENCE,
     Registry,
@@ -29,6 +28,7 @@ from pipelines.delivery.registry import (
     connect,
 )
 from pipelines.delivery.releases import Release, fetch, require_gates
+from pipelines.delivery.turns import changing
 from pipelines.machine.environments import PRODUCTION
 from pipelines.machine.processes import Say
 from pipelines.machine.progress import showing
@@ -149,7 +149,7 @@ def deploy_locked(
         if version is None:
             give_back(registry, chosen, settings, say)
         raise
-    registry.untag(chosen, REFUSED)
+    clear_refusal(registry, chosen)
     return deployed
 
 

@@ -165,7 +165,10 @@ def main(argv: list[str] | None = None) -> int:
         epilog="example: python -m pipelines.ledger --at 2013-06-01 --model flights",
     )
     parser.add_argument("action", nargs="?", choices=["show", "verify"], default="show")
-    parser.add_argument("--at", help="what was live at this moment (ISO 8601, UTC unless it says otherwise)")
+    parser.add_argument(
+        "--at",
+        help="what was live at this moment (ISO 8601, UTC unless it says otherwise; a date is its 00:00)",
+    )
     parser.add_argument("--model", help="only this model")
     parser.add_argument("--environment", help="only this environment")
     parser.add_argument("--json", action="store_true", help="for a program to read")

@@ -15,12 +15,13 @@ from contract.errors import BundleError, FlightlineError
 from pipelines.cli import FAILED, OK, command, quiet
 from pipelines.delivery.aliases import settle
 from pipelines.delivery.backend import backend
-from pipelines.delivery.placement import VersionRefusedError, changing
-from pipelines.delivery.refusals import give_back, left, mark_refused
+from pipelines.delivery.placement import VersionRefusedError
+from pipelines.delivery.refusals import clear_refusal, give_back, left, mark_refused
 from pipelines.delivery.registry import REFUSED, Registry, Version, connect
 from pipelines.delivery.services import recorded
 from pipelines.delivery.tracking_server import NoAnswerError
 from pipelines.delivery.trail import left_behind, neighbours
+from pipelines.delivery.turns import changing
 from pipelines.deploy import deploy_locked
 from pipelines.ledger import Entry, live, read
 from pipelines.machine.environments import PRODUCTION
@@ -156,20 +157,21 @@ def _compare(registry: Registry, model: str, settings: Settings, say: Say) -> Re
     gone = left_behind(entries, PRODUCTION, model).get(named)
     if placed is not None and gone is not None:
         return _repair(registry, gone, (alias, named, placed.version), say)
-    deploy_locked(registry, model, settings, why=f"the alias '{alias}' was moved in the registry", say=say)
+    why = f"the alias '{alias}' was moved in MLflow, which does not say by whom"
+    deploy_locked(registry, model, settings, why=why, say=say)
     return Reconciled(model, "deployed", f"version {named} was made {alias}")
 
 
 def _go_back(registry: Registry, version: Version, settings: Settings, say: Say) -> Reconciled:
     """The alias was put on the version that ran before: a rollback by a click."""
     try:
-        why = "the alias was moved back in the registry"
+        why = "the alias was moved back in MLflow, which does not say by whom"
         rollback(version.model, settings, why=why, say=say, locked=True)
     except (BundleError, VersionRefusedError) as refusal:
         mark_refused(registry, version, str(refusal), say)
         give_back(registry, version, settings, say)
         raise
-    registry.untag(version, REFUSED)
+    clear_refusal(registry, version)
     return Reconciled(version.model, "deployed", f"went back to version {version.version}")
 
 

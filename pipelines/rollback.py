@@ -11,9 +11,10 @@ from contract.errors import FlightlineError
 from contract.strict import near_miss
 from pipelines.cli import OK, command, decision_options, json_option, parser, quiet
 from pipelines.delivery.aliases import Pending, following
-from pipelines.delivery.placement import Change, Deployed, changing, place
+from pipelines.delivery.placement import Change, Deployed, place
 from pipelines.delivery.releases import Release, open_release
 from pipelines.delivery.trail import neighbours
+from pipelines.delivery.turns import changing
 from pipelines.ledger import Placed, live, models, read
 from pipelines.machine.environments import PRODUCTION
 from pipelines.machine.processes import Say
@@ -59,7 +60,8 @@ def _way(
     if target is None or current is None:
         known = models(entries, PRODUCTION)
         hint = "" if model in known else near_miss(model, sorted({*known, *names()} - {model}))
-        what = "was rolled back from" if forward else "ran in production before"
+        before = f" version {current.version}" if current else ""
+        what = "was rolled back from" if forward else f"ran in production before{before}"
         raise FlightlineError(
             f"no version of {model} {what}{hint}",
             "one to go " + ("forward to" if forward else "back to"),

@@ -12,7 +12,10 @@ from pipelines.building.artifacts import read_json
 from training.card import gate_table
 from training.gates.verdict import Evidence
 
-DESCRIPTION_LIMIT = 5000  # characters; the width of MLflow's column
+COLUMN = 5000  # characters of MLflow's column of descriptions
+NOTICE_ROOM = 800  # of them, kept free for why a version was refused, which stands above all else
+DESCRIPTION_LIMIT = COLUMN - NOTICE_ROOM
+NOTICE = "> **Not promoted.** "
 FIRST = "Evaluation"  # after the gates, what a person who promotes a version looks for
 # Characters of a cell: seventeen rows leave room for the card.
 CUT, CELL = ("value", "threshold", "reason"), 56
@@ -73,6 +76,16 @@ def description(model_card: str, digest: str, verdicts: Iterable[Verdict]) -> st
         return text
     more = "\n\n… the whole card is `bundle/model_card.md` among the run's artifacts.\n"
     return text[: DESCRIPTION_LIMIT - len(more)] + more
+
+
+def with_notice(text: str, reason: str) -> str:
+    """The description `text` under the reason why its version was refused; under none where that is empty."""
+    body = text.partition("\n\n")[2] if text.startswith(NOTICE) else text
+    line = f"{NOTICE}{' '.join(reason.split())}"
+    more = "… (whole in the tag promotion.refused)"
+    if len(line) > NOTICE_ROOM - 2:
+        line = line[: NOTICE_ROOM - 2 - len(more)] + more
+    return f"{line}\n\n{body}" if reason else body
 
 
 def _cut(text: str) -> str:

@@ -2,15 +2,13 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import msgspec
 
 from contract.errors import FlightlineError
-from contract.locks import exclusive
 from pipelines.delivery.backend import Backend, backend
 from pipelines.delivery.kept import prune
 from pipelines.delivery.next_state import champions
@@ -29,7 +27,6 @@ from serving.models.desired import DesiredModel
 
 SMOKE, SUITE = "smoke tests", "staging suite"
 FREED_S = 5.0  # until the port of a killed service is free
-LOCK_S = 600.0  # who comes second waits for a rollout to end, then decides on what is live by then
 
 
 class VersionRefusedError(FlightlineError):
@@ -77,14 +74,6 @@ class Deployed:
             **asdict(self),
             "previous": {"version": before.version, "digest": before.digest} if before else None,
         }
-
-
-@contextmanager
-def changing(environment: str, settings: Settings) -> Iterator[None]:
-    """Hold the lock of `environment`: its service, its lines in the ledger and its alias change together."""
-    path = settings.var / "environments" / environment / ".lock"
-    with exclusive(path, f"change of {environment}", LOCK_S):
-        yield
 
 
 def place(change: Change, release: Release, settings: Settings, say: Say = print) -> Deployed:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from contract.errors import FlightlineError
+from pipelines.delivery.evidence import with_notice
 from pipelines.delivery.placement import VersionRefusedError
 from pipelines.delivery.registry import REFUSED, Registry, Version
 from pipelines.delivery.trail import refusal
@@ -45,11 +46,24 @@ def require_not_refused(version: Version, settings: Settings) -> None:
 
 
 def mark_refused(registry: Registry, version: Version, reason: str, say: Say) -> None:
-    """Write `reason` on the version, where a person sees it."""
+    """Write `reason` on the version, where a person sees it: above its description, and as a tag."""
     try:
         registry.tag(version, REFUSED, reason)
+        _notice(registry, version, reason)
     except FlightlineError as error:
         say(f"the reason is not on the version: {error}")
+
+
+def clear_refusal(registry: Registry, version: Version) -> None:
+    """Take away what `mark_refused` has written, now that the version runs."""
+    registry.untag(version, REFUSED)
+    _notice(registry, version, "")
+
+
+def _notice(registry: Registry, version: Version, reason: str) -> None:
+    text = with_notice(version.description, reason)
+    if text != version.description:
+        registry.describe(version, text)
 
 
 def give_back(registry: Registry, version: Version, settings: Settings, say: Say) -> None:

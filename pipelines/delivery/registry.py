@@ -41,6 +41,7 @@ class Version:
     run_id: str
     tags: Mapping[str, str]
     aliases: tuple[str, ...]
+    description: str = ""
 
 
 class Registry:
@@ -246,6 +247,7 @@ def _version(found: Any) -> Version:
         run_id=found.run_id or "",
         tags=dict(found.tags),
         aliases=tuple(found.aliases),
+        description=found.description or "",
     )
 
 

@@ -11,6 +11,7 @@ from pipelines.delivery.registry import REFUSED, STAGING_EVIDENCE, Registry, Ver
 from pipelines.delivery.releases import staged
 from pipelines.delivery.services import recorded
 from pipelines.delivery.tracking_server import is_up
+from pipelines.delivery.turns import being_changed
 from pipelines.ledger import Entry, Placed, history, live, models, read
 from pipelines.local import RECONCILER, RELAY, SERVICES
 from pipelines.machine.settings import Settings
@@ -82,7 +83,7 @@ class Status:
     """Everything at one moment."""
 
     mlflow: str  # its address, or why there is none
-    services: dict[str, str]  # environment to stopped, not ready, differs or serving
+    services: dict[str, str]  # environment to stopped, not ready, differs, being changed or serving
     rows: tuple[Row, ...]
     urls: dict[str, str]
     at: str  # ISO 8601 UTC
@@ -129,7 +130,9 @@ def _service(environment: str, entries: list[Entry], settings: Settings) -> str:
             return "stopped"
         if not place.ready():
             return place.lacking(wait_s=0) or "not ready"
-        return "serving" if place.intact(recorded(environment, entries, settings)) else "differs"
+        if place.intact(recorded(environment, entries, settings)):
+            return "serving"
+        return "being changed" if being_changed(environment, settings) else "differs"
     except FlightlineError as error:  # of a cluster that does not answer: the rest is known all the same
         return f"unknown: {error.found}"
 

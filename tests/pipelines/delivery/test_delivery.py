@@ -14,6 +14,7 @@ from pipelines.delivery.registry import (
     STAGING_EVIDENCE,
 )
 from pipelines.delivery.services import converge, recorded, stop_service
+from pipelines.delivery.turns import changing
 from pipelines.deploy import deploy_staging
 from pipelines.promote import promote
 from pipelines.reconcile import reconcile
@@ -90,6 +91,9 @@ def test_a_deployment_that_was_killed_is_undone(world: World) -> None:
     untested = DesiredModel.of(second.version, str(world.settings.releases / second.digest), second.digest)
     converge("production", {**wanted, "killed": untested}, world.settings)
     assert world.serves("production", "killed") == second.version
+    assert status(world.settings).services["production"] == "differs"
+    with changing("production", world.settings):  # as while a deployer is at work
+        assert status(world.settings).services["production"] == "being changed"
     assert status(world.settings).services["production"] == "differs"
     assert world.reconcile()["*"] == "repaired"
     assert world.serves("production", "killed") == first.version

@@ -32,7 +32,7 @@ MOST = 80  # effects that no command comes near; one that never ends is not to h
 WRITES = (
     "create_experiment", "create_run", "log_batch", "log_artifact", "log_artifacts", "set_tag",
     "set_terminated", "create_registered_model", "create_model_version", "set_model_version_tag",
-    "delete_model_version_tag", "set_registered_model_alias",
+    "delete_model_version_tag", "set_registered_model_alias", "update_model_version",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from contract.bundle import Bundle
 from contract.errors import BundleError
 from contract.statements import ManifestStatement, Provenance, Qualification
 from contract.verdict import Verdict
-from pipelines.delivery.evidence import DESCRIPTION_LIMIT, description
+from pipelines.delivery.evidence import COLUMN, DESCRIPTION_LIMIT, NOTICE, description, with_notice
 from pipelines.delivery.keys import ensure_keys, private_key
 from pipelines.delivery.releases import open_release
 from pipelines.machine.settings import Settings
@@ -99,6 +99,18 @@ def test_a_changed_byte_is_refused(place: Place, name: str) -> None:
     path.write_bytes(path.read_bytes() + b"\n")
     with pytest.raises(BundleError, match=r"the bundle in .* has"):
         place.open()
+
+
+@pytest.mark.parametrize("reason", ["it is slow; expected less. Run `it` again.", "many words " * 500])
+def test_a_refusal_stands_above_the_description_and_goes_without_a_trace(reason: str) -> None:
+    """A person opens the version and reads it first; it fits MLflow's column with the longest description."""
+    text = "# a card\n\n" + "x" * (DESCRIPTION_LIMIT - 10)
+    refused = with_notice(text, reason)
+    assert refused.startswith(NOTICE + reason[:40])
+    assert refused.endswith(text)
+    assert len(refused) <= COLUMN
+    assert with_notice(refused, "another").count(NOTICE) == 1
+    assert with_notice(with_notice(refused, "another"), "") == text == with_notice(text, "")
 
 
 def test_a_description_is_the_card_without_front_matter_and_fits() -> None:

@@ -12,6 +12,7 @@ import pytest
 from contract.errors import ConfigError, FlightlineError
 from pipelines import ledger
 from pipelines.delivery import placement, rollout_decision
+from pipelines.delivery.evidence import NOTICE
 from pipelines.delivery.placement import VersionRefusedError
 from pipelines.delivery.registry import CHAMPION, REFUSED
 from pipelines.delivery.rollout_policy import Step, read_rollout
@@ -86,6 +87,10 @@ def is_as_it_was(world: World, model: str, refused: str, words: str) -> None:
     assert (entries[-1].action, entries[-1].model, entries[-1].after.version) == ("refused", model, refused)
     version = world.registry.by_number(model, refused)
     assert re.search(words, version.tags[REFUSED]), version.tags[REFUSED]
+    above, _, card = version.description.partition("\n\n")
+    assert above.startswith(NOTICE)
+    assert re.search(words, above), above
+    assert card.startswith("**Bundle**")
     assert re.search(words, entries[-1].why), entries[-1].why
 
 
@@ -170,7 +175,9 @@ def test_what_was_refused_is_tried_again_only_by_a_person(world: World) -> None:
             "blocked", world.settings, "2", actor="ada", why="it may differ", again=True, say=quiet
         )
     assert deployed.version == world.serves("production", "blocked") == "2"
-    assert REFUSED not in world.registry.by_number("blocked", "2").tags
+    taken = world.registry.by_number("blocked", "2")
+    assert REFUSED not in taken.tags
+    assert taken.description.startswith("**Bundle**")
     entries = ledger.read(world.settings.ledger)
     assert refusal(entries, "production", "blocked", deployed.digest) is None
 

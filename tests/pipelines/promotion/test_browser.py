@@ -95,8 +95,8 @@ def share_of_a_core() -> float:
 
     It is taken before a click and after all has settled, while the product has nothing to do: what others
     take is granted, what the product takes is not. On one and the same machine a product that became slower,
-    by work or by waiting, has no larger limit than before. Of both the larger share counts: others who came or
-    left in between are granted nothing.
+    by work or by waiting, has no larger limit than before. Of both the larger share counts: others who came
+    or left in between are granted nothing.
     """
     wall, own = time.monotonic(), time.thread_time()
     while time.monotonic() - wall < 0.5:

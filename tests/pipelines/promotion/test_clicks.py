@@ -156,7 +156,10 @@ def test_moving_the_alias_back_is_a_rollback(clicks: Clicks) -> None:
     clicks.registry.set_alias(MODEL, "champion", before)
     assert eventually(lambda: clicks.agrees(before), SOON_S)
     last = ledger.read(clicks.settings.ledger)[-1]
-    assert (last.action, last.why) == ("rollback", "the alias was moved back in the registry")
+    assert (last.action, last.why) == (
+        "rollback",
+        "the alias was moved back in MLflow, which does not say by whom",
+    )
     with pytest.raises(FlightlineError, match=f"was left for version {before}"):
         clicks.registry.set_alias(MODEL, "champion", version.version)
 

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from pipelines.delivery.rollout_metrics import counted_together
+from pipelines.delivery.services import begin_rollout
 from tests.pipelines.delivery.kubernetes.conftest import Place, told
 
 pytestmark = pytest.mark.kubectl
@@ -71,6 +72,19 @@ def test_a_release_is_named_here_as_it_lies_here(place: Place) -> None:
     assert model["versions"] == {
         "1": {"release": f"/releases/{place.digests['1']}", "digest": place.digests["1"]}
     }
+
+
+def test_a_rollout_that_was_cut_off_is_not_intact(place: Place) -> None:
+    """Its champion is in place and a canary goes on beside it: the reconciler must find something to do."""
+    backend = place.backend
+    backend.ensure(quiet)
+    one, two = place.wanted("1")["toy"], place.wanted("2")["toy"]
+    begin_rollout("production", "toy", "2", place.settings)
+    both = msgspec.structs.replace(one, versions={**one.versions, **two.versions}, split={"1": 90, "2": 10})
+    backend.converge({"toy": both})
+    assert not backend.intact({"toy": one})
+    backend.converge({"toy": one})
+    assert backend.intact({"toy": one})
 
 
 def test_other_versions_of_a_model_stay_with_its_champion(place: Place) -> None:
