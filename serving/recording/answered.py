@@ -3,18 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.log_layout import KINDS, Role
 from contract.schema import Contract
 from serving.rows import Value
 
-if TYPE_CHECKING:
-    from contract.predictions import Role  # which imports Polars
-
-FACTS = 12  # columns of the log beside features and scores
 # Bytes of memory that a waiting row takes beside its texts, about: itself, and for each of its values.
 ROW_BYTES, VALUE_BYTES = 600, 60
 
@@ -58,7 +55,7 @@ class Answered:
     scores: NDArray[np.float32]  # (rows, classes)
     # Rows are mappings by feature name, or tuples in the order of the contract's features, as of `Matrices`.
     values: Sequence[Mapping[str, Value] | tuple[Value, ...]]
-    role: "Role" = "answer"
+    role: Role = "answer"
     keys: Sequence[Mapping[str, Any] | None] | None = None  # sent beside the row; None: by no caller
     filled: Sequence[Sequence[str]] | None = None  # features from the online store; None: none of any row
 
@@ -91,6 +88,6 @@ class Sizes:
 def _shape(contract: Contract) -> tuple[int, list[int], list[str]]:
     """Fixed bytes a row, and the places and names of the categories."""
     places = [index for index, feature in enumerate(contract.features) if feature.kind == "category"]
-    width = len(contract.features) + len(contract.classes) + FACTS
+    width = len(contract.features) + len(contract.classes) + len(KINDS)
     names = [contract.features[index].name for index in places]
     return ROW_BYTES + VALUE_BYTES * width, places, names

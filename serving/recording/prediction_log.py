@@ -1,17 +1,17 @@
 """The prediction log's writer: Parquet segments, written by a thread, never on a request's path."""
 
-import io
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from contract.log_layout import segment_name
 from serving.recording.answered import Answered, Sizes
 from serving.recording.log_settings import LogSettings
 from serving.recording.segments import publish, recover, sync_path
+from serving.recording.tables import segment
 
 __all__ = ["Answered", "PredictionLog"]
 
@@ -43,7 +43,6 @@ class PredictionLog:
         self._changed = threading.Condition()
         self._closing = False
         self._segments = 0
-        self.settle: Callable[[], None] = lambda: None  # after the first segment: libraries are in memory
         self._backlog: list[tuple[Answered, int]] = []  # the thread's alone, oldest first
         self._unsynced: list[Path] = []
         self._synced_at = time.monotonic()
@@ -161,21 +160,12 @@ class PredictionLog:
         return group[:]
 
     def _write(self, answers: list[Answered]) -> None:
-        # Only here, in the log's own thread: no caller waits for Polars to be imported.
-        from contract.predictions import segment_name
-        from serving.recording.tables import table
-
         self._segments += 1
         folder = self._folder / answers[0].contract.model
         name = segment_name(answers[0].received_at[0], self._writer, self._segments)
-        data = io.BytesIO()
-        # In half of zstd's time, which is taken from requests; a compaction makes it small.
-        table(answers).write_parquet(data, compression="lz4")
-        path = publish(folder, name, data.getvalue(), sync=self._settings.sync == "always")
+        path = publish(folder, name, segment(answers), sync=self._settings.sync == "always")
         if self._settings.sync == "interval":
             self._unsynced.append(path)
-        if self._segments == 1:
-            self.settle()
 
     def _sync(self, *, now: bool) -> None:
         """Where the policy is `interval`, have on the disk what was written since, when it is time."""

@@ -20,7 +20,7 @@ from serving.recording import segments
 from serving.recording.answered import Matrices
 from serving.recording.log_settings import LogSettings
 from serving.recording.prediction_log import Answered, PredictionLog
-from serving.recording.tables import table as make_table
+from serving.recording.tables import segment
 
 pytestmark = pytest.mark.unit
 
@@ -201,11 +201,11 @@ def refusing(monkeypatch):
     """A switch: while it is set, the disk takes a few bytes and then nothing, as one that is full."""
     full, write = threading.Event(), segments._write
 
-    def limited(handle, data):
+    def limited(handle, parts):
         if full.is_set():
-            write(handle, data[:100])
+            write(handle, parts[:3])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(handle, data)
+        write(handle, parts)
 
     monkeypatch.setattr(segments, "_write", limited)
     full.set()
@@ -382,5 +382,5 @@ def test_rows_held_by_column_are_logged_as_they_were_sent(contract, log, tmp_pat
     log.close()
     found = pl.read_parquet(tmp_path / "log" / "*" / "*.parquet")
     assert found[:2].equals(found[2:])
-    log_of_columns = make_table([answers(contract, 2, values=held)] * 2)
-    assert log_of_columns.equals(found)
+    log_of_columns = b"".join(segment([answers(contract, 2, values=held)] * 2))
+    assert pl.read_parquet(log_of_columns).equals(found)
