@@ -129,7 +129,7 @@ class Ticks:
                 end = start + count
                 body = plan.render_many(labels[start:end], run.texts[start:end], request_id)
             answers.append((request_id, body))
-        bundle, rows = plan.predictor.bundle, len(ids)
+        bundle = plan.predictor.bundle
         self._log.append(
             Answered(
                 contract=plan.contract,
@@ -137,9 +137,9 @@ class Ticks:
                 digest=bundle.digest,
                 request_ids=ids,
                 entity_ids=list(chain.from_iterable(waiting.entities for waiting in members)),
-                received_at=[arrival.at] * rows,
+                received_at=arrival.at,
                 event_times=list(chain.from_iterable(waiting.moments for waiting in members)),
-                latency_ms=[seconds * 1000] * rows,
+                latency_ms=seconds * 1000,
                 labels=run.labels,
                 scores=run.scores,
                 values=Matrices(plan.contract, run.packed.exact, run.packed.categories),

@@ -1,6 +1,6 @@
 """What one run of a model answered, as it waits for the thread that writes the prediction log."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -39,18 +39,40 @@ class Matrices(Sequence[tuple[Value, ...]]):
         return tuple(row)
 
 
+@dataclass(frozen=True, slots=True)
+class Numbered(Sequence[str]):
+    """The ids of a request's many rows, `ID/0` and on: texts only when somebody asks for them."""
+
+    request_id: str
+    size: int
+
+    def __len__(self) -> int:
+        """How many."""
+        return self.size
+
+    def __getitem__(self, index: Any) -> Any:
+        """One of them."""
+        if not 0 <= index < self.size:
+            raise IndexError(index)
+        return f"{self.request_id}/{index}"
+
+    def __iter__(self) -> Iterator[str]:
+        """All of them."""
+        return (f"{self.request_id}/{index}" for index in range(self.size))
+
+
 @dataclass(slots=True)
 class Answered:
-    """Everything that one onnxruntime run answered; each list holds one item a row."""
+    """Everything that one onnxruntime run answered; each sequence holds one item a row."""
 
     contract: Contract
     version: str
     digest: str
-    request_ids: list[str]
+    request_ids: Sequence[str]
     entity_ids: list[str | None]
-    received_at: list[datetime]
+    received_at: datetime
     event_times: list[datetime]
-    latency_ms: list[float]
+    latency_ms: float
     labels: NDArray[np.int64]  # (rows,), indices into contract.classes
     scores: NDArray[np.float32]  # (rows, classes)
     # Rows are mappings by feature name, or tuples in the order of the contract's features, as of `Matrices`.

@@ -62,6 +62,36 @@ def unlike(values: Sequence[str]) -> Column:
     return Column("text", len(values), (_levels(_ONE, len(values), 1), *_strings(values)))
 
 
+def numbered(names: Sequence[tuple[str, int]]) -> Column:
+    """`NAME/0`, `NAME/1` and on of each of `names`, so many of it as stands beside it."""
+    count = sum(many for _, many in names)
+    parts: list[Part] = []
+    for name, many in names:
+        text = np.frombuffer(name.encode(), np.uint8)
+        for block in _numbered(len(text), many):
+            made = block.copy()
+            made[:, 4 : 4 + len(text)] = text
+            parts.append(_raw(made))
+    return Column("text", count, (_levels(_ONE, count, 1), *parts))
+
+
+@lru_cache(maxsize=4)  # a caller sends batches of one size
+def _numbered(size: int, count: int) -> list[NDArray[np.uint8]]:
+    """Room for a name of `size` bytes before each number below `count`, apart for each number of digits."""
+    found, start, digits = [], 0, 1
+    while start < count:
+        numbers = np.arange(start, min(count, 10**digits))
+        length = size + 1 + digits
+        block = np.zeros((len(numbers), 4 + length), np.uint8)
+        block[:, :4] = np.frombuffer(length.to_bytes(4, "little"), np.uint8)
+        block[:, 4 + size] = ord("/")
+        for digit in range(digits):
+            block[:, -1 - digit] = numbers // 10**digit % 10 + ord("0")
+        found.append(block)
+        start, digits = 10**digits, digits + 1
+    return found
+
+
 def texts(values: Sequence[str | None], null: str | None = None) -> Column:
     """Texts, of which `null` is none; what few of them repeat is written once."""
     count, distinct = len(values), dict.fromkeys(values)

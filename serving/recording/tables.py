@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from contract.log_layout import FEATURE_PREFIX, SCORE_PREFIX, log_kinds
 from contract.schema import Contract
 from serving.recording import parquet
-from serving.recording.answered import Answered, Matrices
+from serving.recording.answered import Answered, Matrices, Numbered
 from serving.recording.parquet import Column, Part
 from serving.rows import Value
 
@@ -43,17 +43,22 @@ def _facts(answers: Sequence[Answered], sizes: list[int]) -> Iterator[tuple[str,
             list(chain.from_iterable([value] * size for value, size in zip(known, sizes, strict=True)))
         )
 
-    yield "request_id", parquet.unlike(_flat(answers, "request_ids"))
+    ids = list(map(attrgetter("request_ids"), answers))
+    if set(map(type, ids)) == {Numbered}:
+        yield "request_id", parquet.numbered([(many.request_id, many.size) for many in ids])
+    else:
+        yield "request_id", parquet.unlike(_flat(answers, "request_ids"))
     yield "entity_id", parquet.texts(_flat(answers, "entity_ids"))
     yield "model", parquet.constant(answers[0].contract.model, rows)
     yield "version", each(map(attrgetter("version"), answers))
     yield "digest", each(map(attrgetter("digest"), answers))
     yield "role", each(map(attrgetter("role"), answers))
-    received, moments = _flat(answers, "received_at"), _flat(answers, "event_times")
-    column = _moments(received)
-    yield "received_at", column
-    yield "event_time", column if all(map(is_, received, moments)) else _moments(moments)
-    yield "latency_ms", parquet.numbers(np.array(_flat(answers, "latency_ms"), np.float64))
+    received = parquet.moments(np.repeat(_moments(map(attrgetter("received_at"), answers)), sizes))
+    yield "received_at", received
+    now = all(item.event_times.count(item.received_at) == len(item.event_times) for item in answers)
+    yield "event_time", received if now else parquet.moments(_moments(_flat(answers, "event_times")))
+    latencies = np.fromiter(map(attrgetter("latency_ms"), answers), np.float64, len(answers))
+    yield "latency_ms", parquet.numbers(np.repeat(latencies, sizes))
     if _nobody(answers, "keys"):
         yield "keys", parquet.constant(None, rows)
     else:
@@ -75,15 +80,15 @@ def _flat(answers: Sequence[Answered], name: str) -> list[Any]:
     return list(chain.from_iterable(map(attrgetter(name), answers)))
 
 
-def _moments(moments: Sequence[datetime]) -> Column:
-    """Microseconds since the epoch; those that arrived in one turn of the loop share one object."""
+def _moments(moments: Iterable[datetime]) -> NDArray[np.int64]:
+    """Microseconds since the epoch; those of one request often share one object."""
     found: list[int] = []
     last, since = None, 0
     for moment in moments:
         if moment is not last:
             last, since = moment, (moment - _EPOCH) // _MICROSECOND
         found.append(since)
-    return parquet.moments(np.array(found, np.int64))
+    return np.array(found, np.int64)
 
 
 def _keys(item: Answered, size: int) -> list[str | None]:
