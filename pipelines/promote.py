@@ -6,8 +6,10 @@ from datetime import datetime
 from pipelines.cli import OK, again_option, check_again, command, decision_options, json_option, parser
 from pipelines.delivery.aliases import settle
 from pipelines.delivery.placement import Deployed, changing
+from pipelines.delivery.refusals import refusals_as_json
 from pipelines.delivery.registry import STAGING, connect
-from pipelines.deploy import PRODUCTION, deploy_locked, refusals_as_json
+from pipelines.deploy import deploy_locked
+from pipelines.machine.environments import PRODUCTION
 from pipelines.machine.processes import Say
 from pipelines.machine.progress import showing
 from pipelines.machine.settings import Settings

@@ -16,16 +16,19 @@ from pipelines.cli import FAILED, OK, command, quiet
 from pipelines.delivery.aliases import settle
 from pipelines.delivery.backend import backend
 from pipelines.delivery.placement import VersionRefusedError, changing
+from pipelines.delivery.refusals import give_back, left, mark_refused
 from pipelines.delivery.registry import REFUSED, Registry, Version, connect
 from pipelines.delivery.services import recorded
 from pipelines.delivery.tracking_server import NoAnswerError
-from pipelines.deploy import PRODUCTION, deploy_locked, give_back, left, mark_refused
-from pipelines.ledger import Entry, left_behind, live, neighbours, read
+from pipelines.delivery.trail import left_behind, neighbours
+from pipelines.deploy import deploy_locked
+from pipelines.ledger import Entry, live, read
+from pipelines.machine.environments import PRODUCTION
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import RECONCILER_PORT_VARIABLE, Settings
 from pipelines.promotion.listening import Route, listening
 from pipelines.promotion.rules import spelling
-from pipelines.rollback import rollback_locked
+from pipelines.rollback import rollback
 from training.model import names
 
 
@@ -160,7 +163,8 @@ def _compare(registry: Registry, model: str, settings: Settings, say: Say) -> Re
 def _go_back(registry: Registry, version: Version, settings: Settings, say: Say) -> Reconciled:
     """The alias was put on the version that ran before: a rollback by a click."""
     try:
-        rollback_locked(version.model, settings, why="the alias was moved back in the registry", say=say)
+        why = "the alias was moved back in the registry"
+        rollback(version.model, settings, why=why, say=say, locked=True)
     except (BundleError, VersionRefusedError) as refusal:
         mark_refused(registry, version, str(refusal), say)
         give_back(registry, version, settings, say)

@@ -15,9 +15,9 @@ from contract.errors import FlightlineError
 from pipelines.cli import OK, command
 from pipelines.delivery.registry import connect
 from pipelines.delivery.tracking_server import NoAnswerError
-from pipelines.deploy import PRODUCTION
 from pipelines.dispatch import Repository, send
 from pipelines.ledger import live, read
+from pipelines.machine.environments import PRODUCTION
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import RELAY_PORT_VARIABLE, Settings
 from pipelines.promotion import rules
@@ -131,14 +131,26 @@ def deploy_here(delivery: Delivery, settings: Settings, say: Say = print) -> boo
 
 
 def dispatch(delivery: Delivery, settings: Settings, repository: Repository, say: Say = print) -> bool:
-    """Ask GitHub to deliver, where a version was made champion that is not live."""
+    """Ask GitHub to deliver, where a version was made champion that is not live.
+
+    The digest goes along: a number means something in this registry alone. The workflow ships nothing else.
+
+    Raises:
+        FlightlineError: MLflow does not say what the version is, or GitHub does not take the event.
+    """
     alias = settings.environment(PRODUCTION).alias
     placed = live(read(settings.ledger), PRODUCTION, delivery.model)
     if delivery.model not in names() or delivery.alias != alias or not delivery.version:
         return True
     if placed is not None and placed.version == delivery.version:
         return True
-    payload = {"model": delivery.model, "version": delivery.version, "delivery": delivery.id}
+    digest = connect(settings).by_number(delivery.model, delivery.version).digest
+    payload = {
+        "model": delivery.model,
+        "version": delivery.version,
+        "digest": digest,
+        "delivery": delivery.id,
+    }
     send(repository, "promote", payload)
     say(f"asked {repository.name} to promote {delivery.model} version {delivery.version}")
     return True

@@ -4,6 +4,7 @@ It needs nothing but this machine: the ledger, the kept releases and the service
 """
 
 import json
+from contextlib import nullcontext
 from datetime import datetime
 
 from contract.errors import FlightlineError
@@ -11,13 +12,13 @@ from contract.strict import near_miss
 from pipelines.cli import OK, command, decision_options, json_option, parser, quiet
 from pipelines.delivery.aliases import Pending, following
 from pipelines.delivery.placement import Change, Deployed, changing, place
-from pipelines.delivery.releases import open_release
-from pipelines.ledger import live, models, neighbours, read
+from pipelines.delivery.releases import Release, open_release
+from pipelines.delivery.trail import neighbours
+from pipelines.ledger import Placed, live, models, read
+from pipelines.machine.environments import PRODUCTION
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
 from training.model import names
-
-PRODUCTION = "production"
 
 
 def rollback(
@@ -29,27 +30,27 @@ def rollback(
     why: str = "",
     at: datetime | None = None,
     say: Say = print,
+    locked: bool = False,
 ) -> Deployed:
     """Go one version back in production, or with `forward` undo the last rollback.
+
+    `locked` says that the caller holds production's lock.
 
     Raises:
         FlightlineError: there is no such version, or it does not verify or pass; production is unchanged.
     """
-    with changing(PRODUCTION, settings):
-        return rollback_locked(model, settings, forward=forward, actor=actor, why=why, at=at, say=say)
+    with nullcontext() if locked else changing(PRODUCTION, settings):
+        release, change, current = _way(model, settings, forward=forward, actor=actor, why=why, at=at)
+        alias = settings.environment(PRODUCTION).alias
+        move = Pending(PRODUCTION, model, alias, change.version, (current.version,))
+        with following(move, settings, say):
+            return place(change, release, settings, say)
 
 
-def rollback_locked(
-    model: str,
-    settings: Settings,
-    *,
-    forward: bool = False,
-    actor: str = "",
-    why: str = "",
-    at: datetime | None = None,
-    say: Say = print,
-) -> Deployed:
-    """What `rollback` does, for a caller that holds production's lock."""
+def _way(
+    model: str, settings: Settings, *, forward: bool, actor: str, why: str, at: datetime | None
+) -> tuple[Release, Change, Placed]:
+    """The release to go to, the change that this is, and what is live."""
     word = "forward" if forward else "rollback"
     entries = read(settings.ledger)
     back, ahead = neighbours(entries, PRODUCTION, model)
@@ -74,10 +75,7 @@ def rollback_locked(
         action="forward" if forward else "rollback",
         at=at,
     )
-    alias = settings.environment(PRODUCTION).alias
-    move = Pending(PRODUCTION, model, alias, target.version, (current.version,))
-    with following(move, settings, say):
-        return place(change, release, settings, say)
+    return release, change, current
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -41,7 +41,8 @@ class SeamService(bentoml.Service[Any]):  # type: ignore[misc]  # it is Any to m
             instance = self.instance
             if instance.spans is not None or instance.drain.draining:
                 return False
-            return bool(instance.hot.take(headers, query, data, caller))
+            taken: bool = instance.hot.take(headers, query, data, caller)
+            return taken
 
         async def seam(scope: "Scope", receive: "Receive", send: "Send") -> None:
             if scope["type"] == "lifespan" and "state" in scope:

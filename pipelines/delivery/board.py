@@ -7,6 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.delivery.standing import MISSING, PASSED, UNKNOWN, Evidence, Row, Status
+from pipelines.local import RELAY
+from pipelines.promotion.carriers import ELSEWHERE, RUNNING, STOPPED, Carrier, Webhook
 from serving.models.desired import ALL
 
 SHORT = 12  # characters of a digest
@@ -21,6 +23,8 @@ def board(found: Status) -> RenderableType:
     """Everything on one screen, eighty columns wide."""
     reached = not found.mlflow.startswith("does not")
     parts: list[RenderableType] = [Text.assemble("mlflow  ", (found.mlflow, GOOD if reached else BAD))]
+    for name, carrier in found.carriers.items():
+        parts.append(_carrier(name, carrier, _webhook(found.webhook) if name == RELAY else ""))
     for name, state in found.services.items():
         colour = SERVICE.get(state, DOUBTFUL)
         parts.append(
@@ -29,6 +33,23 @@ def board(found: Status) -> RenderableType:
         rows = [row for row in found.rows if row.environment == name]
         parts.append(_models(rows) if rows else Text("  no model was deployed", FAINT))
     return Group(*parts)
+
+
+def _carrier(name: str, found: Carrier, more: str = "") -> Text:
+    """What carries out a click, and how it fares."""
+    colour = {RUNNING: GOOD, ELSEWHERE: FAINT, STOPPED: BAD}.get(found.state, DOUBTFUL)
+    text = Text.assemble(f"{name}  ", (found.state, colour))
+    if found.detail:
+        text.append(f", {found.detail}", DOUBTFUL if found.trouble else FAINT)
+    return text.append(more, FAINT)
+
+
+def _webhook(found: Webhook | None) -> str:
+    if found is None:
+        return "; no webhook came yet"
+    to = f"to version {found.version}" if found.version else "taken away"
+    done = "" if found.done else ", not carried out yet"
+    return f"; last webhook {age(found.age_s)} ago: '{found.alias}' of {found.model} {to}{done}"
 
 
 def _models(rows: Sequence[Row]) -> Table:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contract.errors import FlightlineError
 from contract.locks import exclusive
 from pipelines.delivery.backend import backend
-from pipelines.ledger import Entry, models, read, trail
+from pipelines.delivery.trail import trail
+from pipelines.ledger import Entry, models, read
 from pipelines.machine.files import scratch
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings

@@ -2,7 +2,8 @@
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -41,14 +42,14 @@ def ensure_keys(folder: Path) -> Trust:
     return read_trust(folder / TRUST)
 
 
-def private_key(folder: Path, role: Role) -> Ed25519PrivateKey:
-    """The signing key of `role`.
+def private_key(folder: Path, role: Role, path: Path | None = None) -> Ed25519PrivateKey:
+    """The signing key of `role`, or the one in `path` that is to become it.
 
     Raises:
         BundleError: it is missing, not an Ed25519 key, or readable by others than its owner.
     """
-    path = folder / f"{role}.pem"
-    remedy = "Restore it, or remove it and its entry in trust.json to have a new one made"
+    path = path or folder / f"{role}.pem"
+    remedy = f"Restore it, or run `python -m pipelines.keys {role}` to have a new one made"
     try:
         key = load_pem_private_key(_read(path, "signing key"), password=None)
     except OSError as error:
@@ -81,6 +82,23 @@ def shared_secret(folder: Path, name: str, make: Callable[[], bytes]) -> str:
     return text
 
 
+def new_key() -> bytes:
+    """A signing key, as PEM."""
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+@contextmanager
+def prepared(path: Path, make: Callable[[], bytes] = new_key) -> Iterator[Path]:
+    """What is to take the place of the secret in `path`, under another name; after the block it has it.
+
+    What a kill left prepared is taken up again. The caller holds the lock of the folder.
+    """
+    following = path.with_name(f"{path.name}.next")
+    _make(following, make)
+    yield following
+    following.rename(path)
+
+
 def _read(path: Path, what: str) -> bytes:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -92,11 +110,7 @@ def _read(path: Path, what: str) -> bytes:
     return path.read_bytes()
 
 
-def _new_key() -> bytes:
-    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def _make(path: Path, make: Callable[[], bytes] = _new_key) -> None:
+def _make(path: Path, make: Callable[[], bytes] = new_key) -> None:
     """A new key in `path`, readable by its owner only; an existing one stays."""
     if path.exists():
         return

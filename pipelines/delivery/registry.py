@@ -27,6 +27,8 @@ REFUSED = "promotion.refused"  # tag of a version: why it was not promoted
 # MLflow's answers that another try does not change; after any other error nothing is known.
 DENIALS = frozenset({"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE"})
 BUNDLE, ATTESTATIONS = "bundle", "attestations"  # folders of a run's artifacts, and of a release
+# Characters of an error. What MLflow or its guard says is read whole; of a proxy's page, the beginning.
+SENTENCE, PAGE = 5_000, 200
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,14 @@ class Registry:
     @contextmanager
     def explained(self, doing: str) -> Iterator[None]:
         """Turn what MLflow raises inside the block into one sentence about `doing`."""
-        from mlflow.exceptions import MlflowException
+        from mlflow.exceptions import MlflowException, RestException
         from requests.exceptions import RequestException
 
         try:
             yield
         except (MlflowException, RequestException, OSError) as error:
-            detail = " ".join(str(error).split())[:200]
+            longest = SENTENCE if isinstance(error, RestException) else PAGE
+            detail = " ".join(str(error).split())[:longest]
             denied = getattr(error, "error_code", "") in DENIALS
             raise (FlightlineError if denied else NoAnswerError)(
                 f"{doing} failed: {detail}", f"MLflow at {self._address} to do it", "Run this again"

@@ -210,12 +210,12 @@ class _Watch:
         return Evidence(
             seconds=time.monotonic() - began,
             answered=version.latencies.total,
-            failed=version.failed,
+            failed=version.failed + (0 if shadow else self.prober.lost),
             probes=0 if shadow else self.prober.own,
             latencies=version.runs if shadow else version.latencies,
             compared=version.agreed + version.differed,
             differed=version.differed,
-            shadow_failed=version.shadow_failed,
+            shadow_failed=version.shadow_failed + (self.prober.lost if shadow else 0),
             probed=self.prober.own if shadow else 0,
             champion=champion.latencies if shadow else self.alone,
         )

@@ -13,6 +13,8 @@ from pipelines.delivery.rollout_decision import Latencies
 from serving.recording.tally import BUCKETS
 
 TIMEOUT_S = 10.0
+# A connection that somebody had accepted: unlike one that nobody takes, it says nothing about other workers.
+CUT = (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError)
 
 _LINE = re.compile(r"(?P<name>flightline_\w+)\{(?P<labels>.*)\} (?P<value>\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -68,8 +70,15 @@ def read_metrics(url: str) -> str:
     Raises:
         FlightlineError: it does not answer with metrics.
     """
-    try:
+
+    def ask() -> str:
         return httpx.get(f"{url}/metrics", timeout=TIMEOUT_S, trust_env=False).raise_for_status().text
+
+    try:
+        try:
+            return ask()
+        except CUT:  # the worker that took the connection has died; each of the others counts for all
+            return ask()
     except httpx.HTTPError as error:
         raise FlightlineError(
             f"/metrics does not answer ({error})", "what the service counts", "Read its log"

@@ -14,6 +14,7 @@ from contract.errors import FlightlineError
 from contract.predictions import FEATURE_PREFIX, SHADOW, completed
 from contract.segments import live_segments
 from pipelines.delivery.rollout_decision import Kind
+from pipelines.delivery.rollout_metrics import CUT
 from pipelines.machine.settings import Settings
 from pipelines.staging.checks import ENTITY
 from serving.models.traffic import draw
@@ -38,10 +39,15 @@ class Prober:
         self._client, self._model, self._rows, self._most = client, model, rows, most
         self._next = itertools.count()
         self.left, self.own = most, 0
+        self.lost = 0
 
     def begin(self) -> None:
-        """Begin a step: `own` counts from zero what came where it was meant to."""
-        self.left, self.own = self._most, 0
+        """Begin a step: `own` counts from zero what came where it was meant to, `lost` what nobody answered.
+
+        What is lost with the worker that had it no service counts: it is held against the version that it was
+        meant for.
+        """
+        self.left, self.own, self.lost = self._most, 0, 0
 
     @property
     def able(self) -> bool:
@@ -67,19 +73,8 @@ class Prober:
                 for name in _ids()
                 if (draw(split, name) < percent) == part and (part or draw(mirror, name) < mirrored)
             )
-            try:
-                answer = self._client.post(
-                    "/predict",
-                    params={"model": self._model},
-                    json={"row": self._rows[place], "id": ENTITY},
-                    headers={"X-Request-Id": request_id},
-                )
-            except httpx.TransportError as error:
-                raise FlightlineError(
-                    f"a request was not answered ({type(error).__name__}: {error})",
-                    "an answer",
-                    "Read its log",
-                ) from None
+            mine = kind == "shadow" or part
+            answer = self._ask(self._rows[place], request_id, mine=mine)
             self.left -= 1
             if ANSWERED < answer.status_code < SERVERS_FAULT:
                 del self._rows[place]  # no row to ask with: the contract refuses it
@@ -87,6 +82,24 @@ class Prober:
                 self.own += answer.status_code == ANSWERED
             elif part:
                 self.own += answer.status_code >= SERVERS_FAULT or answer.json()["version"] == version
+
+    def _ask(self, row: dict[str, Any], request_id: str, *, mine: bool) -> httpx.Response:
+        """One request; once more where its connection is cut, which one of several workers may have done."""
+        words: dict[str, Any] = {
+            "params": {"model": self._model},
+            "json": {"row": row, "id": ENTITY},
+            "headers": {"X-Request-Id": request_id},
+        }
+        try:
+            try:
+                return self._client.post("/predict", **words)
+            except CUT:
+                self.lost += mine
+                return self._client.post("/predict", **words)
+        except httpx.TransportError as error:
+            raise FlightlineError(
+                f"a request was not answered ({type(error).__name__}: {error})", "an answer", "Read its log"
+            ) from None
 
 
 def probe_rows(champion: Bundle, settings: Settings, environment: str) -> list[dict[str, Any]]:

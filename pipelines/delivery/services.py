@@ -32,9 +32,11 @@ READY = 200
 def program(environment: str, settings: Settings) -> Program:
     """How the service of `environment` is started."""
     declared = settings.environment(environment)
+    command = (str(settings.serving_python), "-m", "serving", "--port", str(declared.port))
+    several = declared.workers > 1
     return Program(
         name=environment,
-        command=(str(settings.serving_python), "-m", "serving", "--port", str(declared.port)),
+        command=(*command, "--workers", str(declared.workers)) if several else command,
         cwd=settings.checkout,
         env={
             "FLIGHTLINE_STATE": str(settings.state(environment)),
@@ -49,7 +51,7 @@ def program(environment: str, settings: Settings) -> Program:
         port=declared.port,
         port_variable=port_variable(environment),
         ready_path="/livez",  # not /readyz: a service that refuses its model is up, and says so in its ack
-        setup=f"with clock {declared.clock}",
+        setup=f"with clock {declared.clock}" + (f" and {declared.workers} workers" if several else ""),
     )
 
 

@@ -12,8 +12,9 @@ from pipelines.delivery.releases import staged
 from pipelines.delivery.services import recorded
 from pipelines.delivery.tracking_server import is_up
 from pipelines.ledger import Entry, Placed, history, live, models, read
-from pipelines.local import SERVICES
+from pipelines.local import RECONCILER, RELAY, SERVICES
 from pipelines.machine.settings import Settings
+from pipelines.promotion.carriers import Carrier, Webhook, last_webhook, reconciler_state, relay_state
 from serving.models.desired import ALL, DesiredModel
 
 PASSED, MISSING, UNKNOWN = "passed", "missing", "unknown"
@@ -85,6 +86,8 @@ class Status:
     rows: tuple[Row, ...]
     urls: dict[str, str]
     at: str  # ISO 8601 UTC
+    carriers: Mapping[str, Carrier] = field(default_factory=dict)  # of clicks: relay and reconciler
+    webhook: Webhook | None = None  # the newest one
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ def status(settings: Settings) -> Status:
         rows=tuple(rows),
         urls={name: settings.service_url(name) for name in SERVICES},
         at=datetime.now(UTC).isoformat(timespec="seconds"),
+        carriers={RELAY: relay_state(settings), RECONCILER: reconciler_state(settings)},
+        webhook=last_webhook(settings),
     )
 
 

@@ -33,6 +33,9 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep: Annotated[int, msgspec.Meta(ge=1, le=1_000)]  # versions before the live one whose releases stay
     backend: Backend
     cluster: Cluster | None = None  # where, for the backend `kubernetes`
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = (
+        1  # processes that share the port, of the backend `local`
+    )
 
     def require_cluster(self, name: str) -> Cluster:
         """Its cluster, for the environment called `name`.

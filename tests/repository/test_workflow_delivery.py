@@ -11,7 +11,7 @@ pytestmark = pytest.mark.unit
 
 
 def test_production_comes_after_staging_behind_its_environment():
-    """The job waits for staging's smoke tests and for whoever protects the environment."""
+    """The job waits for staging's suite and for whoever protects the environment."""
     production = workflows(ROOT)["cd.yml"]["jobs"]["production"]
     assert production["needs"] == "staging"
     assert production["environment"] == "production"
@@ -25,7 +25,11 @@ def undelivered(root: Path) -> list[str]:
     accepted = "steps.challenger.outputs.accepted"
     steps = {step["run"]: step for step in staging["steps"] if "run" in step}
     order = [step.get("run") for step in production["steps"]]
-    approved = next((step for step in production["steps"] if step.get("run") == "make approved"), {})
+    approved, clicked = (
+        next((step for step in job["steps"] if step.get("run") == "make approved"), {})
+        for job in (production, staging)
+    )
+    tested = [step.get("run") for step in staging["steps"]]
     facts = {
         "staging names no digest": staging.get("outputs") == {"digest": "${{ steps.tested.outputs.digest }}"},
         "the digest is not that of make digest": steps["make digest"].get("id") == "tested",
@@ -39,6 +43,11 @@ def undelivered(root: Path) -> list[str]:
             name for name in order if name in {"make staging", "make approved", "make production"}
         ]
         == ["make staging", "make approved", "make production"],
+        "a click may ship another version": clicked.get("env")
+        == {"DIGEST": "${{ github.event.client_payload.digest }}"}
+        and clicked.get("if") == "github.event_name == 'repository_dispatch'"
+        and [name for name in tested if name in {"make digest", "make approved", "make down"}]
+        == ["make digest", "make approved", "make down"],
         "retraining names no outcome": retrain.get("outputs") == {"accepted": f"${{{{ {accepted} }}}}"},
         "a kept champion is delivered": deliver.get("if") == "needs.retrain.outputs.accepted == 'true'",
     }
@@ -73,6 +82,8 @@ def test_delivery_and_monitoring_keep_the_rule(rule):
         (undelivered, "cd.yml", " && needs.staging.outputs.digest != ''", ""),
         (undelivered, "cd.yml", "          DIGEST: ${{ needs.staging.outputs.digest }}", "          A: b"),
         (undelivered, "cd.yml", "- run: make approved", "- run: make digest"),
+        (undelivered, "cd.yml", "client_payload.digest }}", "client_payload.version }}"),
+        (undelivered, "cd.yml", "        if: github.event_name == 'repository_dispatch'\n", ""),
         (undelivered, "ct.yml", "      accepted: ${{ steps.challenger.outputs.accepted }}", "      a: b"),
         (undelivered, "ct.yml", "    if: needs.retrain.outputs.accepted == 'true'\n", ""),
         (mute, "monitor.yml", "${{ vars.FLIGHTLINE_RUNNER || 'ubuntu-latest' }}", "ubuntu-latest"),

@@ -102,6 +102,8 @@ class KubernetesBackend:
         desired = self.desired()
         if desired is None or champions(desired.models) != champions(wanted):
             return False
+        if services.unfinished(self.environment, self.settings):
+            return False
         found = self.kubectl.get("deployment", SERVER)
         return found is not None and _complete(found) and manifests.models_of(found) == self._copy_of(desired)
 

@@ -2,7 +2,8 @@
 
 `python -m tests.pipelines.delivery.killed NUMBER MODEL VERSION`. It prints each effect before it comes to it;
 the last one is what it was killed before. An effect is a file put in its place or removed in the folder of
-FLIGHTLINE_VAR, the ledger opened for a line, or a request that changes something in MLflow.
+FLIGHTLINE_VAR, the ledger opened for a line, a request that changes something in MLflow, a command that
+changes something on a cluster, or the file that completes a release in the storage beside that folder.
 """
 
 import os
@@ -10,10 +11,12 @@ import signal
 import sys
 
 from pipelines.delivery import placement
+from pipelines.delivery.kubernetes.storage import LAST
 from pipelines.machine.settings import Settings
 from pipelines.promote import promote
 from tests.pipelines.delivery.conftest import QUICK
 
+CLUSTER = ("create", "replace", "apply", "delete")
 CHANGING = (b"POST", b"PATCH", b"DELETE", b"PUT")
 
 
@@ -41,7 +44,15 @@ def _effect(event: str, arguments: tuple[object, ...], var: str) -> str | None:
     if event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
         path = str(arguments[0])
         ledger = path.endswith("ledger.jsonl") and path.startswith(var)
-        return f"open {path.removeprefix(var)}" if ledger else None
+        stored = path.endswith(LAST) and "/storage/" in path
+        return (
+            f"open {path.removeprefix(var).removeprefix(var.rpartition('/')[0])}"
+            if ledger or stored
+            else None
+        )
+    if event == "subprocess.Popen":
+        verbs = [str(word) for word in arguments[1] if str(word) in CLUSTER]  # type: ignore[attr-defined]
+        return f"kubectl {verbs[0]}" if verbs else None
     if event == "http.client.send":
         head = bytes(arguments[1][:200]) if isinstance(arguments[1], bytes | bytearray) else b""
         if head.startswith(CHANGING) and b"/search" not in head:

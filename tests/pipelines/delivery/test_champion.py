@@ -8,7 +8,7 @@ import pytest
 
 from contract.errors import FlightlineError
 from pipelines.delivery.champion import champion
-from pipelines.deploy import qualified
+from pipelines.delivery.qualifying import qualified
 from pipelines.machine.settings import Settings
 from tests.pipelines.delivery.conftest import World, settings_in
 
@@ -49,6 +49,7 @@ def test_without_a_ledger_the_alias_decides(world: World, tmp_path: Path) -> Non
     assert champion("shared", elsewhere, "staging") is None
 
 
+@pytest.mark.slow
 def test_without_a_ledger_a_stale_comparison_is_refused_too(world: World, tmp_path: Path) -> None:
     """The champion's own version may go there; one that was compared with nothing may not replace it."""
     uncompared = world.stage("joined")

@@ -1,13 +1,10 @@
 """Whatever is killed while a version takes over: callers are answered, and one look puts all in order."""
 
-import os
 import resource
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -17,77 +14,16 @@ import pytest
 
 from contract.errors import FlightlineError
 from pipelines import ledger
-from pipelines.delivery.services import running, unfinished
-from pipelines.machine.settings import ROOT, Settings
+from pipelines.delivery.services import running
 from pipelines.promote import promote
 from pipelines.rollback import rollback
-from serving.models.desired import Desired, read_desired
 from tests.pipelines.delivery import graphs
+from tests.pipelines.delivery.agreement import ROW, agrees, answered, deployer
 from tests.pipelines.delivery.conftest import World, free_ports, quiet
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.lengthy]
 
 MOST = 80  # effects that no rollout comes near
-ROW = {"width": 1.0, "height": 1.0, "letter": "A"}
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """What a process of its own needs to work in the same place."""
-    ports = {f"FLIGHTLINE_{name.upper()}_PORT": str(it.port) for name, it in settings.environments.items()}
-    return {
-        **os.environ,
-        **ports,
-        "FLIGHTLINE_VAR": str(settings.var),
-        "FLIGHTLINE_MLFLOW_PORT": str(settings.mlflow_port),
-        "FLIGHTLINE_ACTOR": "tester",
-    }
-
-
-def deployer(
-    world: World, number: int, model: str, before: Callable[[], None] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """A deployer that promotes version 2 and is killed before its effect `number`."""
-    return subprocess.run(
-        [sys.executable, "-m", "tests.pipelines.delivery.killed", str(number), model, "2"],
-        cwd=ROOT,
-        env=environment(world.settings),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        preexec_fn=before,
-    )
-
-
-def desired(world: World) -> Desired:
-    """What production is to serve."""
-    found = read_desired(world.settings.state("production"))
-    assert found is not None
-    return found
-
-
-def answered(world: World, model: str) -> set[str]:
-    """The versions that answer callers who name none: some dozens, so that a canary shows."""
-    url = f"{world.settings.service_url('production')}/predict"
-    with httpx.Client(trust_env=False) as client:
-        answers = [client.post(url, params={"model": model}, json={"row": ROW}) for _ in range(50)]
-    assert {answer.status_code for answer in answers} == {200}
-    return {str(answer.json()["version"]) for answer in answers}
-
-
-def agrees(world: World, model: str, version: str | None = None) -> str:
-    """Assert that one version serves, and that alias, ledger and desired state say so; return it."""
-    placed = ledger.live(ledger.read(world.settings.ledger), "production", model)
-    assert placed is not None
-    found = desired(world).models[model]
-    assert (found.default, set(found.versions)) == (placed.version, {placed.version})
-    assert (found.split, found.mirror) == ({}, {})
-    assert not unfinished("production", world.settings)
-    assert answered(world, model) == {placed.version}
-    assert world.champion(model) == placed.version
-    assert not list((world.settings.var / "pending-aliases").glob(f"production.{model}.*"))
-    assert version in {None, placed.version}
-    return placed.version
 
 
 def test_a_deployer_killed_before_any_effect_leaves_what_one_look_puts_in_order(world: World) -> None:

@@ -13,19 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.errors import FlightlineError
+from pipelines.delivery.trail import left_behind, neighbours, refusal
 from pipelines.ledger import (
     Action,
     Entry,
     Placed,
     append,
     history,
-    left_behind,
     live,
     main,
-    neighbours,
     parse_moment,
     read,
-    refusal,
 )
 
 pytestmark = pytest.mark.unit

@@ -1,5 +1,6 @@
 """A log with few large segments holds the same rows, once each, whatever happens meanwhile."""
 
+import functools
 import threading
 from datetime import timedelta
 
@@ -136,7 +137,8 @@ def test_a_merge_that_lost_rows_changes_nothing(tmp_path, monkeypatch):
 def test_two_compactions_at_once_are_refused(tmp_path, monkeypatch):
     """The second says that another is under way."""
     fill(tmp_path / "log", 3)
-    monkeypatch.setattr(compacting, "exclusive", lambda path, what, wait_s: exclusive(path, what, 0.1))  # noqa: ARG005
+    brief = functools.partial(exclusive, wait_s=0.1)
+    monkeypatch.setattr(compacting, "exclusive", lambda path, what, **_: brief(path, what))
     with exclusive(tmp_path / "log" / ".toy.lock", "test"), pytest.raises(FlightlineError, match="under way"):
         compact(tmp_path / "log" / "toy")
 

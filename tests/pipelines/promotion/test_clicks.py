@@ -1,5 +1,8 @@
 """A click in MLflow is carried out, whatever happens to webhook, relay or MLflow (D4, R5, R6)."""
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,9 +12,16 @@ import pytest
 from contract.errors import FlightlineError
 from pipelines import ledger
 from pipelines.delivery.registry import REFUSED
+from pipelines.delivery.replacing import replace_secret, replace_store_key
+from pipelines.delivery.services import unfinished
+from pipelines.delivery.standing import status
 from pipelines.delivery.tracking_server import NAME as MLFLOW
+from pipelines.delivery.tracking_server import program
 from pipelines.local import EVERY_S, RECONCILER, RELAY, relay
 from pipelines.machine.processes import start_all, stop
+from pipelines.machine.settings import ROOT
+from pipelines.promotion.webhooks import NAME, SECRET, secret
+from serving.models.desired import read_desired
 from tests.pipelines.delivery.conftest import quiet
 from tests.pipelines.delivery.test_processes import eventually
 from tests.pipelines.promotion.clicks import MODEL, SOON_S, Clicks, clicking
@@ -46,6 +56,96 @@ def test_either_way_a_click_is_carried_out(clicks: Clicks, without: str) -> None
     clicks.registry.set_alias(MODEL, "champion", version.version)
     assert eventually(lambda: clicks.agrees(version.version), EVERY_S + SOON_S)
     print(f"without the {without}: {time.monotonic() - began:.2f} s")
+
+
+def test_the_status_says_who_carries_out_clicks_and_what_came_last(clicks: Clicks) -> None:
+    """Both run and have nothing to do; the last webhook is the last click; one that was killed is stopped."""
+    version = clicks.staged()
+    clicks.registry.set_alias(MODEL, "champion", version.version)
+    assert eventually(lambda: clicks.agrees(version.version) and clicks.pending() == 0, SOON_S)
+    found = status(clicks.settings)
+    assert {name: carrier.state for name, carrier in found.carriers.items()} == {
+        RELAY: "running",
+        RECONCILER: "running",
+    }
+    assert found.webhook is not None
+    assert (found.webhook.alias, found.webhook.version) == ("champion", version.version)
+    assert found.webhook.done
+    assert found.webhook.age_s < SOON_S
+    clicks.kill(RELAY)
+    assert status(clicks.settings).carriers[RELAY].state == "stopped"
+
+
+def test_a_click_is_carried_out_with_a_replaced_secret(clicks: Clicks) -> None:
+    """The relay tells MLflow what they share from now on; what was signed with the old one is refused."""
+    clicks.kill(RECONCILER)  # it would carry out a click whose webhook is refused
+    log = clicks.settings.logs / "relay.log"
+    old, told = secret(clicks.settings), log.read_text().count("the webhook to")
+    replace_secret(clicks.settings.keys, SECRET, lambda: b"another-secret")
+    assert eventually(lambda: log.read_text().count("the webhook to") > told, SOON_S)
+    assert clicks.deliver(key=old).status_code == 401
+    version = clicks.staged()
+    clicks.registry.set_alias(MODEL, "champion", version.version)
+    assert eventually(lambda: clicks.agrees(version.version), SOON_S)
+
+
+def test_a_click_is_carried_out_with_a_replaced_key_of_mlflows(clicks: Clicks) -> None:
+    """The webhook that is in its database is read with the new key, without the relay's telling it again."""
+    clicks.kill(RECONCILER)
+    for name in (RELAY, MLFLOW):
+        assert stop(clicks.settings.processes, name)
+    assert replace_store_key(clicks.settings, quiet) == 1
+    start_all([program(clicks.settings)], clicks.settings.processes, clicks.settings.logs, quiet)
+    assert [webhook.name for webhook in clicks.registry.client.list_webhooks()] == [NAME]
+    clicks.up()
+    clicks.kill(RECONCILER)
+    version = clicks.staged()
+    clicks.registry.set_alias(MODEL, "champion", version.version)
+    assert eventually(lambda: clicks.agrees(version.version), SOON_S)
+
+
+LONG_CANARY = """
+import sys
+import msgspec
+from pipelines.delivery import placement
+from pipelines.delivery.rollout_policy import Step
+from pipelines.machine.settings import Settings
+from pipelines.promote import promote
+from tests.pipelines.delivery.conftest import QUICK
+
+canary = (Step(percent=25, requests=20, longest_s=400, least_s=300),)
+placement.read_rollout = lambda *_: msgspec.structs.replace(QUICK, canary=canary)
+promote(sys.argv[1], Settings.from_environment(), sys.argv[2], actor="ada")
+"""
+
+
+def test_the_canary_of_a_killed_deployer_is_ended_by_the_reconciler(clicks: Clicks) -> None:
+    """Nobody runs a command: within its interval every caller is the champion's again."""
+    live, version = clicks.live, clicks.staged()
+    clicks.kill(RELAY)  # it is not the one
+
+    def split() -> dict[str, float]:
+        desired = read_desired(clicks.settings.state("production"))
+        return dict(desired.models[MODEL].split) if desired else {}
+
+    deployer = subprocess.Popen(
+        [sys.executable, "-c", LONG_CANARY, MODEL, version.version],
+        cwd=ROOT,
+        env={**os.environ, **clicks.settings.variables()},
+    )
+    try:
+        assert eventually(lambda: split().get(version.version) == 25, SOON_S)
+        assert clicks.live == live
+    finally:
+        deployer.kill()
+        deployer.wait(30)
+    began = time.monotonic()
+    assert split(), "the canary goes on until somebody looks"
+    assert eventually(lambda: not split() and not unfinished("production", clicks.settings), SOON_S)
+    took = time.monotonic() - began
+    assert clicks.agrees(live)
+    # One interval until it looks, and what a round takes; as much again for a machine that others use, too.
+    assert took < 2 * EVERY_S + 5, took
 
 
 def test_moving_the_alias_back_is_a_rollback(clicks: Clicks) -> None:

@@ -13,6 +13,8 @@ import httpx
 import pytest
 
 from contract.errors import FlightlineError
+from pipelines import relay
+from pipelines.delivery.registry import Version
 from pipelines.dispatch import Repository
 from pipelines.machine.settings import RELAY_PORT_VARIABLE, Settings
 from pipelines.promotion.listening import listening
@@ -251,10 +253,24 @@ def repository(github: GitHub, token: str = "secret") -> Repository:  # noqa: S1
     )
 
 
-def test_a_promotion_becomes_an_event_on_github(probe: Probe, github: GitHub) -> None:
-    """The type that cd.yml listens to, with the model and the version."""
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The digest of what the registry calls iris version 2."""
+    digest = "2d" * 32
+
+    class OneVersion:
+        def by_number(self, model: str, version: str) -> Version:
+            return Version(model, version, digest, "a-run", {}, ())
+
+    monkeypatch.setattr(relay, "connect", lambda _: OneVersion())
+    return digest
+
+
+def test_a_promotion_becomes_an_event_on_github(probe: Probe, github: GitHub, registered: str) -> None:
+    """The type that cd.yml listens to, with the model, the version and what the version is."""
     assert dispatch(DELIVERY, probe.settings, repository(github), quiet)
-    expected = {"type": "promote", "model": "iris", "version": "2", "delivery": "11111111-2222"}
+    named = {"model": "iris", "version": "2", "digest": registered, "delivery": "11111111-2222"}
+    expected = {"type": "promote", **named}
     assert github.events == [expected]
 
 
@@ -270,6 +286,14 @@ def test_github_is_not_asked_without_need(probe: Probe, github: GitHub) -> None:
     assert github.events == []
 
 
+def test_a_version_that_the_registry_does_not_tell_is_asked_for_again(probe: Probe, github: GitHub) -> None:
+    """A number alone would leave the workflow to deliver whatever it has."""
+    with pytest.raises(FlightlineError, match="MLflow does not answer"):
+        dispatch(DELIVERY, probe.settings, repository(github), quiet)
+    assert github.events == []
+
+
+@pytest.mark.usefixtures("registered")
 def test_what_github_does_not_take_is_sent_again(probe: Probe, github: GitHub) -> None:
     """A bad hour of GitHub's, or a token that has run out, delays and loses nothing."""
     with pytest.raises(FlightlineError, match="answered 401"):

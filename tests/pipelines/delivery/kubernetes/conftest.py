@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from contract.strict import encode_json
+from pipelines.delivery.keys import ensure_keys
 from pipelines.delivery.kubernetes.backend import KubernetesBackend
+from pipelines.delivery.services import ensure_service, stop_service
 from pipelines.machine.settings import Settings
 from serving.models.desired import DesiredModel
 from tests.conftest import make_release
-from tests.pipelines.delivery.conftest import settings_in
+from tests.pipelines.delivery.conftest import World, quiet, settings_in
 from tests.pipelines.delivery.kubernetes.fake_cluster import CONTEXT, FakeCluster, answering
+
+PLACES = ("staging", "production")
 
 
 @dataclass(frozen=True)
@@ -67,3 +71,38 @@ def told(place: Place) -> dict[str, object]:
         place.cluster.one("configmap/flightline-desired")["data"]["desired.json"]
     )
     return found
+
+
+@pytest.fixture
+def clustered(
+    world: World, tmp_path: Path, require, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[World, FakeCluster]]:
+    """Staging and production on a cluster, whose pods are one service each; MLflow is the other tests'."""
+    var, folder = tmp_path / "var", tmp_path / "cluster"
+    tracking = {"MLFLOW_TRACKING_URI": world.settings.tracking_uri}
+    here = settings_in(var, **tracking)
+    ensure_keys(here.keys)
+    folder.mkdir()
+    cluster = FakeCluster.make(folder, require("kubectl"), here.trust)
+    for name, value in cluster.variables.items():
+        monkeypatch.setenv(name, value)
+    variables = dict(tracking)
+    for name in PLACES:
+        variables |= {
+            f"FLIGHTLINE_{name.upper()}_BACKEND": "kubernetes",
+            f"FLIGHTLINE_{name.upper()}_CONTEXT": CONTEXT,
+            f"FLIGHTLINE_{name.upper()}_URL": here.service_url(name),
+            f"FLIGHTLINE_{name.upper()}_RELEASES": str(tmp_path / "storage"),
+        }
+    behind = {
+        f"flightline-{name}": {"state": str(here.state(name)), "url": here.service_url(name)}
+        for name in PLACES
+    }
+    cluster.configure(services=behind, loading=True)
+    try:
+        for name in PLACES:
+            ensure_service(name, here, quiet)
+        yield World(Settings.from_environment({**here.variables(), **variables}), tmp_path), cluster
+    finally:
+        for name in PLACES:
+            stop_service(name, here)

@@ -3,10 +3,6 @@
 import msgspec
 import pytest
 
-from contract.errors import ConfigError, FlightlineError
-from pipelines.delivery.kubernetes import backend as backends
-from pipelines.delivery.kubernetes import kubectl
-from pipelines.delivery.kubernetes.kubectl import ConflictError, OwnedError
 from pipelines.delivery.rollout_metrics import counted_together
 from tests.pipelines.delivery.kubernetes.conftest import Place, told
 
@@ -45,6 +41,7 @@ def test_a_first_model_comes_to_an_empty_namespace(place: Place) -> None:
     } <= kinds
 
 
+@pytest.mark.slow
 def test_the_desired_state_is_numbered_and_kept_twice(place: Place) -> None:
     """The head has the newest generation; what a pod is told never changes and is named by its content."""
     backend = place.backend
@@ -61,6 +58,7 @@ def test_the_desired_state_is_numbered_and_kept_twice(place: Place) -> None:
     assert len(sets) == 2, "and with it the pods' template: a cluster scales up what it still has"
 
 
+@pytest.mark.slow
 def test_a_release_is_named_here_as_it_lies_here(place: Place) -> None:
     """On the cluster it is below /releases; who asks the backend never sees that."""
     backend = place.backend
@@ -107,6 +105,7 @@ def test_every_pod_that_is_ready_is_asked_what_it_counts(place: Place) -> None:
     assert found.failed == 6
 
 
+@pytest.mark.slow
 def test_stopping_takes_the_pods_and_leaves_the_state(place: Place) -> None:
     """`ensure` brings them back."""
     backend = place.backend
@@ -123,6 +122,7 @@ def test_stopping_takes_the_pods_and_leaves_the_state(place: Place) -> None:
     assert backend.intact(place.wanted("2"))
 
 
+@pytest.mark.slow
 def test_nothing_wanted_means_no_pods(place: Place) -> None:
     """The way back of a first deployment."""
     backend = place.backend
@@ -149,181 +149,7 @@ def test_a_copy_that_no_way_back_leads_to_is_removed(place: Place) -> None:
     assert copies == [f"flightline-production/configmap/{backend._copy_of(backend.desired())}"]
 
 
-@pytest.mark.parametrize(
-    ("fault", "sentence"),
-    [
-        ({"unpullable": True}, "the image of loader cannot be pulled .manifest unknown"),
-        ({"full": True}, "no node takes a pod .*Insufficient cpu"),
-        ({"late": True}, "timed out waiting for the condition"),
-    ],
-)
-def test_pods_that_do_not_come_up_are_a_refusal_with_their_reason(place: Place, fault, sentence) -> None:
-    """What ran before serves on, and going back to it takes no new pods."""
-    backend = place.backend
-    backend.ensure(quiet)
-    backend.converge(place.wanted("1"))
-    place.cluster.faults(**fault)
-    with pytest.raises(FlightlineError, match=f"production refused generation 2: .*{sentence}"):
-        backend.converge(place.wanted("2"))
-    assert place.cluster.served()[-1] == {"toy": "1"}
-    assert not backend.intact(place.wanted("1"))
-    place.cluster.faults()
-    backend.converge(place.wanted("1"))
-    assert backend.intact(place.wanted("1"))
-
-
-def test_a_tampered_release_is_refused_by_the_loader_and_its_sentence_arrives(place: Place) -> None:
-    """The storage is trusted by nobody (R6)."""
-    place.cluster.configure(loading=True)
-    backend = place.backend
-    backend.ensure(quiet)
-    backend.converge(place.wanted("1"))
-    path = place.settings.releases / place.digests["2"] / "bundle" / "golden.json"
-    path.write_text(path.read_text() + " ")
-    with pytest.raises(FlightlineError, match=r"refused generation 2: loader: .*golden\.json"):
-        backend.converge(place.wanted("2"))
-    assert place.cluster.served() == [{"toy": "1"}]
-
-
-def test_a_release_that_is_nowhere_is_refused_before_any_pod_is(place: Place) -> None:
-    """Neither kept here nor in the storage."""
-    backend = place.backend
-    backend.ensure(quiet)
-    (place.settings.releases / place.digests["1"]).rename(place.settings.releases / "away")
-    with pytest.raises(FlightlineError, match="is not here, nor"):
-        backend.converge(place.wanted("1"))
-    assert not backend.running()
-
-
-def test_somebody_who_writes_first_is_not_overwritten(place: Place) -> None:
-    """A change that leaves the champions alone is built upon; the writer retries on fresh facts."""
-    backend = place.backend
-    backend.ensure(quiet)
-    backend.converge(place.wanted("1"))
-    place.cluster.faults(interfere=[{}, {}])
-    assert backend.converge(place.wanted("2")) == 2
-    replaced = [call for call in place.cluster.calls() if call[0] == "replace"]
-    assert len(replaced) == 3
-
-
-def test_another_champion_meanwhile_is_one_clear_sentence(place: Place) -> None:
-    """Whoever comes second must decide again, on what is live by then."""
-    backend = place.backend
-    backend.ensure(quiet)
-    backend.converge(place.wanted("1"))
-    backend.desire(place.wanted("2"))
-    other = place.cluster.one(f"configmap/{HEAD}")["data"]
-    backend.converge(place.wanted("1"))
-    place.cluster.faults(interfere=[other])
-    with pytest.raises(
-        ConflictError, match=r"changed by somebody else at the same moment.*one change at a time"
-    ):
-        backend.converge(place.wanted("1"))
-    assert told(place)["models"]["toy"]["default"] == "2"  # type: ignore[index]
-
-
-def test_a_writer_that_never_gets_through_gives_up(place: Place) -> None:
-    """After a few tries, with the same sentence."""
-    backend = place.backend
-    backend.ensure(quiet)
-    backend.converge(place.wanted("1"))
-    place.cluster.faults(interfere=[{}] * backends.TRIES)
-    with pytest.raises(ConflictError):
-        backend.converge(place.wanted("2"))
-
-
-def test_a_field_that_a_person_has_set_is_named_with_its_owner(place: Place) -> None:
-    """Server-side apply takes nothing from anybody."""
-    backend = place.backend
-    backend.ensure(quiet)
-    backend.converge(place.wanted("1"))
-    path = '.spec.template.spec.containers[name="server"].resources.limits.memory'
-    place.cluster.set("deployment/flightline", path, "4Gi", "kubectl-edit")
-    with pytest.raises(OwnedError, match=r"resources\.limits\.memory in .* was set by 'kubectl-edit'"):
-        backend.converge(place.wanted("2"))
-    assert place.cluster.served() == [{"toy": "1"}]
-
-
-def test_an_autoscaler_owns_the_replicas(place: Place) -> None:
-    """What it has set is neither touched nor in the way."""
-    backend = place.backend
-    backend.ensure(quiet)
-    backend.converge(place.wanted("1"))
-    place.cluster.set("deployment/flightline", ".spec.replicas", 9, "kube-controller-manager")
-    backend.converge(place.wanted("2"))
-    assert place.cluster.one("deployment/flightline")["spec"]["replicas"] == 9
-
-
-def test_a_cluster_that_does_not_answer_is_a_sentence(place: Place) -> None:
-    """Nothing was changed, and the sentence says where to look."""
-    place.cluster.faults(unreachable=True)
-    with pytest.raises(FlightlineError, match="flightline-production of test-cluster cannot be reached"):
-        place.backend.desired()
-
-
-def test_a_cluster_that_hangs_is_left_after_a_while(place: Place, monkeypatch) -> None:
-    """Every call has a limit."""
-    place.cluster.faults(hang=20)
-    monkeypatch.setattr(kubectl, "CALL_S", 0.5)
-    with pytest.raises(FlightlineError, match="kubectl get did not end within"):
-        place.backend.desired()
-
-
-def test_a_missing_right_is_a_sentence(place: Place) -> None:
-    """It names the right and where the rights are written down."""
-    place.cluster.configure(rules=[])
-    with pytest.raises(FlightlineError, match=r"cannot get resource.*infra/kubernetes/access"):
-        place.backend.desired()
-
-
-def test_every_right_of_the_role_is_used(place: Place) -> None:
-    """Least privilege: a rule that a deployment does without is one too many."""
-    rules = [
-        {"apiGroups": rule["apiGroups"], "resources": [resource], "verbs": [verb]}
-        for rule in place.cluster.config()["rules"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    ]
-    place.cluster.configure(rules=rules)
-    backend = place.backend
-    backend.ensure(quiet)
-    for version in ("1", "2"):
-        backend.converge(place.wanted(version))
-    backend.metrics()
-    place.cluster.faults(full=True)
-    with pytest.raises(FlightlineError):
-        backend.converge(place.wanted("1"))
-    place.cluster.faults()
-    backend.stop()
-    used = place.cluster.used()
-    unused = [rule for rule in rules if [rule["resources"][0], rule["verbs"][0]] not in used]
-    assert unused == [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["delete"]}], "when copies go"
-
-
-def test_the_placeholder_image_is_refused(place: Place) -> None:
-    """Before anything is applied."""
-    place.cluster.edit("production", "a" * 64, "0" * 64)
-    with pytest.raises(ConfigError, match="expected an image pinned by its digest"):
-        place.backend.ensure(quiet)
-    assert place.cluster.objects() == {}
-
-
-def test_an_invalid_manifest_reaches_nobody(place: Place) -> None:
-    """The cluster refuses it, and its sentence arrives."""
-    place.cluster.edit(
-        "production", "path: /spec/minReplicas, value: 4", "path: /spec/minReplicas, value: four"
-    )
-    with pytest.raises(FlightlineError, match="error validating data"):
-        place.backend.ensure(quiet)
-
-
-def test_without_kubectl_the_sentence_says_so(place: Place, monkeypatch) -> None:
-    """And names the other backend."""
-    monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(ConfigError, match=r"kubectl is not installed.*backend local"):
-        place.backend.desired()
-
-
+@pytest.mark.slow
 def test_every_call_names_the_context_and_the_namespace(place: Place) -> None:
     """Never the current ones, which are whichever a person used last."""
     backend = place.backend
