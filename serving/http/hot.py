@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import msgspec
-from msgspec.structs import astuple
 
 from serving.http import bodies
 from serving.http.admission import INLINE_ROWS, OVERLOADED, RETRY_SECONDS, Admission
@@ -213,14 +212,14 @@ class Hot:
         moments = [arrival.at] if at is None else self._moments([at], arrival)
         if moments is None:
             return None
-        return Waiting(arrival, [astuple(body.row)], True, request_id, [entity], moments, caller)
+        return Waiting(arrival, [body.row], True, request_id, [entity], moments, caller)
 
     def _many(self, plan: Plan, data: bytes, request_id: str, caller: Caller) -> Waiting | None:
         """A batch, where it is perfectly good."""
         body = _decoded(plan.decode_many, data)
         if body is None:
             return None
-        rows, ids, at = [astuple(row) for row in body.rows], body.ids, body.at
+        rows, ids, at = body.rows, body.ids, body.at
         count = len(rows)
         if any(given is not None and len(given) != count for given in (ids, at)):
             return None

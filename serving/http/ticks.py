@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from serving.http.admission import INLINE_ROWS, Admission
 from serving.http.compiled import Packed, Plan, Row, split_scores
 from serving.http.whole import Caller
-from serving.recording.answered import Answered, Matrices
+from serving.recording.answered import Answered, Matrices, Numbered
 from serving.recording.prediction_log import PredictionLog
 
 logger = logging.getLogger(__name__)
@@ -133,12 +133,17 @@ class Ticks:
         tally.rows(map(plan.classes.__getitem__, labels))
         tally.later(plan.count, run.packed, len(labels))
         answers: list[tuple[bytes, bytes]] = []
-        ids: list[str] = []  # one a row
+        ids: list[str] = []  # one a row, each with its index in its id where there are several of a request
+        many: Numbered | None = None  # or these, of one long request
         for waiting in members:
             name, start = waiting.request_id, len(ids)
             request_id, count = name.encode(), len(waiting.rows)
-            # Of several rows each has its index in its id.
-            ids += [name] if count == 1 else [f"{name}/{index}" for index in range(count)]
+            if count == 1:
+                ids.append(name)
+            elif len(members) == 1:
+                many = Numbered(name, count)
+            else:
+                ids += Numbered(name, count)
             if waiting.single:
                 body = plan.render_one(labels[start], run.texts[start], request_id)
             else:
@@ -151,7 +156,7 @@ class Ticks:
                 contract=plan.contract,
                 version=plan.predictor.version,
                 digest=bundle.digest,
-                request_ids=ids,
+                request_ids=many or ids,
                 entity_ids=list(chain.from_iterable(waiting.entities for waiting in members)),
                 received_at=arrival.at,
                 event_times=list(chain.from_iterable(waiting.moments for waiting in members)),
