@@ -97,7 +97,6 @@ class Flightline:
             LogSettings.from_environment(),
             lambda: self.versions.current,
         )
-        self.log.settle = _settle
         self.spans = Spans(settings.otlp_endpoint) if settings.otlp_endpoint else None
         self.grpc: GrpcServer | None = None
         self.completer = Completer(open_store(settings.online_store), settings.online_cache_s)

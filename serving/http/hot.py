@@ -6,14 +6,14 @@ that was read of it: there it is judged, and a sentence made about it. Both answ
 """
 
 import os
+import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import msgspec
-from msgspec.structs import astuple
 
 from serving.http import bodies
 from serving.http.admission import INLINE_ROWS, OVERLOADED, RETRY_SECONDS, Admission
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 SINGLE, BATCH, CLAIMED = "/predict", "/predict_batch", "/predict/"
 PARAMETERS = frozenset({"model", "version"})
+LONG_BYTES = 32 * 1024  # of a batch that is decoded beside the event loop, which has others to answer
 _IDS, _ID_BYTES = 256, 16  # ids drawn ahead, and the size of each
 _SHORT = len(str(SINGLE_BYTES))  # a content length of fewer digits is under every limit
 
@@ -136,11 +137,19 @@ class Hot:
         if headers[b"content-type"] != b"application/json" or b"content-encoding" in headers:
             return False
         plan, caller = self._choose(scope["query_string"], request_id), TaskCaller()
-        decode = self._one if scope["path"] == SINGLE else self._many
-        waiting = None if plan is None else decode(plan, data, request_id, caller)
-        if plan is None or waiting is None:
+        if plan is None:
             return False
-        rows = len(waiting.rows)
+        if scope["path"] == SINGLE:
+            waiting = self._one(plan, data, request_id, caller)
+        elif len(data) <= LONG_BYTES:
+            waiting = self._many(plan, data, request_id, caller, self._ticks.arrival())
+        else:
+            arrival = Arrival(datetime.now(UTC), time.perf_counter())
+            waiting = await self._ticks.aside(self._packed, plan, data, request_id, caller, arrival)
+            self._ticks.arrival()  # a run is due, should it be few long rows
+        if waiting is None:
+            return False
+        rows = waiting.count
         note_rows(scope, rows)
         if rows <= INLINE_ROWS:
             self._ticks.add(plan, waiting)
@@ -213,24 +222,34 @@ class Hot:
         moments = [arrival.at] if at is None else self._moments([at], arrival)
         if moments is None:
             return None
-        return Waiting(arrival, [astuple(body.row)], True, request_id, [entity], moments, caller)
+        return Waiting(arrival, [body.row], 1, True, request_id, [entity], moments, caller)
 
-    def _many(self, plan: Plan, data: bytes, request_id: str, caller: Caller) -> Waiting | None:
+    def _packed(
+        self, plan: Plan, data: bytes, request_id: str, caller: Caller, arrival: Arrival
+    ) -> Waiting | None:
+        """A long batch, packed at once: what it was decoded into is in the processor's cache."""
+        waiting = self._many(plan, data, request_id, caller, arrival)
+        if waiting is not None and waiting.count > INLINE_ROWS:
+            waiting.packed, waiting.rows = plan.pack(waiting.rows), []
+        return waiting
+
+    def _many(
+        self, plan: Plan, data: bytes, request_id: str, caller: Caller, arrival: Arrival
+    ) -> Waiting | None:
         """A batch, where it is perfectly good."""
         body = _decoded(plan.decode_many, data)
         if body is None:
             return None
-        rows, ids, at = [astuple(row) for row in body.rows], body.ids, body.at
+        rows, ids, at = body.rows, body.ids, body.at
         count = len(rows)
         if any(given is not None and len(given) != count for given in (ids, at)):
             return None
         if not all_once(data, 1 + count * plan.width + (ids is not None) + (at is not None)):
             return None
-        arrival = self._ticks.arrival()
         moments = [arrival.at] * count if at is None else self._moments(at, arrival)
         if moments is None:
             return None
-        return Waiting(arrival, rows, False, request_id, ids or [None] * count, moments, caller)
+        return Waiting(arrival, rows, count, False, request_id, ids or [None] * count, moments, caller)
 
     def _moments(self, at: list[str], arrival: Arrival) -> list[datetime] | None:
         """Those that the caller names, where this environment's clock allows it."""
