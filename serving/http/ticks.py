@@ -139,7 +139,10 @@ class Ticks:
         arrival, tally = members[0].arrival, plan.tally
         seconds = time.perf_counter() - arrival.clock
         tally.request(seconds, len(members))
-        tally.rows(map(plan.classes.__getitem__, labels))
+        if len(labels) > INLINE_ROWS:
+            tally.add({name: labels.count(label) for label, name in enumerate(plan.classes)})
+        else:
+            tally.rows(map(plan.classes.__getitem__, labels))
         tally.later(plan.count, run.packed, len(labels))
         answers: list[tuple[bytes, bytes]] = []
         ids: list[str] = []  # one a row, each with its index in its id where there are several of a request

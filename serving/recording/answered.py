@@ -81,6 +81,21 @@ class Answered:
     keys: Sequence[Mapping[str, Any] | None] | None = None  # sent beside the row; None: by no caller
     filled: Sequence[Sequence[str]] | None = None  # features from the online store; None: none of any row
 
+    @property
+    def moments(self) -> list[datetime]:
+        """Of its runs, which is one; as are the next two."""
+        return [self.received_at]
+
+    @property
+    def latencies_ms(self) -> list[float]:
+        """Of its run."""
+        return [self.latency_ms]
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many rows it has."""
+        return [len(self.request_ids)]
+
 
 class Sizes:
     """How many bytes of memory answers hold back, about, in a fraction of a microsecond a row."""

@@ -144,7 +144,14 @@ def lists(values: Iterable[Sequence[str]], count: int) -> Column:
 
 
 def file(columns: Sequence[tuple[str, Column]], rows: int) -> list[Part]:
-    """The parts of the file that holds `columns`, each with its name."""
+    """The parts of the file that holds `columns`, each with its name.
+
+    Raises:
+        ValueError: one has another number of rows.
+    """
+    for name, column in columns:
+        if column.count < rows or (column.count > rows and column.kind != "texts"):
+            raise ValueError(f"{name} has {column.count} values for {rows} rows")
     parts: list[Part] = [MAGIC]
     position, chunks = len(MAGIC), []
     for name, column in columns:

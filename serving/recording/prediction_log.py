@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.log_layout import segment_name
-from serving.recording.answered import Answered, Sizes
+from serving.recording.answered import Answered, Matrices, Sizes
+from serving.recording.gathered import Gathered
 from serving.recording.log_settings import LogSettings
 from serving.recording.segments import publish, recover, sync_path
 from serving.recording.tables import segment
@@ -39,13 +40,13 @@ class PredictionLog:
         """Prepare the log; `writer` tells the segments of several processes apart."""
         self._folder, self._writer, self._settings = folder, writer, settings or LogSettings()
         self._sizes = Sizes()
-        self._queue: deque[tuple[Answered, int]] = deque()  # with its bytes
+        self._queue: deque[tuple[Answered | Gathered, int]] = deque()  # with its bytes
         self._queued = 0  # rows in the queue
         self._held_rows = self._held_bytes = 0  # in the queue or with the thread, not yet written
         self._changed = threading.Condition()
         self._closing = False
         self._segments = 0
-        self._backlog: list[tuple[Answered, int]] = []  # the thread's alone, oldest first
+        self._backlog: list[tuple[Answered | Gathered, int]] = []  # the thread's alone, oldest first
         self._unsynced: list[Path] = []
         self._synced_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="prediction-log")
@@ -69,12 +70,29 @@ class PredictionLog:
             ):
                 self.counts.dropped += rows
                 return
-            self._queue.append((answered, size))
+            self._take(answered, rows, size)
             self._held_rows += rows
             self._held_bytes += size
             self._queued += rows
             if self._queued >= settings.rows:
                 self._changed.notify()
+
+    def _take(self, answered: Answered, rows: int, size: int) -> None:
+        """Queue it, or add it to the last that is queued, where they are columns of the same."""
+        values = answered.values
+        if not isinstance(values, Matrices) or not Gathered.may_hold(answered):
+            self._queue.append((answered, size))
+            return
+        last, before = self._queue[-1] if self._queue else (None, 0)
+        if (
+            not isinstance(last, Gathered)
+            or not last.like(answered)
+            or len(last.request_ids) + rows > self._settings.rows
+        ):
+            last, before = Gathered(answered), 0
+            self._queue.append((last, 0))
+        last.add(answered, values)
+        self._queue[-1] = last, before + size
 
     def close(self) -> None:
         """Write what is waiting and stop the thread."""
@@ -130,7 +148,7 @@ class PredictionLog:
 
     def _drain(self) -> None:
         """Write the backlog, segment by segment; what the disk refuses stays for the next time."""
-        groups: dict[str, list[tuple[Answered, int]]] = {}
+        groups: dict[str, list[tuple[Answered | Gathered, int]]] = {}
         for item in self._backlog:  # one schema a segment: a model's contract may change with its version
             groups.setdefault(item[0].digest, []).append(item)
         self._backlog = []
@@ -153,7 +171,7 @@ class PredictionLog:
                 del group[: len(part)]
         self._tell(refused)
 
-    def _first(self, group: list[tuple[Answered, int]]) -> list[tuple[Answered, int]]:
+    def _first(self, group: list[tuple[Answered | Gathered, int]]) -> list[tuple[Answered | Gathered, int]]:
         """The beginning of `group` that makes one segment, one item at the least."""
         rows = 0
         for count, (item, _) in enumerate(group):
@@ -162,10 +180,10 @@ class PredictionLog:
                 return group[:count]
         return group[:]
 
-    def _write(self, answers: list[Answered]) -> None:
+    def _write(self, answers: list[Answered | Gathered]) -> None:
         self._segments += 1
         folder = self._folder / answers[0].contract.model
-        name = segment_name(answers[0].received_at, self._writer, self._segments)
+        name = segment_name(answers[0].moments[0], self._writer, self._segments)
         path = publish(folder, name, segment(answers), sync=self._settings.sync == "always")
         if self._settings.sync == "interval":
             self._unsynced.append(path)
@@ -184,12 +202,12 @@ class PredictionLog:
         else:
             self._unsynced, self._synced_at = [], time.monotonic()
 
-    def _release(self, part: list[tuple[Answered, int]]) -> None:
+    def _release(self, part: list[tuple[Answered | Gathered, int]]) -> None:
         with self._changed:
             self._held_rows -= _rows(part)
             self._held_bytes -= sum(size for _, size in part)
 
-    def _lost(self, part: list[tuple[Answered, int]]) -> None:
+    def _lost(self, part: list[tuple[Answered | Gathered, int]]) -> None:
         self.counts.failed += _rows(part)
         self._release(part)
 
@@ -211,7 +229,7 @@ def _give_way() -> None:
             os.sched_setscheduler(threading.get_native_id(), os.SCHED_BATCH, os.sched_param(0))
 
 
-def _rows(part: list[tuple[Answered, int]]) -> int:
+def _rows(part: list[tuple[Answered | Gathered, int]]) -> int:
     return sum(len(item.request_ids) for item, _ in part)
 
 

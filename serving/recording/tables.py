@@ -14,13 +14,14 @@ from contract.log_layout import FEATURE_PREFIX, SCORE_PREFIX, log_kinds
 from contract.schema import Contract
 from serving.recording import parquet
 from serving.recording.answered import Answered, Matrices, Numbered
+from serving.recording.gathered import Gathered
 from serving.recording.parquet import Column, Part
 from serving.rows import Value
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
-def segment(answers: Sequence[Answered]) -> list[Part]:
+def segment(answers: Sequence[Answered | Gathered]) -> list[Part]:
     """The parts of the file that holds `answers`, all of one contract; joined they are it.
 
     It runs beside the event loop, which has to wait while Python code runs here, once for each of
@@ -32,7 +33,7 @@ def segment(answers: Sequence[Answered]) -> list[Part]:
     return parquet.file([(name, made[name]) for name in log_kinds(contract)], sum(sizes))
 
 
-def _facts(answers: Sequence[Answered], sizes: list[int]) -> Iterator[tuple[str, Column]]:
+def _facts(answers: Sequence[Answered | Gathered], sizes: list[int]) -> Iterator[tuple[str, Column]]:
     rows = sum(sizes)
 
     def each(values: Iterable[str]) -> Column:
@@ -53,12 +54,12 @@ def _facts(answers: Sequence[Answered], sizes: list[int]) -> Iterator[tuple[str,
     yield "version", each(map(attrgetter("version"), answers))
     yield "digest", each(map(attrgetter("digest"), answers))
     yield "role", each(map(attrgetter("role"), answers))
-    received = parquet.moments(np.repeat(_moments(map(attrgetter("received_at"), answers)), sizes))
-    yield "received_at", received
-    now = all(item.event_times.count(item.received_at) == len(item.event_times) for item in answers)
-    yield "event_time", received if now else parquet.moments(_moments(_flat(answers, "event_times")))
-    latencies = np.fromiter(map(attrgetter("latency_ms"), answers), np.float64, len(answers))
-    yield "latency_ms", parquet.numbers(np.repeat(latencies, sizes))
+    runs = _flat(answers, "sizes")
+    received = np.repeat(_moments(_flat(answers, "moments")), runs)
+    yield "received_at", parquet.moments(received)
+    yield "event_time", parquet.moments(_moments(_flat(answers, "event_times")))
+    latencies = np.array(_flat(answers, "latencies_ms"), np.float64)
+    yield "latency_ms", parquet.numbers(np.repeat(latencies, runs))
     if _nobody(answers, "keys"):
         yield "keys", parquet.constant(None, rows)
     else:
@@ -70,12 +71,12 @@ def _facts(answers: Sequence[Answered], sizes: list[int]) -> Iterator[tuple[str,
         yield "filled", parquet.lists(chain.from_iterable(filled), rows)
 
 
-def _nobody(answers: Sequence[Answered], name: str) -> bool:
+def _nobody(answers: Sequence[Answered | Gathered], name: str) -> bool:
     """Whether none of `answers` holds anything under `name`: nearly always."""
     return all(map(is_, map(attrgetter(name), answers), repeat(None)))
 
 
-def _flat(answers: Sequence[Answered], name: str) -> list[Any]:
+def _flat(answers: Sequence[Answered | Gathered], name: str) -> list[Any]:
     """What each of `answers` holds under `name`, a list with one item a row, as one list."""
     return list(chain.from_iterable(map(attrgetter(name), answers)))
 
@@ -91,17 +92,17 @@ def _moments(moments: Iterable[datetime]) -> NDArray[np.int64]:
     return np.array(found, np.int64)
 
 
-def _keys(item: Answered, size: int) -> list[str | None]:
+def _keys(item: Answered | Gathered, size: int) -> list[str | None]:
     if item.keys is None:
         return [None] * size
     return [json.dumps(dict(keys), sort_keys=True) if keys else None for keys in item.keys]
 
 
-def _filled(item: Answered, size: int) -> Sequence[Sequence[str]]:
+def _filled(item: Answered | Gathered, size: int) -> Sequence[Sequence[str]]:
     return [()] * size if item.filled is None else item.filled
 
 
-def _features(contract: Contract, answers: Sequence[Answered]) -> Iterator[tuple[str, Column]]:
+def _features(contract: Contract, answers: Sequence[Answered | Gathered]) -> Iterator[tuple[str, Column]]:
     values = list(map(attrgetter("values"), answers))
     if set(map(type, values)) == {Matrices}:
         yield from _columns(contract, values)
@@ -135,7 +136,7 @@ def _numbers(values: NDArray[np.float64], missing: NDArray[np.bool_]) -> Column:
     return parquet.numbers(values, missing if missing.any() else None)
 
 
-def _answers(contract: Contract, answers: Sequence[Answered]) -> Iterator[tuple[str, Column]]:
+def _answers(contract: Contract, answers: Sequence[Answered | Gathered]) -> Iterator[tuple[str, Column]]:
     labels = _joined([item.labels for item in answers], np.int64)
     yield "label", parquet.chosen(contract.classes, labels)
     scores = _joined([item.scores for item in answers], np.float32).T.astype(np.float64, order="C")

@@ -118,7 +118,7 @@ def test_a_defect_of_ours_tells_no_internals(host, monkeypatch) -> None:
     async def broken(*_: Any) -> Any:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(Answerer, "answer", broken)
+    monkeypatch.setattr(Answerer, "run", broken)
     code, details = refusal(host, request())
     assert (code, details) == (
         grpc.StatusCode.INTERNAL,

@@ -35,14 +35,14 @@ class Hold:
         """Stand in for every answer."""
         self._let_go = threading.Event()
         self._seen = threading.Event()
-        answer = Answerer.answer
+        answer = Answerer.run
 
         async def slow(answerer: Any, predictor: Any, rows: Any, call: Any) -> Any:
             self._seen.set()
             await asyncio.to_thread(self._let_go.wait, 20)
             return await answer(answerer, predictor, rows, call)
 
-        monkeypatch.setattr(Answerer, "answer", slow)
+        monkeypatch.setattr(Answerer, "run", slow)
 
     async def reached(self) -> None:
         """Wait until one prediction waits."""

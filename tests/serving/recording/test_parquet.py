@@ -132,6 +132,12 @@ def test_numbers_are_as_long_as_they_must_be(value, encoded) -> None:
     assert thrift.varint(value).hex() == encoded
 
 
+def test_columns_of_different_lengths_are_no_file() -> None:
+    """A reader would take one row's value for another's."""
+    with pytest.raises(ValueError, match="other has 3 values for 2 rows"):
+        written({"text": parquet.constant("a", 2), "other": parquet.constant("b", 3)}, 2)
+
+
 def test_what_is_no_text_is_refused() -> None:
     """The log counts such rows as failed, and goes on."""
     with pytest.raises(TypeError):

@@ -366,6 +366,59 @@ def test_appending_costs_the_request_path_microseconds(tmp_path, contract) -> No
     assert min(seconds_a_row() for _ in range(7)) < 3e-6
 
 
+def held(contract, count, start=0, **changes):
+    """The same run with its rows by column, as the hot path and tensors have them."""
+    plain = answers(contract, count, start)
+    numbers = [[row["width"], np.nan] for row in plain.values]
+    matrices = Matrices(contract, np.array(numbers), np.array([["A"]] * count, dtype=object))
+    return replace(plain, **{"values": matrices, **changes})
+
+
+def test_short_runs_are_gathered_and_logged_as_they_came(make_log, contract) -> None:
+    """Several versions' in turns, beside a long one and one that is not by column."""
+    made = [
+        held(contract, 1),
+        held(contract, 2, 1, version="2"),
+        held(contract, 1, 3),
+        held(contract, 100, 4, request_ids=Numbered("long", 100)),
+        held(contract, 1, 104, received_at=NOW + timedelta(seconds=1), latency_ms=7.0),
+        answers(contract, 2, 105, filled=[["height"], []]),
+        held(contract, 3, 107, role="shadow"),
+    ]
+    log = make_log(LogSettings(seconds=3600))
+    for item in made:
+        log.append(item)
+    log.close()
+    assert read(log).equals(pl.read_parquet(b"".join(segment(made))).sort("event_time"))
+    assert log.counts.written == 110
+
+
+def test_gathered_rows_are_bounded_like_all_others(tmp_path, contract) -> None:
+    """In rows, in bytes, and in those of one segment."""
+    log = PredictionLog(tmp_path / "log", "7", LogSettings(rows=5, most_rows=12))
+    for start in range(14):
+        log.append(held(contract, 1, start))
+    assert (log.summary()["waiting"], log.summary()["dropped"]) == (12, 2)
+    log.start()
+    log.close()
+    heights = [pl.read_parquet(path).height for path in sorted((log._folder / "toy").iterdir())]
+    assert heights == [5, 5, 2]
+    assert (log.counts.written, log.summary()["waiting"]) == (12, 0)
+    text = np.array([["x" * 600_000]], dtype=object)
+    log = PredictionLog(tmp_path / "log", "8", LogSettings(most_bytes=1_000_000))
+    for _ in range(2):
+        log.append(held(contract, 1, values=Matrices(contract, np.array([[1.0, 2.0]]), text)))
+    assert (log.summary()["waiting"], log.summary()["dropped"]) == (1, 1)
+
+
+@pytest.mark.parametrize("wrong", [{"labels": np.zeros(1, np.int32)}, {"scores": np.zeros((1, 3))}])
+def test_gathered_rows_of_another_type_are_never_misread(log, contract, wrong) -> None:
+    """They are counted as failed."""
+    log.append(held(contract, 1, **wrong))
+    until(lambda: log.counts.failed == 1)
+    assert log.counts.written == 0
+
+
 def test_the_ids_of_a_long_request_are_made_when_asked_for(contract, log) -> None:
     """Each is the request's with the row's index, beside other requests' in one segment or alone."""
     many = Numbered("batch", 12)

@@ -1,0 +1,99 @@
+"""Runs of few rows, together as the columns that they become.
+
+Each run's own objects would be looked at again a second later, when they have left the processor's cache and
+the collector has walked them twice.
+"""
+
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.log_layout import Role
+from serving.recording.answered import Answered, Matrices
+
+MOST_TOGETHER = 64  # rows of a run; a longer one is columns enough
+
+
+class Gathered:
+    """What runs of one version answered, row after row; it is read as an `Answered` of many runs."""
+
+    __slots__ = (
+        "_labels",
+        "_numbers",
+        "_scores",
+        "_words",
+        "contract",
+        "digest",
+        "entity_ids",
+        "event_times",
+        "filled",
+        "keys",
+        "latencies_ms",
+        "moments",
+        "request_ids",
+        "role",
+        "sizes",
+        "version",
+    )
+
+    def __init__(self, first: Answered) -> None:
+        """Nothing yet, of what answered `first`."""
+        self.contract, self.version, self.digest = first.contract, first.version, first.digest
+        self.role: Role = first.role
+        self.keys = self.filled = None
+        self.request_ids: list[str] = []
+        self.entity_ids: list[str | None] = []
+        self.event_times: list[datetime] = []
+        self.moments: list[datetime] = []  # of its runs, as are the next two
+        self.latencies_ms: list[float] = []
+        self.sizes: list[int] = []
+        self._numbers, self._labels, self._scores = bytearray(), bytearray(), bytearray()
+        self._words: list[str] = []
+
+    @staticmethod
+    def may_hold(item: Answered) -> bool:
+        """Whether a run is gathered: a short one, by column, with nothing beside its rows."""
+        return (
+            type(item.values) is Matrices
+            and len(item.request_ids) <= MOST_TOGETHER
+            and item.keys is None
+            and item.filled is None
+        )
+
+    def like(self, item: Answered) -> bool:
+        """Whether `item` was answered by the same."""
+        return item.digest == self.digest and item.version == self.version and item.role == self.role
+
+    def add(self, item: Answered, values: Matrices) -> None:
+        """Take a run, whose `values` these are."""
+        ids = item.request_ids
+        self.request_ids += ids
+        self.entity_ids += item.entity_ids
+        self.event_times += item.event_times
+        self.moments.append(item.received_at)
+        self.latencies_ms.append(item.latency_ms)
+        self.sizes.append(len(ids))
+        self._numbers += values.numbers.tobytes()
+        self._labels += item.labels.tobytes()
+        self._scores += item.scores.tobytes()
+        if values.words is not None:
+            self._words += values.words.ravel().tolist()
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Of its rows, indices into the classes."""
+        return np.frombuffer(self._labels, np.int64)
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """Of its rows, (rows, classes)."""
+        return np.frombuffer(self._scores, np.float32).reshape(len(self.request_ids), -1)
+
+    @property
+    def values(self) -> Matrices:
+        """The features of its rows."""
+        rows, width = len(self.request_ids), len(self.contract.categories)
+        numbers = np.frombuffer(self._numbers, np.float64).reshape(rows, len(self.contract.numbers))
+        words = np.fromiter(self._words, np.object_, rows * width).reshape(rows, width) if width else None
+        return Matrices(self.contract, numbers, words)
