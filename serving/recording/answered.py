@@ -113,7 +113,7 @@ class Sizes:
         total = fixed * len(item.request_ids)
         if isinstance(item.values, Matrices):
             words = item.values.words
-            return total if words is None else total + sum(map(len, words.ravel().tolist()))
+            return total if words is None else total + len("".join(words.ravel().tolist()))
         for row in item.values if names else ():
             for key in places if isinstance(row, tuple) else names:
                 text = row[key]  # type: ignore[index]  # a place of a tuple, a name of a mapping
