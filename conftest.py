@@ -1,3 +1,3 @@
 """What every test session loads: named here, not in `addopts`, so that a plain `pytest` finds it too."""
 
-pytest_plugins = ["tests.plugins.require", "tests.plugins.stores"]
+pytest_plugins = ["tests.plugins.order", "tests.plugins.require", "tests.plugins.stores"]

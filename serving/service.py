@@ -41,7 +41,8 @@ class SeamService(bentoml.Service[Any]):  # type: ignore[misc]  # it is Any to m
             instance = self.instance
             if instance.spans is not None or instance.drain.draining:
                 return False
-            return bool(instance.hot.take(headers, query, data, caller))
+            taken: bool = instance.hot.take(headers, query, data, caller)
+            return taken
 
         async def seam(scope: "Scope", receive: "Receive", send: "Send") -> None:
             if scope["type"] == "lifespan" and "state" in scope:
@@ -96,7 +97,6 @@ class Flightline:
             LogSettings.from_environment(),
             lambda: self.versions.current,
         )
-        self.log.settle = _settle
         self.spans = Spans(settings.otlp_endpoint) if settings.otlp_endpoint else None
         self.grpc: GrpcServer | None = None
         self.completer = Completer(open_store(settings.online_store), settings.online_cache_s)

@@ -119,10 +119,10 @@ def started(contender: Contender, place: Place, cores: Cores) -> "Iterator[Start
             env={**environment(place), **contender.variables},
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a supervisor's workers end with it
+            start_new_session=True,  # a group, so that a supervisor's workers end with it
         )
-    server = Server(f"http://127.0.0.1:{port}", process.pid, cores)
     try:
+        server = Server(f"http://127.0.0.1:{port}", process.pid, cores)
         yield Started(server, contender.name, process, log, began)
     finally:
         _stop(process)
@@ -219,10 +219,13 @@ def _answers(url: str) -> bool:
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
+    """End it, and then whatever it has started: a supervisor may end without its workers."""
     try:
+        process.terminate()
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
+        pass  # killed with its group
+    finally:  # of a second interrupt, too
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

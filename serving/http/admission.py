@@ -2,15 +2,15 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 RETRY_SECONDS = 1
 INLINE_ROWS = 8  # up to which a request is answered in the event loop, faster than in a thread
 OVERLOADED = "the service has as much to answer as it can; expected another attempt later"
-# Refusals written in one turn of the event loop. A refusal is an ASGI call and costs more than an answer, so
-# that a crowd of callers who try again at once would otherwise take the time of those who were let in. Their
-# p99 was 1.9 to 2.1 times the usual with two of them, 1.7 to 1.8 with one: benchmarks.serving.overload.
+# Refusals written in one turn of the event loop. Who is refused may ask again at once, and is read and
+# refused again: written as they come, refusals would take the time of those who were let in. Their p99 was
+# 1.5 to 2 times the usual then, and 0.9 to 1.3 times with one a turn: benchmarks.serving.overload, 32 of 192.
 REFUSALS = 1
 
 
@@ -26,7 +26,7 @@ class Admission:
         self.most_requests, self._most_rows = most_requests, most_rows
         self.requests = 0
         self.rows = 0
-        self._turns: deque[asyncio.Future[None]] = deque()
+        self._line: deque[Callable[[], None]] = deque()
         self._letting_go = False
 
     def enter(self) -> bool:
@@ -83,20 +83,22 @@ class Admission:
             self.leave_rows(rows)
 
     async def turn(self) -> None:
-        """Wait until a refusal may be written: a few in each turn of the loop, first come first."""
-        loop = asyncio.get_running_loop()
-        mine = loop.create_future()
-        self._turns.append(mine)
-        if not self._letting_go:
-            self._letting_go = True
-            loop.call_soon(self._let_go, loop)
+        """Wait until a refusal may be written."""
+        mine = asyncio.get_running_loop().create_future()
+        # Its caller may have been cancelled.
+        self.in_turn(lambda: None if mine.done() else mine.set_result(None))
         await mine
 
-    def _let_go(self, loop: asyncio.AbstractEventLoop) -> None:
-        for _ in range(min(REFUSALS, len(self._turns))):
-            mine = self._turns.popleft()
-            if not mine.done():  # its caller may have been cancelled
-                mine.set_result(None)
-        self._letting_go = bool(self._turns)
+    def in_turn(self, refuse: Callable[[], None]) -> None:
+        """Call `refuse` when a refusal may be written: a few in each turn of the loop, first come first."""
+        self._line.append(refuse)
+        if not self._letting_go:
+            self._letting_go = True
+            asyncio.get_running_loop().call_soon(self._let_go)
+
+    def _let_go(self) -> None:
+        for _ in range(min(REFUSALS, len(self._line))):
+            self._line.popleft()()
+        self._letting_go = bool(self._line)
         if self._letting_go:
-            loop.call_soon(self._let_go, loop)
+            asyncio.get_running_loop().call_soon(self._let_go)

@@ -7,13 +7,15 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 
 from serving.http.admission import INLINE_ROWS
 from serving.http.bodies import RefusedError
 from serving.models.predictor import Predictor
+from serving.recording.answered import Answered, Numbered
 from serving.recording.metrics import Metrics
-from serving.recording.prediction_log import Answered, PredictionLog
+from serving.recording.prediction_log import PredictionLog
 from serving.rows import Rows
 
 
@@ -40,7 +42,18 @@ class Answerer:
     async def answer(
         self, predictor: Predictor, rows: Rows, call: Call
     ) -> tuple[list[str], list[list[float]]]:
-        """Classes (rows,) and scores (rows, classes). Row `i` of a batch is logged as request `ID/i`.
+        """Classes (rows,) and scores (rows, classes).
+
+        Raises:
+            RefusedError: 500, the model answered a score that is not finite.
+        """
+        labels, scores = await self.run(predictor, rows, call)
+        return [predictor.contract.classes[label] for label in labels.tolist()], scores.tolist()
+
+    async def run(
+        self, predictor: Predictor, rows: Rows, call: Call
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Labels (rows,) and scores (rows, classes). Row `i` of a batch is logged as request `ID/i`.
 
         Raises:
             RefusedError: 500, the model answered a score that is not finite.
@@ -57,22 +70,20 @@ class Answerer:
         if not np.isfinite(scores).all():
             self._metrics.failed(model, predictor.version)
             raise RefusedError(500, f"{model} answered a score that is not finite")
-        names = [predictor.contract.classes[label] for label in labels]
-        values: list[list[float]] = scores.tolist()
+        times = np.bincount(labels, minlength=len(predictor.contract.classes)).tolist()
+        said = dict(zip(predictor.contract.classes, times, strict=True))
         seconds = time.perf_counter() - call.began
-        self._metrics.answered(model, predictor.version, seconds, rows, names)
+        self._metrics.answered(model, predictor.version, seconds, rows, said)
         self._log.append(
             Answered(
                 contract=predictor.contract,
                 version=predictor.version,
                 digest=predictor.bundle.digest,
-                request_ids=[call.request_id]
-                if count == 1
-                else [f"{call.request_id}/{index}" for index in range(count)],
+                request_ids=[call.request_id] if count == 1 else Numbered(call.request_id, count),
                 entity_ids=call.entities,
-                received_at=[call.received_at] * count,
+                received_at=call.received_at,
                 event_times=call.moments,
-                latency_ms=[seconds * 1000] * count,
+                latency_ms=seconds * 1000,
                 labels=labels,
                 scores=scores,
                 values=rows.values,
@@ -80,4 +91,4 @@ class Answerer:
                 filled=call.filled,
             )
         )
-        return names, values
+        return labels, scores

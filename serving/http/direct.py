@@ -1,18 +1,16 @@
 """uvicorn's protocol with a shorter way for what an application has offered to take: see `whole`."""
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from serving.http.whole import OFFER, Offer, Whole
 
-_OK = STATUS_LINE[200]
-
 
 class Start:
-    """The beginning of every answer: the status line and uvicorn's own headers, made once a second."""
+    """The first headers of every answer, which are uvicorn's own, made once a second."""
 
     def __init__(self) -> None:
         """Nothing made yet."""
@@ -23,7 +21,7 @@ class Start:
         """As of now: uvicorn replaces the list whenever the date changes."""
         headers = state.default_headers
         if headers is not self._of:
-            self._lines = _OK + b"".join(b"%b: %b\r\n" % field for field in headers)
+            self._lines = b"".join(b"%b: %b\r\n" % field for field in headers)
             self._of = headers
         return self._lines
 
@@ -58,17 +56,42 @@ class DirectProtocol(HttpToolsProtocol):
         if whole is not None:
             self._whole = None
             if not self.transport.is_closing():
+                self._begin(whole.headers)
                 super().on_headers_complete()
                 if whole.body:
                     super().on_body(whole.body)
 
+    def on_message_begin(self) -> None:
+        """As uvicorn's, but for the scope, which an offer does not ask for."""
+        if self._offer is None:
+            super().on_message_begin()
+        else:
+            self.url, self.headers, self.expect_100_continue = b"", [], False
+
     def on_headers_complete(self) -> None:
         """See whether the request may be one for the offer; else start it."""
         offer = self._offer
-        if offer is not None and self.url.startswith(offer.path) and self._may_be_whole(offer.path):
-            self._whole = Whole(self, offer, self.scope, self.url[len(offer.path) + 1 :])
-        else:
-            super().on_headers_complete()
+        if offer is not None:
+            if self._may_be_whole(offer.path):
+                self._whole = Whole(self, offer, self.url[len(offer.path) + 1 :], self.headers)
+                return
+            self._begin(self.headers)
+        super().on_headers_complete()
+
+    def _begin(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Have uvicorn begin, after all, with the request whose head has been read."""
+        url, expect = self.url, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expect
+        self.headers += headers  # the list that is in the scope
+
+    def scope_of(self, headers: list[tuple[bytes, bytes]]) -> Any:
+        """The scope that uvicorn begins a request with; another one may be arriving."""
+        arriving = self.headers, self.scope
+        self._begin(headers)
+        scope = self.scope
+        self.headers, self.scope = arriving
+        return scope
 
     def on_body(self, body: bytes) -> None:
         """Keep it, or hand it to the application that has begun to read."""
@@ -83,7 +106,7 @@ class DirectProtocol(HttpToolsProtocol):
         if whole is None:
             super().on_message_complete()
             return
-        self.cycle, self._whole = cast("Any", whole), None
+        self.cycle, self._whole = whole, None  # type: ignore[assignment]  # it stands for one
         fields = dict(self.headers)
         try:
             # A header that is given twice means something else to each reader.
@@ -98,10 +121,9 @@ class DirectProtocol(HttpToolsProtocol):
 
     def _may_be_whole(self, path: bytes) -> bool:
         """Whether nothing is odd about the request whose head has arrived, and none is before it."""
-        parser = self.parser
+        parser, url = self.parser, self.url
         return (
-            self.url[len(path) : len(path) + 1] in {b"", b"?"}
-            and b"#" not in self.url
+            (url == path or (url.startswith(path + b"?") and b"#" not in url))
             and (self.cycle is None or self.cycle.response_complete)
             and parser.get_method() == b"POST"
             and parser.should_keep_alive()
@@ -111,7 +133,8 @@ class DirectProtocol(HttpToolsProtocol):
 
     def replace(self, whole: Whole, cycle: RequestResponseCycle) -> None:
         """Start `cycle` in the place of `whole`; a later request may be waiting behind it already."""
-        if cast("Any", self.cycle) is whole:
+        current: Any = self.cycle
+        if current is whole:
             self.cycle = cycle
         self._start_asgi_task(cycle, self.app)
 

@@ -6,11 +6,14 @@ that was read of it: there it is judged, and a sentence made about it. Both answ
 """
 
 import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import msgspec
-from msgspec.structs import astuple
 
 from serving.http import bodies
 from serving.http.admission import INLINE_ROWS, OVERLOADED, RETRY_SECONDS, Admission
@@ -18,7 +21,7 @@ from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES, RefusedError
 from serving.http.compiled import Plan, all_once
 from serving.http.limits import Limits
 from serving.http.messages import TaskCaller, read, replay, send_whole
-from serving.http.ticks import Ticks, Waiting
+from serving.http.ticks import Arrival, Ticks, Waiting
 from serving.http.whole import Caller
 from serving.models.versions import NotServedError, Served, Snapshot, Versions
 from serving.recording.metrics import Metrics
@@ -31,8 +34,13 @@ if TYPE_CHECKING:
 
 SINGLE, BATCH, CLAIMED = "/predict", "/predict_batch", "/predict/"
 PARAMETERS = frozenset({"model", "version"})
+LONG_BYTES = 32 * 1024  # of a batch that is decoded beside the event loop, which has others to answer
 _IDS, _ID_BYTES = 256, 16  # ids drawn ahead, and the size of each
 _SHORT = len(str(SINGLE_BYTES))  # a content length of fewer digits is under every limit
+
+_REFUSED = msgspec.json.encode({"error": OVERLOADED, "problems": []})
+_REFUSED_FIELDS = [(b"content-type", b"application/json"), (b"retry-after", b"%d" % RETRY_SECONDS)]
+_REFUSED_LINES = b"".join(b"%b: %b\r\n" % field for field in _REFUSED_FIELDS)
 
 
 class Hot:
@@ -71,13 +79,15 @@ class Hot:
             or b"content-encoding" in headers
             or b"traceparent" in headers
             or len(data) > SINGLE_BYTES
-            or admission.requests >= admission.most_requests
         ):
             return False
         sent = get(b"x-request-id")
         request_id = self._new_id() if sent is None else bodies.plain_id(sent) or self._new_id()
+        if admission.requests >= admission.most_requests:
+            admission.in_turn(partial(self._refuse_whole, caller, request_id.encode()))
+            return True
         plan = self._choose(query, request_id)
-        waiting = None if plan is None else self._decode(plan, True, data, request_id, caller)
+        waiting = None if plan is None else self._one(plan, data, request_id, caller)
         if plan is None or waiting is None:
             return False
         waiting.admitted = True
@@ -127,12 +137,19 @@ class Hot:
         if headers[b"content-type"] != b"application/json" or b"content-encoding" in headers:
             return False
         plan, caller = self._choose(scope["query_string"], request_id), TaskCaller()
-        waiting = (
-            None if plan is None else self._decode(plan, scope["path"] == SINGLE, data, request_id, caller)
-        )
-        if plan is None or waiting is None:
+        if plan is None:
             return False
-        rows = len(waiting.rows)
+        if scope["path"] == SINGLE:
+            waiting = self._one(plan, data, request_id, caller)
+        elif len(data) <= LONG_BYTES:
+            waiting = self._many(plan, data, request_id, caller, self._ticks.arrival())
+        else:
+            arrival = Arrival(datetime.now(UTC), time.perf_counter())
+            waiting = await self._ticks.aside(self._packed, plan, data, request_id, caller, arrival)
+            self._ticks.arrival()  # a run is due, should it be few long rows
+        if waiting is None:
+            return False
+        rows = waiting.count
         note_rows(scope, rows)
         if rows <= INLINE_ROWS:
             self._ticks.add(plan, waiting)
@@ -193,54 +210,70 @@ class Hot:
             plan = self._plans[id(predictor)] = Plan(predictor, tally)
         return plan
 
-    def _decode(
-        self, plan: Plan, single: bool, data: bytes, request_id: str, caller: Caller
-    ) -> Waiting | None:
-        """The request where it is perfectly good."""
-        # No category may hold NUL, which is cheaper to see here than in each.
-        if b"\\" in data and b"\\u0000" in data:
+    def _one(self, plan: Plan, data: bytes, request_id: str, caller: Caller) -> Waiting | None:
+        """A request for one row, where it is perfectly good."""
+        body = _decoded(plan.decode_one, data)
+        if body is None:
             return None
-        try:
-            body: Any = (plan.decode_one if single else plan.decode_many)(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        entity, at = body.id, body.at
+        if not all_once(data, 1 + plan.width + (entity is not None) + (at is not None)):
             return None
-        rows = [astuple(body.row)] if single else [astuple(row) for row in body.rows]
-        count = len(rows)
         arrival = self._ticks.arrival()
-        if single:
-            ids, at = body.id, body.at
-            entities = [ids]
-        else:
-            ids, at = body.ids, body.at
-            entities = [None] * count if ids is None else ids
-            if len(entities) != count or (at is not None and len(at) != count):
-                return None
+        moments = [arrival.at] if at is None else self._moments([at], arrival)
+        if moments is None:
+            return None
+        return Waiting(arrival, [body.row], 1, True, request_id, [entity], moments, caller)
+
+    def _packed(
+        self, plan: Plan, data: bytes, request_id: str, caller: Caller, arrival: Arrival
+    ) -> Waiting | None:
+        """A long batch, packed at once: what it was decoded into is in the processor's cache."""
+        waiting = self._many(plan, data, request_id, caller, arrival)
+        if waiting is not None and waiting.count > INLINE_ROWS:
+            waiting.packed, waiting.rows = plan.pack(waiting.rows), []
+        return waiting
+
+    def _many(
+        self, plan: Plan, data: bytes, request_id: str, caller: Caller, arrival: Arrival
+    ) -> Waiting | None:
+        """A batch, where it is perfectly good."""
+        body = _decoded(plan.decode_many, data)
+        if body is None:
+            return None
+        rows, ids, at = body.rows, body.ids, body.at
+        count = len(rows)
+        if any(given is not None and len(given) != count for given in (ids, at)):
+            return None
         if not all_once(data, 1 + count * plan.width + (ids is not None) + (at is not None)):
             return None
-        if at is None:
-            moments = [arrival.at] * count
-        else:
-            try:
-                moments = [
-                    bodies.check_moment(one, "at", self._clock, arrival.at)
-                    for one in ([at] if single else at)
-                ]
-            except RefusedError:
-                return None
-        return Waiting(arrival, rows, single, request_id, entities, moments, caller)
+        moments = [arrival.at] * count if at is None else self._moments(at, arrival)
+        if moments is None:
+            return None
+        return Waiting(arrival, rows, count, False, request_id, ids or [None] * count, moments, caller)
+
+    def _moments(self, at: list[str], arrival: Arrival) -> list[datetime] | None:
+        """Those that the caller names, where this environment's clock allows it."""
+        try:
+            return [bodies.check_moment(one, "at", self._clock, arrival.at) for one in at]
+        except RefusedError:
+            return None
 
     async def _refuse(self, request_id: str, send: "Send") -> None:
         """503: there is too much to answer already."""
         await self._admission.turn()
         self._metrics.refused(503)
-        body = msgspec.json.encode({"error": OVERLOADED, "problems": []})
         fields = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"retry-after", b"%d" % RETRY_SECONDS),
+            *_REFUSED_FIELDS,
+            (b"content-length", b"%d" % len(_REFUSED)),
             (b"x-request-id", request_id.encode()),
         ]
-        await send_whole(send, 503, fields, body)
+        await send_whole(send, 503, fields, _REFUSED)
+
+    def _refuse_whole(self, caller: Caller, request_id: bytes) -> None:
+        """The same without a task."""
+        if not caller.disconnected:
+            self._metrics.refused(503)
+            caller.answer(_REFUSED_LINES, request_id, _REFUSED, 503)
 
     def _new_id(self) -> str:
         """32 random hexadecimal digits. One call of the operating system serves many requests."""
@@ -249,6 +282,17 @@ class Hot:
             width = 2 * _ID_BYTES
             self._ids = [text[start : start + width] for start in range(0, len(text), width)]
         return self._ids.pop()
+
+
+def _decoded(decode: Callable[[bytes], Any], data: bytes) -> Any:
+    """The body, or None where it is not perfectly good."""
+    # No category may hold NUL, which is cheaper to see here than in each.
+    if b"\\" in data and b"\\u0000" in data:
+        return None
+    try:
+        return decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _fits(length: bytes, limit: int) -> bool:

@@ -21,7 +21,7 @@ class TaskCaller:
         """Whether the task has ended meanwhile."""
         return self.future.done()
 
-    def answer(self, fields: bytes, request_id: bytes, body: bytes) -> None:  # noqa: ARG002 - a Caller's
+    def answer(self, fields: bytes, request_id: bytes, body: bytes, status: int = 200) -> None:  # noqa: ARG002 - a Caller's
         """Wake the task with the body."""
         if not self.future.done():
             self.future.set_result(body)

@@ -7,9 +7,9 @@ state. The protocol asks it first; what it does not take, and all that arrives i
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 if TYPE_CHECKING:
     from serving.http.direct import DirectProtocol
@@ -24,8 +24,8 @@ class Caller(Protocol):
     def disconnected(self) -> bool:
         """Whether there is nobody left to answer."""
 
-    def answer(self, fields: bytes, request_id: bytes, body: bytes) -> None:
-        """200 with the lines `fields`, which are those of the answering version."""
+    def answer(self, fields: bytes, request_id: bytes, body: bytes, status: int = 200) -> None:
+        """`status` with the lines `fields`, as of the answering version."""
 
     def give_back(self) -> None:
         """Have the request answered in the ordinary way."""
@@ -50,18 +50,20 @@ class Whole:
         "_protocol",
         "body",
         "disconnected",
+        "headers",
         "keep_alive",
         "offer",
         "query",
         "response_complete",
         "response_started",
-        "scope",
     )
     more_body = False
 
-    def __init__(self, protocol: "DirectProtocol", offer: Offer, scope: Any, query: bytes) -> None:
+    def __init__(
+        self, protocol: "DirectProtocol", offer: Offer, query: bytes, headers: list[tuple[bytes, bytes]]
+    ) -> None:
         """Not answered yet; its body is arriving."""
-        self._protocol, self.offer, self.scope, self.query, self.body = protocol, offer, scope, query, b""
+        self._protocol, self.offer, self.query, self.headers, self.body = protocol, offer, query, headers, b""
         self.disconnected = self.response_started = self.response_complete = False
         self.keep_alive = True
 
@@ -73,7 +75,7 @@ class Whole:
     def set(self) -> None:
         """Wake nobody."""
 
-    def answer(self, fields: bytes, request_id: bytes, body: bytes) -> None:
+    def answer(self, fields: bytes, request_id: bytes, body: bytes, status: int = 200) -> None:
         """Write it as `RequestResponseCycle.send` would, and let the connection go on."""
         protocol = self._protocol
         transport = protocol.transport
@@ -82,18 +84,21 @@ class Whole:
         self.response_started = self.response_complete = True
         self.body = b""  # the connection keeps this object until its next request
         end = b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n"
-        head = b"content-length: %d\r\nx-request-id: %b" % (len(body), request_id)
-        transport.write(b"".join((protocol.start.of(protocol.server_state), fields, head, end, body)))
+        start = protocol.start.of(protocol.server_state)
+        transport.write(
+            b"%b%b%bcontent-length: %d\r\nx-request-id: %b%b%b"
+            % (STATUS_LINE[status], start, fields, len(body), request_id, end, body)
+        )
         if not self.keep_alive:
             transport.close()
         protocol.on_response_complete()
 
     def give_back(self) -> None:
         """Start the task that uvicorn would have started."""
-        protocol, scope = self._protocol, self.scope
+        protocol = self._protocol
         if self.disconnected or protocol.transport.is_closing():
             return
-        path = self.offer.path
+        scope, path = protocol.scope_of(self.headers), self.offer.path
         scope.update(method="POST", path=path.decode(), raw_path=path, query_string=self.query)
         cycle = RequestResponseCycle(
             scope=scope,

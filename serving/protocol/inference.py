@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from contract.schema import Contract
 from serving.http.admission import Admission
 from serving.http.answers import Answerer, Call
@@ -57,8 +60,8 @@ class Inferring:
 
     async def answer(
         self, predictor: Predictor, question: Question, request_id: str, began: float
-    ) -> tuple[list[str], list[list[float]]]:
-        """Classes (rows,) and scores (rows, classes).
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Labels (rows,), indices into the classes, and scores (rows, classes).
 
         Raises:
             RefusedError: 422, a value is not as the contract says, or a stored one cannot be had.
@@ -71,7 +74,7 @@ class Inferring:
             except RowsRefusedError as error:
                 raise one_sentence(error) from None
             call = Call(request_id, began, question.received_at, beside.ids, beside.moments, keys, filled)
-            return await self._answerer.answer(predictor, rows, call)
+            return await self._answerer.run(predictor, rows, call)
 
     async def _rows(self, contract: Contract, question: Question) -> tuple[Rows, Any, Any]:
         """The checked rows, and the keys and names of filled features as the log has them."""

@@ -6,6 +6,7 @@ through `decode_rows` as those of /predict do, which has the rule and the senten
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -103,7 +104,7 @@ def _graph(contract: Contract, given: dict[str, Tensor]) -> Given:
     numbers = np.empty((rows, 0), dtype=np.float32)
     if NUMBERS in wanted:
         numbers = np.asarray(given[NUMBERS].values, dtype=np.float32).reshape(rows, -1)
-    strings: list[str] = list(map(str, given[CATEGORIES].values)) if CATEGORIES in wanted else []
+    strings = cast("list[str]", given[CATEGORIES].values) if CATEGORIES in wanted else []
     width = len(contract.categories)
     return Given(numbers, [strings[column::width] for column in range(width)])
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract.schema import Contract
 from contract.strict import near_miss
@@ -50,14 +51,12 @@ def wanted_outputs(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def to_outputs(
-    contract: Contract, labels: list[str], scores: Sequence[Sequence[float]], names: Sequence[str]
+    contract: Contract, labels: NDArray[np.int64], scores: Floats, names: Sequence[str]
 ) -> list[Output]:
     """The answer to rows as the tensors `names`: labels (rows,), scores (rows, classes)."""
-    rows = len(labels)
+    rows, classes = len(labels), contract.classes
     made = {
-        LABEL: lambda: Output(LABEL, BYTES, (rows,), labels),
-        SCORES: lambda: Output(
-            SCORES, FP32, (rows, len(contract.classes)), np.asarray(scores, dtype=np.float32).reshape(-1)
-        ),
+        LABEL: lambda: Output(LABEL, BYTES, (rows,), list(map(classes.__getitem__, labels.tolist()))),
+        SCORES: lambda: Output(SCORES, FP32, (rows, len(classes)), scores.reshape(-1)),
     }
     return [made[name]() for name in names]

@@ -1,20 +1,17 @@
 """What one run of a model answered, as it waits for the thread that writes the prediction log."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.log_layout import KINDS, Role
 from contract.schema import Contract
 from serving.rows import Value
 
-if TYPE_CHECKING:
-    from contract.predictions import Role  # which imports Polars
-
-FACTS = 12  # columns of the log beside features and scores
 # Bytes of memory that a waiting row takes beside its texts, about: itself, and for each of its values.
 ROW_BYTES, VALUE_BYTES = 600, 60
 
@@ -42,23 +39,45 @@ class Matrices(Sequence[tuple[Value, ...]]):
         return tuple(row)
 
 
+@dataclass(frozen=True, slots=True)
+class Numbered(Sequence[str]):
+    """The ids of a request's many rows, `ID/0` and on: texts only when somebody asks for them."""
+
+    request_id: str
+    size: int
+
+    def __len__(self) -> int:
+        """How many."""
+        return self.size
+
+    def __getitem__(self, index: Any) -> Any:
+        """One of them."""
+        if not 0 <= index < self.size:
+            raise IndexError(index)
+        return f"{self.request_id}/{index}"
+
+    def __iter__(self) -> Iterator[str]:
+        """All of them."""
+        return (f"{self.request_id}/{index}" for index in range(self.size))
+
+
 @dataclass(slots=True)
 class Answered:
-    """Everything that one onnxruntime run answered; each list holds one item a row."""
+    """Everything that one onnxruntime run answered; each sequence holds one item a row."""
 
     contract: Contract
     version: str
     digest: str
-    request_ids: list[str]
+    request_ids: Sequence[str]
     entity_ids: list[str | None]
-    received_at: list[datetime]
+    received_at: datetime
     event_times: list[datetime]
-    latency_ms: list[float]
+    latency_ms: float
     labels: NDArray[np.int64]  # (rows,), indices into contract.classes
     scores: NDArray[np.float32]  # (rows, classes)
     # Rows are mappings by feature name, or tuples in the order of the contract's features, as of `Matrices`.
     values: Sequence[Mapping[str, Value] | tuple[Value, ...]]
-    role: "Role" = "answer"
+    role: Role = "answer"
     keys: Sequence[Mapping[str, Any] | None] | None = None  # sent beside the row; None: by no caller
     filled: Sequence[Sequence[str]] | None = None  # features from the online store; None: none of any row
 
@@ -91,6 +110,6 @@ class Sizes:
 def _shape(contract: Contract) -> tuple[int, list[int], list[str]]:
     """Fixed bytes a row, and the places and names of the categories."""
     places = [index for index, feature in enumerate(contract.features) if feature.kind == "category"]
-    width = len(contract.features) + len(contract.classes) + FACTS
+    width = len(contract.features) + len(contract.classes) + len(KINDS)
     names = [contract.features[index].name for index in places]
     return ROW_BYTES + VALUE_BYTES * width, places, names

@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -101,11 +101,13 @@ class Metrics:
             found = self._tallies[model, version] = (Tally(), Tally())
         return found[0]
 
-    def answered(self, model: str, version: str, seconds: float, rows: Rows, labels: Iterable[str]) -> None:
-        """Count one answered request."""
+    def answered(
+        self, model: str, version: str, seconds: float, rows: Rows, labels: Mapping[str, int]
+    ) -> None:
+        """Count one answered request, whose rows were said to be `labels`, each so many times."""
         tally = self.tally(model, version)
         tally.request(seconds)
-        tally.rows(labels)
+        tally.add(labels)
         tally.oddities(rows.out_of_range, rows.unknown_category, rows.missing)
 
     def completed(self, model: str, completed: "Completed") -> None:

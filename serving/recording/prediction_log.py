@@ -1,17 +1,19 @@
 """The prediction log's writer: Parquet segments, written by a thread, never on a request's path."""
 
-import io
 import logging
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from contract.log_layout import segment_name
 from serving.recording.answered import Answered, Sizes
 from serving.recording.log_settings import LogSettings
 from serving.recording.segments import publish, recover, sync_path
+from serving.recording.tables import segment
 
 __all__ = ["Answered", "PredictionLog"]
 
@@ -43,7 +45,6 @@ class PredictionLog:
         self._changed = threading.Condition()
         self._closing = False
         self._segments = 0
-        self.settle: Callable[[], None] = lambda: None  # after the first segment: libraries are in memory
         self._backlog: list[tuple[Answered, int]] = []  # the thread's alone, oldest first
         self._unsynced: list[Path] = []
         self._synced_at = time.monotonic()
@@ -99,6 +100,7 @@ class PredictionLog:
         }
 
     def _run(self) -> None:
+        _give_way()
         self._recover()
         closing = False
         while not closing:
@@ -161,21 +163,12 @@ class PredictionLog:
         return group[:]
 
     def _write(self, answers: list[Answered]) -> None:
-        # Only here, in the log's own thread: no caller waits for Polars to be imported.
-        from contract.predictions import segment_name
-        from serving.recording.tables import table
-
         self._segments += 1
         folder = self._folder / answers[0].contract.model
-        name = segment_name(answers[0].received_at[0], self._writer, self._segments)
-        data = io.BytesIO()
-        # In half of zstd's time, which is taken from requests; a compaction makes it small.
-        table(answers).write_parquet(data, compression="lz4")
-        path = publish(folder, name, data.getvalue(), sync=self._settings.sync == "always")
+        name = segment_name(answers[0].received_at, self._writer, self._segments)
+        path = publish(folder, name, segment(answers), sync=self._settings.sync == "always")
         if self._settings.sync == "interval":
             self._unsynced.append(path)
-        if self._segments == 1:
-            self.settle()
 
     def _sync(self, *, now: bool) -> None:
         """Where the policy is `interval`, have on the disk what was written since, when it is time."""
@@ -209,6 +202,13 @@ class PredictionLog:
         if self.counts.error and not refused:
             logger.warning("the prediction log is written again; %d rows were dropped", self.counts.dropped)
         self.counts.error = refused
+
+
+def _give_way() -> None:
+    """Have this thread interrupt no other when it wakes up, where the system knows such a thing."""
+    if hasattr(os, "sched_setscheduler"):
+        with suppress(OSError):
+            os.sched_setscheduler(threading.get_native_id(), os.SCHED_BATCH, os.sched_param(0))
 
 
 def _rows(part: list[tuple[Answered, int]]) -> int:

@@ -3,17 +3,22 @@
 import fcntl
 import logging
 import os
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from contract.segments import PATTERN, TORN, current, generations, is_whole, shared
+from serving.recording.parquet import Part
 
 logger = logging.getLogger(__name__)
 
 TEMPORARY = ".tmp"
+_AT_ONCE = 1_000  # parts of one call; Linux takes 1,024
 
 
-def publish(folder: Path, name: str, data: bytes, *, sync: bool) -> Path:
-    """Put `data` into the log `folder` as the segment `name`; readers see all of it or nothing. Its path.
+def publish(folder: Path, name: str, parts: Sequence[Part], *, sync: bool) -> Path:
+    """Put `parts` into the log `folder` as the segment `name`; readers see all of it or nothing. Its path.
 
     With `sync` it is on the disk, name and all, when this returns.
 
@@ -26,7 +31,7 @@ def publish(folder: Path, name: str, data: bytes, *, sync: bool) -> Path:
             # Whoever starts meanwhile tells by this lock that the file is being written.
             fcntl.flock(file, fcntl.LOCK_EX)
             try:
-                _write(file.fileno(), data)
+                _write(file.fileno(), parts)
                 if sync:
                     os.fsync(file.fileno())
                 temporary.replace(real / name)
@@ -37,10 +42,14 @@ def publish(folder: Path, name: str, data: bytes, *, sync: bool) -> Path:
     return real / name
 
 
-def _write(handle: int, data: bytes) -> None:
-    left = memoryview(data)
+def _write(handle: int, parts: Sequence[Part]) -> None:
+    left = deque(memoryview(part) for part in parts if part)
     while left:  # a disk that has little room left takes a part
-        left = left[os.write(handle, left) :]
+        done = os.writev(handle, list(islice(left, _AT_ONCE)))
+        while left and done >= len(left[0]):
+            done -= len(left.popleft())
+        if done:
+            left[0] = left[0][done:]
 
 
 def sync_path(path: Path) -> None:

@@ -1,88 +1,94 @@
-"""The table of the prediction log that answers become.
-
-Imported by the thread that writes: Polars takes a quarter of a second, for which nobody has to wait who asks
-a service that has just started.
-"""
+"""The segment of the prediction log that answers become: `contract.log_layout`, as a Parquet file."""
 
 import json
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import chain
-from operator import itemgetter
+from itertools import chain, repeat
+from operator import attrgetter, is_, itemgetter
 from typing import Any
 
 import numpy as np
-import polars as pl
+from numpy.typing import NDArray
 
-from contract.predictions import COLUMNS, FEATURE_PREFIX, SCORE_PREFIX, log_schema
+from contract.log_layout import FEATURE_PREFIX, SCORE_PREFIX, log_kinds
 from contract.schema import Contract
-from serving.recording.answered import Answered, Matrices
+from serving.recording import parquet
+from serving.recording.answered import Answered, Matrices, Numbered
+from serving.recording.parquet import Column, Part
 from serving.rows import Value
 
-# Seconds that a column's maker leaves the interpreter to the event loop, which may have a turn's requests to
-# answer: several in a row would keep it for the whole of a segment, since it asks for it at each system call.
-REST = 0.001
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
-def table(answers: Sequence[Answered]) -> pl.DataFrame:
-    """`answers`, all of one contract, in the layout of the log (rows, columns of `log_schema`).
+def segment(answers: Sequence[Answered]) -> list[Part]:
+    """The parts of the file that holds `answers`, all of one contract; joined they are it.
 
-    It runs beside the event loop, which has to wait while Python code runs here: hence one short call a
-    column, and the interpreter is handed over after each that takes its time.
+    It runs beside the event loop, which has to wait while Python code runs here, once for each of
+    `sys.getswitchinterval`: hence whole matrices in few calls, and nothing for each value.
     """
-    contract, layout = answers[0].contract, log_schema(answers[0].contract)
-    made = {}
-    for name, values in chain(_facts(answers), _features(contract, answers), _answers(contract, answers)):
-        # Moments come as microseconds, which is a fifth of the time.
-        kind = pl.Int64() if isinstance(layout[name], pl.Datetime) else layout[name]
-        if isinstance(values, pl.Series):
-            made[name] = values.cast(layout[name])
-        else:
-            made[name] = pl.Series(name, values, kind).cast(layout[name])
-            time.sleep(REST)
-    return pl.DataFrame({name: made[name] for name in layout})
-
-
-def _facts(answers: Sequence[Answered]) -> Iterator[tuple[str, Any]]:
+    contract = answers[0].contract
     sizes = [len(item.request_ids) for item in answers]
+    made = dict(chain(_facts(answers, sizes), _features(contract, answers), _answers(contract, answers)))
+    return parquet.file([(name, made[name]) for name in log_kinds(contract)], sum(sizes))
 
-    def each(name: str, values: list[str]) -> Any:
-        if len(set(values)) == 1:  # nearly always, and a text a row takes its time
-            return _all(name, values[0], sum(sizes))
-        return list(chain.from_iterable([value] * size for value, size in zip(values, sizes, strict=True)))
 
-    yield "request_id", list(chain.from_iterable(item.request_ids for item in answers))
-    yield "entity_id", list(chain.from_iterable(item.entity_ids for item in answers))
-    yield "model", each("model", [item.contract.model for item in answers])
-    yield "version", each("version", [item.version for item in answers])
-    yield "digest", each("digest", [item.digest for item in answers])
-    yield "role", each("role", [item.role for item in answers])
-    yield "received_at", _microseconds(chain.from_iterable(item.received_at for item in answers))
-    yield "event_time", _microseconds(chain.from_iterable(item.event_times for item in answers))
-    yield "latency_ms", list(chain.from_iterable(item.latency_ms for item in answers))
-    if all(item.keys is None for item in answers):
-        yield "keys", _all("keys", None, sum(sizes))
+def _facts(answers: Sequence[Answered], sizes: list[int]) -> Iterator[tuple[str, Column]]:
+    rows = sum(sizes)
+
+    def each(values: Iterable[str]) -> Column:
+        known = list(values)
+        if len(set(known)) == 1:  # nearly always
+            return parquet.constant(known[0], rows)
+        return parquet.texts(
+            list(chain.from_iterable([value] * size for value, size in zip(known, sizes, strict=True)))
+        )
+
+    ids = list(map(attrgetter("request_ids"), answers))
+    if set(map(type, ids)) == {Numbered}:
+        yield "request_id", parquet.numbered([(many.request_id, many.size) for many in ids])
     else:
-        yield "keys", list(chain.from_iterable(map(_keys, answers, sizes)))
-    yield "filled", _filled(answers, sizes)
+        yield "request_id", parquet.unlike(_flat(answers, "request_ids"))
+    yield "entity_id", parquet.texts(_flat(answers, "entity_ids"))
+    yield "model", parquet.constant(answers[0].contract.model, rows)
+    yield "version", each(map(attrgetter("version"), answers))
+    yield "digest", each(map(attrgetter("digest"), answers))
+    yield "role", each(map(attrgetter("role"), answers))
+    received = parquet.moments(np.repeat(_moments(map(attrgetter("received_at"), answers)), sizes))
+    yield "received_at", received
+    now = all(item.event_times.count(item.received_at) == len(item.event_times) for item in answers)
+    yield "event_time", received if now else parquet.moments(_moments(_flat(answers, "event_times")))
+    latencies = np.fromiter(map(attrgetter("latency_ms"), answers), np.float64, len(answers))
+    yield "latency_ms", parquet.numbers(np.repeat(latencies, sizes))
+    if _nobody(answers, "keys"):
+        yield "keys", parquet.constant(None, rows)
+    else:
+        yield "keys", parquet.texts(list(chain.from_iterable(map(_keys, answers, sizes))))
+    if _nobody(answers, "filled"):
+        yield "filled", parquet.lists((), rows)
+    else:
+        filled = map(_filled, answers, sizes)
+        yield "filled", parquet.lists(chain.from_iterable(filled), rows)
 
 
-def _all(name: str, value: Any, size: int) -> pl.Series:
-    """A column of the log that holds one value `size` times."""
-    return pl.Series(name, [value], COLUMNS[name]).new_from_index(0, size)
+def _nobody(answers: Sequence[Answered], name: str) -> bool:
+    """Whether none of `answers` holds anything under `name`: nearly always."""
+    return all(map(is_, map(attrgetter(name), answers), repeat(None)))
 
 
-def _microseconds(moments: Iterable[datetime]) -> list[int]:
-    """Since the epoch; those that arrived in one turn of the loop share one object."""
+def _flat(answers: Sequence[Answered], name: str) -> list[Any]:
+    """What each of `answers` holds under `name`, a list with one item a row, as one list."""
+    return list(chain.from_iterable(map(attrgetter(name), answers)))
+
+
+def _moments(moments: Iterable[datetime]) -> NDArray[np.int64]:
+    """Microseconds since the epoch; those of one request often share one object."""
     found: list[int] = []
     last, since = None, 0
     for moment in moments:
         if moment is not last:
             last, since = moment, (moment - _EPOCH) // _MICROSECOND
         found.append(since)
-    return found
+    return np.array(found, np.int64)
 
 
 def _keys(item: Answered, size: int) -> list[str | None]:
@@ -91,49 +97,61 @@ def _keys(item: Answered, size: int) -> list[str | None]:
     return [json.dumps(dict(keys), sort_keys=True) if keys else None for keys in item.keys]
 
 
-def _filled(answers: Sequence[Answered], sizes: list[int]) -> pl.Series | list[list[str]]:
-    if all(item.filled is None for item in answers):  # nearly always, and a list a row takes 4 µs
-        return _all("filled", [], sum(sizes))
-    return [
-        list(names)
-        for item, size in zip(answers, sizes, strict=True)
-        for names in (item.filled if item.filled is not None else [()] * size)
-    ]
+def _filled(item: Answered, size: int) -> Sequence[Sequence[str]]:
+    return [()] * size if item.filled is None else item.filled
 
 
-def _features(contract: Contract, answers: Sequence[Answered]) -> Iterator[tuple[str, Any]]:
-    held = [item.values for item in answers if isinstance(item.values, Matrices)]
-    if len(held) == len(answers):
-        yield from _columns(contract, held)
+def _features(contract: Contract, answers: Sequence[Answered]) -> Iterator[tuple[str, Column]]:
+    values = list(map(attrgetter("values"), answers))
+    if set(map(type, values)) == {Matrices}:
+        yield from _columns(contract, values)
         return
     names = [feature.name for feature in contract.features]
     ordered = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
     rows: list[tuple[Value, ...]] = []
-    for item in answers:
-        rows += [row if isinstance(row, tuple) else ordered(row) for row in item.values]
-    for index, name in enumerate(names):
-        yield FEATURE_PREFIX + name, list(map(itemgetter(index), rows))
-
-
-def _columns(contract: Contract, held: Sequence[Matrices]) -> Iterator[tuple[str, Any]]:
-    """The features of `held`, column by column."""
-    columns = np.concatenate([item.numbers.T for item in held], axis=1)
-    names = [FEATURE_PREFIX + feature.name for feature in contract.numbers]
-    # In one call for all of them: each takes longer to begin than to do.
-    numbers = pl.DataFrame(dict(zip(names, columns, strict=True))).fill_nan(None)
-    matrices = [item.words for item in held if item.words is not None]
-    words: Iterator[Any] = iter(np.concatenate(matrices).T if matrices else ())
-    for feature in contract.features:
-        name = FEATURE_PREFIX + feature.name
+    for held in values:
+        rows += [row if isinstance(row, tuple) else ordered(row) for row in held]
+    for index, feature in enumerate(contract.features):
+        column = list(map(itemgetter(index), rows))
         if feature.kind == "number":
-            yield name, numbers[name]
+            numbers = np.array(column, np.float64)  # None becomes NaN
+            yield FEATURE_PREFIX + feature.name, _numbers(numbers, np.isnan(numbers))
         else:
-            yield name, [word or None for word in next(words).tolist()]
+            yield FEATURE_PREFIX + feature.name, parquet.texts(column)
 
 
-def _answers(contract: Contract, answers: Sequence[Answered]) -> Iterator[tuple[str, Any]]:
-    classes = pl.Series("label", list(contract.classes), pl.String())
-    yield "label", classes.gather(np.concatenate([item.labels for item in answers]))
-    scores = np.concatenate([item.scores for item in answers]).astype(np.float64)
-    for index, name in enumerate(contract.classes):
-        yield SCORE_PREFIX + name, np.ascontiguousarray(scores[:, index])
+def _columns(contract: Contract, held: Sequence[Matrices]) -> Iterator[tuple[str, Column]]:
+    """The features of `held`, column by column."""
+    numbers = np.ascontiguousarray(_joined([item.numbers for item in held], np.float64).T)
+    missing = np.isnan(numbers)
+    for feature, column, absent in zip(contract.numbers, numbers, missing, strict=True):
+        yield FEATURE_PREFIX + feature.name, _numbers(column, absent)
+    words = [item.words for item in held if item.words is not None]
+    for feature, texts in zip(contract.categories, np.concatenate(words).T if words else (), strict=True):
+        yield FEATURE_PREFIX + feature.name, parquet.texts(texts.tolist(), null="")
+
+
+def _numbers(values: NDArray[np.float64], missing: NDArray[np.bool_]) -> Column:
+    return parquet.numbers(values, missing if missing.any() else None)
+
+
+def _answers(contract: Contract, answers: Sequence[Answered]) -> Iterator[tuple[str, Column]]:
+    labels = _joined([item.labels for item in answers], np.int64)
+    yield "label", parquet.chosen(contract.classes, labels)
+    scores = _joined([item.scores for item in answers], np.float32).T.astype(np.float64, order="C")
+    for name, column in zip(contract.classes, scores, strict=True):
+        yield SCORE_PREFIX + name, parquet.numbers(column)
+
+
+def _joined(arrays: Sequence[NDArray[Any]], kind: Any) -> NDArray[Any]:
+    """The arrays, all of that kind, one below the other.
+
+    As bytes they are joined in a quarter of the time that numpy takes for thousands of small ones.
+
+    Raises:
+        ValueError: one is of another kind.
+    """
+    if arrays[0].dtype != kind:
+        raise ValueError(f"{arrays[0].dtype} in the place of {np.dtype(kind)}")
+    data = b"".join(map(np.ascontiguousarray, arrays))  # type: ignore[arg-type]  # it takes them
+    return np.frombuffer(data, kind).reshape(sum(map(len, arrays)), *arrays[0].shape[1:])

@@ -74,6 +74,12 @@ class Tally:
         for label in labels:
             counts[label] += 1
 
+    def add(self, labels: Mapping[str, int]) -> None:
+        """The same of rows that are counted already; of none there is nothing to count."""
+        for label, times in labels.items():
+            if times:
+                self.labels[label] += times
+
     def oddities(
         self, out_of_range: Mapping[str, int], unknown_category: Mapping[str, int], missing: Mapping[str, int]
     ) -> None:

@@ -24,6 +24,8 @@ from training.model import AT, ID, LABEL, LABEL_AT, Model
 from training.models import flights
 from training.models.flights import CONTRACT
 
+pytestmark = pytest.mark.lengthy
+
 LIMITS = NoLeak(max_single_auc=0.75, min_rows=10)
 FINE = Leakage(single={"a": 0.75, "b": 0.5}, moments=3, rows=10, lost=0, differing={})
 

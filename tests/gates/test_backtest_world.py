@@ -34,6 +34,7 @@ def later(uncrowned, monkeypatch):
     return uncrowned, Data(raw, examples(model, sound))
 
 
+@pytest.mark.slow
 def test_a_training_is_the_one_that_the_pipeline_makes(later, tmp_path):
     """From data that go on for a week: the rows, facts, graph and verdicts of the sample's real stages."""
     workshop, data = later

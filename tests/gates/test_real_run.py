@@ -14,6 +14,8 @@ from training import model as models
 from training.gates.policy import GatePolicy
 from training.gates.verdict import TITLES, Evidence, Verdict
 
+pytestmark = pytest.mark.lengthy
+
 ROOT = Path(__file__).parents[2]
 
 

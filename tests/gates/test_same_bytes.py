@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.gates.workshop import MODEL, ROOT
 
 
+@pytest.mark.slow
 def test_other_processes_train_the_same_graph(uncrowned):
     """Byte for byte the one that the test's own process made, and its curve as well."""
     files = (uncrowned.artifacts.model / "model.onnx", uncrowned.artifacts.curve)

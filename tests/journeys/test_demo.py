@@ -9,6 +9,8 @@ import pytest
 from pipelines.demonstration.checks import MARK
 from tests.journeys.conftest import ROOT, World, until
 
+pytestmark = pytest.mark.lengthy
+
 DEMO = (sys.executable, "-m", "pipelines.demo")
 STEPS = (
     "build both models",
@@ -61,7 +63,12 @@ def test_a_port_in_use_is_one_sentence_before_anything_is_built(world: World) ->
 
 
 @pytest.mark.parametrize(
-    "moment", ["── build both models", "── register what qualifies", "── April: traffic"]
+    "moment",
+    [
+        "── build both models",
+        "── register what qualifies",
+        pytest.param("── April: traffic", marks=pytest.mark.slow),
+    ],
 )
 def test_interrupted_anywhere_it_stops_everything_and_says_one_sentence(world: World, moment: str) -> None:
     """Ctrl-C unwinds: no traceback, exit code 130, no process left behind."""

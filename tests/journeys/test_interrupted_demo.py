@@ -28,7 +28,7 @@ from pipelines.machine.settings import Settings
 from pipelines.register import QUALIFIED
 from tests.journeys.conftest import PORTS, ROOT, World, until, world_in
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.lengthy]
 
 COMMAND = (sys.executable, "-m", "pipelines.demo")
 SENTENCE = "interrupted; run the same command again to continue."

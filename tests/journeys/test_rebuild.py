@@ -12,6 +12,8 @@ from pipelines.building.repro import repro
 from tests.checkout import copy_checkout
 from tests.journeys.conftest import ROOT, World
 
+pytestmark = pytest.mark.lengthy
+
 DVC = str(Path(sys.executable).parent / "dvc")
 
 
@@ -75,6 +77,7 @@ def test_a_threshold_rebuilds_the_verdicts_only(world: World, copy: Path) -> Non
     assert run == {"gate@iris", "report@iris", "package@iris"}
 
 
+@pytest.mark.slow
 def test_a_rule_of_one_model_rebuilds_only_that_model(world: World, copy: Path) -> None:
     """The model's folder is a dependency of its own stages alone."""
     path = copy / "training" / "models" / "iris" / "__init__.py"

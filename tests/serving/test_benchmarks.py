@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
+import psutil
 import pytest
 
 from benchmarks import rows, scoring
@@ -65,6 +66,26 @@ def test_a_server_that_ends_is_said_with_its_words(bundle, tmp_path) -> None:
     dead = replace(KNOWN[OURS], name="dead", command=lambda *_: ["-c", "raise SystemExit('no model')"])
     with pytest.raises(FlightlineError, match=r"dead did not start.*\n*.*no model"):
         start.bench(place, [dead], turns=1)
+
+
+def test_a_benchmark_that_is_interrupted_leaves_no_process_behind(bundle, tmp_path) -> None:
+    """A supervisor that ends without its worker: the worker is ended all the same."""
+    note = tmp_path / "pid"
+    work = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
+    lead = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {work!r}, sys.argv[1]])"
+    leaving = Contender("leaving", "", lambda *_: ["-c", lead, str(note)], python=Path(sys.executable))
+    place, workers = prepare(bundle, tmp_path / "place"), []
+
+    def interrupted() -> None:
+        with started(leaving, place, Cores.of_this_machine()) as one:
+            while not (note.exists() and note.read_text()):
+                one.check()
+            workers.append(psutil.Process(int(note.read_text())))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert psutil.wait_procs(workers, timeout=10) == (workers, [])
 
 
 def test_another_answer_than_trainings_is_no_start(bundle, tmp_path) -> None:

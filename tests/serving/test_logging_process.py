@@ -76,6 +76,7 @@ def namespaces() -> bool:
     return done.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_no_answer(tmp_path, build_release, monkeypatch) -> None:
     """On a real file system of one megabyte, full: answers go on, and with room again all is written."""
     if not namespaces():

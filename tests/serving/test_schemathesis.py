@@ -17,6 +17,8 @@ import pytest
 from tests.conftest import toy_contract
 from tests.serving.real import PYTHON, ROOT, running
 
+pytestmark = pytest.mark.lengthy
+
 if not PYTHON.exists():
     pytest.skip("NO .venv-serving: `make test` makes it; nothing is generated", allow_module_level=True)
 
@@ -102,6 +104,7 @@ def generate(schemathesis, tmp_path, build_release) -> Callable[..., dict[str, A
     return run
 
 
+@pytest.mark.slow
 def test_no_generated_request_finds_a_defect(generate) -> None:
     """Some hundreds of cases over every operation: all checks pass."""
     report = generate(FEW)

@@ -15,6 +15,8 @@ import pytest
 from serving.models.desired import Desired, DesiredModel, DesiredVersion, read_acks, write_desired
 from tests.serving.real import PYTHON, ROOT, START_SECONDS, free_port, until
 
+pytestmark = pytest.mark.lengthy
+
 CLIENTS = ROOT / "tests/clients"
 ENVIRONMENTS = ROOT / "var/clients"
 UV = shutil.which("uv", path=f"{ROOT / '.uv/bin'}{os.pathsep}{os.environ.get('PATH', '')}")

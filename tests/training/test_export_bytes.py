@@ -48,6 +48,7 @@ def digest(seed: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_every_process_makes_the_same_bytes() -> None:
     """Strings hash differently in each process; a set of them must not order the graph."""
     assert {digest(seed) for seed in ("0", "1", "2")} == {hashlib.sha256(graph()).hexdigest()}

@@ -11,6 +11,8 @@ from training.features import examples
 from training.models.flights import MODEL
 from training.validation import check_all
 
+pytestmark = pytest.mark.lengthy
+
 FLIGHTS, SEED = 1000, 31
 
 
@@ -80,6 +82,7 @@ def test_a_month_computed_alone_is_the_same_month_of_the_year(sound, year):
     assert month.equals(year.filter(pl.col("at") >= since, pl.col("at") < until))
 
 
+@pytest.mark.slow
 def test_a_month_without_the_weeks_before_it_is_another(sound, year):
     """The comparison bites: from September's tables alone the monthly rates come out differently."""
     since, until = (datetime(2013, month, 1, tzinfo=UTC) for month in (9, 10))

@@ -94,6 +94,7 @@ def test_a_thousand_flights_have_the_offline_features_out_of_the_store(sound, fl
     assert differing(found, flights) == set()
 
 
+@pytest.mark.slow
 def test_the_sample_has_something_to_compare(flights):
     """Hardly a value missing, no column with one value alone, and each period well represented."""
     assert flights.select(NAMES).null_count().sum_horizontal()[0] < 0.1 * FLIGHTS * len(NAMES)

@@ -76,6 +76,7 @@ def test_features_of_the_sample_are_mostly_there(february):
     assert missing == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stream", "remake", "suspects"),
     [

@@ -49,6 +49,7 @@ def test_without_a_ledger_the_alias_decides(world: World, tmp_path: Path) -> Non
     assert champion("shared", elsewhere, "staging") is None
 
 
+@pytest.mark.slow
 def test_without_a_ledger_a_stale_comparison_is_refused_too(world: World, tmp_path: Path) -> None:
     """The champion's own version may go there; one that was compared with nothing may not replace it."""
     uncompared = world.stage("joined")

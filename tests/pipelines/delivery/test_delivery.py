@@ -53,6 +53,7 @@ def test_moving_the_alias_deploys(world: World) -> None:
     assert world.reconcile()["clicked"] == "agrees"
 
 
+@pytest.mark.slow
 def test_an_interrupted_deployment_serves_what_ran_before(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +82,7 @@ def test_a_production_that_is_gone_is_brought_back(world: World) -> None:
     assert world.serves("production", "gone") == registered.version
 
 
+@pytest.mark.slow
 def test_a_deployment_that_was_killed_is_undone(world: World) -> None:
     """Killed between desiring and testing, the untested version is served until somebody reconciles."""
     first = world.promote("killed")

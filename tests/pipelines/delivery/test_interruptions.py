@@ -36,6 +36,7 @@ def cut_off_rollback(world: World, model: str, monkeypatch: pytest.MonkeyPatch) 
     return first
 
 
+@pytest.mark.slow
 def test_a_rollback_cut_off_before_its_alias_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The note was written before, so the next command that reaches MLflow moves the alias."""
     first = cut_off_rollback(world, "cutback", monkeypatch)
@@ -44,6 +45,7 @@ def test_a_rollback_cut_off_before_its_alias_stays(world: World, monkeypatch: py
     assert world.serves("production", "cutback") == first.version
 
 
+@pytest.mark.slow
 def test_a_rollback_whose_note_was_lost_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """An alias that names what the ledger says was rolled back from is repaired, not carried out."""
     first = cut_off_rollback(world, "noteless", monkeypatch)
@@ -56,6 +58,7 @@ def test_a_rollback_whose_note_was_lost_stays(world: World, monkeypatch: pytest.
     assert "pipelines.promote noteless --version 2" in reason
 
 
+@pytest.mark.slow
 def test_a_rollback_that_fails_leaves_no_note(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What did not happen must not move the alias later."""
     world.promote("failing")
@@ -84,6 +87,7 @@ def running(work: object) -> Iterator[threading.Thread]:
         thread.join(60)
 
 
+@pytest.mark.slow
 def test_the_reconciler_waits_for_a_rollback_to_finish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between ledger and alias of a rollback there is no moment in which the reconciler may look."""
     first = world.promote("gap")
@@ -108,6 +112,7 @@ def test_the_reconciler_waits_for_a_rollback_to_finish(world: World, monkeypatch
     assert world.serves("production", "gap") == world.champion("gap") == first.version
 
 
+@pytest.mark.slow
 def test_a_click_during_a_promotion_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The alias is moved only from where the command saw it."""
     world.promote("midway")
@@ -141,6 +146,7 @@ def test_an_acknowledgement_under_a_reused_pid_does_not_count(world: World) -> N
         (state / "acks" / f"{os.getpid()}.json").unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_a_proxy_in_the_environment_is_not_on_the_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What listens on this machine is reached directly."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):

@@ -26,7 +26,7 @@ from pipelines.rollback import rollback
 from pipelines.track import COMPLETE, track
 from tests.pipelines.delivery.conftest import World, quiet
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.lengthy]
 
 MOST = 80  # effects that no command comes near; one that never ends is not to hang the suite
 WRITES = (

@@ -21,7 +21,7 @@ from tests.pipelines.delivery import graphs
 from tests.pipelines.delivery.agreement import ROW, agrees, answered, deployer
 from tests.pipelines.delivery.conftest import World, free_ports, quiet
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.lengthy]
 
 MOST = 80  # effects that no rollout comes near
 

@@ -77,6 +77,7 @@ def test_a_version_that_the_batch_scorer_scores_otherwise_does_not_leave_staging
     assert STAGING_EVIDENCE not in world.registry.by_number("twofaced", registered.version).tags
 
 
+@pytest.mark.slow
 def test_a_version_with_evidence_of_an_older_suite_is_refused_in_production(world: World) -> None:
     """The reason stands on the version; staged again, it is promoted."""
     first = world.promote("dated")

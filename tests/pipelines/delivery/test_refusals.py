@@ -86,6 +86,7 @@ def test_evidence_of_another_version_or_by_another_key_is_refused(world: World) 
     assert world.serves("production", "borrowed") == first.version
 
 
+@pytest.mark.slow
 def test_a_stale_comparison_is_refused_until_qualified_again(world: World) -> None:
     """A bundle that was compared with yesterday's champion is compared again before it replaces today's."""
     world.promote("stale")
@@ -102,6 +103,7 @@ def test_a_stale_comparison_is_refused_until_qualified_again(world: World) -> No
     assert promote("stale", world.settings, say=quiet).version == registered.version
 
 
+@pytest.mark.slow
 def test_a_version_that_fails_smoke_tests_in_production_leaves_it_untouched(world: World) -> None:
     """An impossible latency limit fails the suite: the old version answers, the champion is the old one."""
     first = world.promote("slow")
@@ -142,6 +144,7 @@ def test_a_named_version_that_is_refused_does_not_move_the_alias(world: World) -
     assert world.champion("named") == "1"
 
 
+@pytest.mark.slow
 def test_what_the_machine_cannot_do_is_no_refusal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy port says nothing about the version: the click stays and is carried out the next time."""
     world.promote("busy")

@@ -115,6 +115,7 @@ def test_a_version_outside_policy_goes_back_by_itself(world: World, defect: str)
     is_as_it_was(world, model, second.version, words)
 
 
+@pytest.mark.slow
 def test_a_canary_that_fails_callers_goes_back(world: World, strictly: Callable[..., None]) -> None:
     """Where the mirror asks too little to notice, the callers' part is small, and short."""
     strictly(shadow=Step(percent=100, requests=1, longest_s=10), failed=0.001)
@@ -143,6 +144,7 @@ def test_too_little_traffic_never_promotes(world: World, strictly: Callable[...,
     is_as_it_was(world, "unasked", second.version, "inconclusive")
 
 
+@pytest.mark.slow
 def test_probes_are_no_callers(world: World, strictly: Callable[..., None]) -> None:
     """A policy that wants callers does not take the deployer's word for them."""
     strictly(callers=10, shadow=Step(percent=100, requests=20, longest_s=1))
@@ -153,6 +155,7 @@ def test_probes_are_no_callers(world: World, strictly: Callable[..., None]) -> N
     is_as_it_was(world, "alone", second.version, "inconclusive")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("strictly")
 def test_what_was_refused_is_tried_again_only_by_a_person(world: World) -> None:
     """The reconciler gives the alias back without asking the service; `again` tries, and ends the matter."""
@@ -179,6 +182,7 @@ def test_what_was_refused_is_tried_again_only_by_a_person(world: World) -> None:
     assert refusal(entries, "production", "blocked", deployed.digest) is None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("strictly")
 def test_a_version_that_agrees_takes_over_under_the_shipped_policy(world: World) -> None:
     """The limits that refuse the others let a sound version through."""
@@ -189,6 +193,7 @@ def test_a_version_that_agrees_takes_over_under_the_shipped_policy(world: World)
     assert world.serves("production", "agreeing") == "2"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("strictly")
 def test_a_program_reads_what_each_step_saw(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -214,6 +219,7 @@ def test_a_program_reads_what_each_step_saw(
     assert told["steps"][1]["p99_ms"] > 0
 
 
+@pytest.mark.slow
 def test_a_second_promotion_waits_and_decides_on_what_is_live_by_then(world: World) -> None:
     """Both were compared with version 1: once version 2 is live, version 3 is not judged by it."""
     world.promote("twice")
@@ -241,6 +247,7 @@ def test_a_second_promotion_waits_and_decides_on_what_is_live_by_then(world: Wor
     assert "is live" in other
 
 
+@pytest.mark.slow
 def test_a_champion_damaged_on_disk_is_no_fault_of_the_version(world: World) -> None:
     """It still answers from memory; the probes ask golden rows, and the version takes over."""
     first = world.promote("mothbitten")

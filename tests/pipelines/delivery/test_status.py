@@ -219,6 +219,7 @@ def test_a_promoted_version_shows_its_evidence_and_who_promoted_it(world: World)
     assert json.loads(json.dumps(command.asdict(status(world.settings))))["rows"]
 
 
+@pytest.mark.slow
 def test_evidence_that_production_would_not_believe_is_shown_as_refused(world: World) -> None:
     """By the rules of production itself, with its reason."""
     registered = world.promote("doubted")
@@ -236,23 +237,25 @@ def test_evidence_that_production_would_not_believe_is_shown_as_refused(world: W
 
 def test_a_split_and_a_mirror_are_shown_as_they_are_desired(world: World) -> None:
     """What a rollout does at the moment, step by step."""
-    first = world.promote("shared")
-    second = world.register("shared", seed=1)
+    first = world.promote("divided")
+    second = world.register("divided", seed=1)
     state = world.settings.state("staging")
 
     def split(before: Desired | None) -> Desired:
         assert before is not None
-        model = before.models["shared"]
+        model = before.models["divided"]
         release = DesiredVersion(model.champion.release, model.champion.digest)
-        return replaced(before, "shared", versions={"1": release, "2": release}, split={"1": 90.0, "2": 10.0})
+        return replaced(
+            before, "divided", versions={"1": release, "2": release}, split={"1": 90.0, "2": 10.0}
+        )
 
     assert (first.version, second.version) == ("1", "2")
     try:
         change_desired(state, split)
-        row = of(world, "staging", "shared")
+        row = of(world, "staging", "divided")
         assert (row.split, row.loaded) == ({"1": 90.0, "2": 10.0}, ("1", "2"))
     finally:
-        change_desired(state, lambda before: replaced(before, "shared", versions=None, split={}))
+        change_desired(state, lambda before: replaced(before, "divided", versions=None, split={}))
 
 
 def replaced(before: Desired | None, name: str, *, versions: object, split: dict[str, float]) -> Desired:

@@ -152,6 +152,7 @@ def test_a_deployment_of_another_model_keeps_a_canary(staging) -> None:
     assert champions({"toy": champion}) == {"toy": ("2", str(release.path), release.digest)}
 
 
+@pytest.mark.slow
 def test_what_was_tried_by_hand_ends_with_the_next_reconciliation(world: World) -> None:
     """Production has the champion of the ledger; a canary is nobody's business, another default is."""
     first = world.promote("hand")

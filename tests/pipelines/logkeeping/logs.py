@@ -11,7 +11,7 @@ from contract.schema import Contract
 from contract.segments import live_segments
 from serving.recording.answered import Answered
 from serving.recording.segments import publish
-from serving.recording.tables import table
+from serving.recording.tables import segment
 from tests.conftest import toy_contract
 
 NOW = datetime(2013, 4, 1, 12, tzinfo=UTC)
@@ -27,9 +27,9 @@ def run(numbers: range, at: datetime = NOW, contract: Contract = CONTRACT) -> An
         digest="d" * 64,
         request_ids=[str(number) for number in numbers],
         entity_ids=[None] * count,
-        received_at=[at] * count,
+        received_at=at,
         event_times=[at] * count,
-        latency_ms=[0.5] * count,
+        latency_ms=0.5,
         labels=np.zeros(count, dtype=np.int64),
         scores=np.full((count, len(contract.classes)), 0.5, dtype=np.float32),
         values=[(1.0, None, "A")] * count,
@@ -39,13 +39,9 @@ def run(numbers: range, at: datetime = NOW, contract: Contract = CONTRACT) -> An
 def fill(log: Path, segments: int, rows: int = 10, at: datetime = NOW) -> int:
     """Write so many segments into the log's folder of the toy model; how many rows that makes."""
     for index in range(segments):
-        frame = table([run(range(index * rows, (index + 1) * rows), at + timedelta(seconds=index))])
-        part = log.parent / "part.parquet"
-        part.parent.mkdir(parents=True, exist_ok=True)
-        frame.write_parquet(part)
+        parts = segment([run(range(index * rows, (index + 1) * rows), at + timedelta(seconds=index))])
         name = f"{at + timedelta(seconds=index):%Y%m%dT%H%M%S%f}-7-{index:06d}.parquet"
-        publish(log / "toy", name, part.read_bytes(), sync=False)
-        part.unlink()
+        publish(log / "toy", name, parts, sync=False)
     return segments * rows
 
 

@@ -62,6 +62,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_kill_at_any_effect_leaves_every_row_once(tmp_path, case):
     """Before the first effect on the disk, before the second, to the last; then run again to the end."""

@@ -18,7 +18,8 @@ from pipelines.reproducing import origin
 from tests.pipelines.delivery.conftest import quiet, settings_in
 from tests.pipelines.reproducing.conftest import MODEL, Forge, git
 
-pytestmark = pytest.mark.slow  # each builds a version again in a repository of its own
+# Each builds a version again in a repository of its own.
+pytestmark = [pytest.mark.slow, pytest.mark.lengthy]
 
 
 @pytest.fixture(scope="session")

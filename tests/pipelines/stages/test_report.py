@@ -84,6 +84,7 @@ def test_without_petals_iris_is_not_told_apart(run):
     assert found["groups"]["petal"]["lower"] > 0 >= found["groups"]["sepal"]["lower"]
 
 
+@pytest.mark.slow
 def test_fewer_rows_cost_less_and_are_said(finished_copy):
     """The parameter is the one that counts, and the card tells it."""
     path = finished_copy / "params.yaml"

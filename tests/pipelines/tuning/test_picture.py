@@ -53,6 +53,7 @@ def test_a_study_shows_as_a_parent_with_nested_trials(server):
         tune("iris", server, trials=4, name="nested", say=quiet)
 
 
+@pytest.mark.slow
 def test_what_was_found_while_mlflow_was_down_is_shown_later(server, free_port):
     """The study does not need MLflow; the next call with it up adds what is lacking."""
     lines: list[str] = []

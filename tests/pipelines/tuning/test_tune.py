@@ -109,6 +109,7 @@ def test_a_finished_trial_is_never_repeated(settings, monkeypatch):
     assert len(ran) == 2 * params("iris").tune.folds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_process_is_continued_by_the_next(place, settings, elsewhere, how):
     """By kill -9 and Ctrl-C in the middle of a real process; what it had finished stays."""

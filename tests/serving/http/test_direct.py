@@ -185,7 +185,7 @@ class Recorder:
         self.bodies: list[bytes] = []
         self.given_back = 0
 
-    def answer(self, fields: bytes, request_id: bytes, body: bytes) -> None:  # noqa: ARG002 - a Caller's
+    def answer(self, fields: bytes, request_id: bytes, body: bytes, status: int = 200) -> None:  # noqa: ARG002 - a Caller's
         """One answer."""
         self.bodies.append(body)
 
@@ -213,16 +213,36 @@ def test_who_goes_away_is_not_answered_nor_logged(both) -> None:
     assert logged == ["caller-0", "caller-2"]
 
 
-def test_beyond_the_limit_nothing_is_taken(host, in_front) -> None:
-    """It comes as a task then, where it is refused in its turn."""
+def test_beyond_the_limit_the_refusal_is_the_same_without_a_task(host, in_front, in_tasks) -> None:
+    """A refusal that cost more than an answer would make an overload worse (S5)."""
     both = in_front(host, Limits(requests=1))
-    headers = {b"content-type": b"application/json"}
+    assert both.hot._admission.enter()
+    direct = asyncio.run(hear(both, [GOOD]))
+    assert in_tasks == []
+    assert direct == asyncio.run(hear(both, [GOOD], offered=False))
+    assert in_tasks == ["/predict"]
+    assert direct.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"\r\nretry-after: 1\r\n" in direct
+    both.hot._admission.leave()
+    assert asyncio.run(hear(both, [GOOD])).startswith(b"HTTP/1.1 200 OK")
+    assert both.host.metrics._statuses["503"] == 2
 
-    async def scene() -> list[bool]:
-        data = json.dumps({"row": ROW}).encode()
-        return [both.hot.take(headers, b"", data, Recorder()) for _ in range(2)]
 
-    assert asyncio.run(scene()) == [True, False]
+def test_who_was_refused_and_has_gone_is_not_counted(host, in_front) -> None:
+    """Nobody was told anything."""
+    both = in_front(host, Limits(requests=1))
+    assert both.hot._admission.enter()
+    callers = [Recorder(disconnected=True), Recorder()]
+
+    async def scene() -> None:
+        for caller in callers:
+            assert both.hot.take({b"content-type": b"application/json"}, b"", b"{}", caller)
+        while not callers[1].bodies:  # noqa: ASYNC110 - another callback of the loop
+            await asyncio.sleep(0)
+
+    asyncio.run(scene())
+    assert callers[0].bodies == []
+    assert both.host.metrics._statuses["503"] == 1
 
 
 @pytest.mark.parametrize("more", [b"", post({"row": ROW}, request_id=b"r-2")])

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from serving.http import ticks
 from serving.http.admission import INLINE_ROWS, REFUSALS, Admission
 from serving.http.limits import Limits
 from serving.models.predictor import Predictor
@@ -73,6 +74,30 @@ def test_one_run_answers_all_that_arrived_together(both, runs) -> None:
         assert json.loads(one.body)["scores"] == pytest.approx(json.loads(other.body)["scores"], abs=1e-6)
     assert len({one.headers["x-request-id"] for one in heard}) == 20
     assert not both.passed_on
+
+
+async def one_a_turn(hot: Any, count: int) -> list[Any]:
+    """The answers to singles that arrive in so many turns of the loop, one after the other."""
+    tasks = []
+    for index in range(count):
+        tasks.append(asyncio.create_task(hot.send([single(index / 100)])))
+        await asyncio.sleep(0)
+    return await asyncio.wait_for(asyncio.gather(*tasks), DEADLINE)
+
+
+def test_a_run_waits_as_long_as_each_turn_brings_more(both, runs, monkeypatch) -> None:
+    """Up to as many rows as make a row cheap; then those that come are the next run's (S3)."""
+    monkeypatch.setattr(ticks, "PATIENCE", DEADLINE)
+    heard = asyncio.run(one_a_turn(both, ticks.ENOUGH_ROWS + 5))
+    assert [one.status for one in heard] == [200] * (ticks.ENOUGH_ROWS + 5)
+    assert runs == [ticks.ENOUGH_ROWS, 5]
+
+
+def test_a_run_waits_for_nobody_once_its_first_row_has_waited(both, runs, monkeypatch) -> None:
+    """Callers who come without end do not hold up those who were there."""
+    monkeypatch.setattr(ticks, "PATIENCE", 0)
+    asyncio.run(one_a_turn(both, 5))
+    assert runs == [1] * 5
 
 
 def test_short_batches_share_the_run_and_long_ones_have_their_own(both, runs) -> None:

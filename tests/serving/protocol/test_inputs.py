@@ -96,6 +96,23 @@ def test_strings_survive_their_binary_form(words) -> None:
     assert split_strings("x", join_strings(words)) == words
 
 
+@given(st.lists(st.text("AB\0", max_size=4), min_size=1))
+def test_short_strings_survive_it_too(words) -> None:
+    """The shorter way of short ones, and those that look like a part of a length."""
+    assert split_strings("x", join_strings(words)) == words
+
+
+@given(st.lists(st.sampled_from([b"\0", b"\1", b"\2", b"A", b"\0\0\0", b"\1\0\0\0A"]), max_size=12))
+def test_whatever_the_bytes_are_they_are_read_in_one_way(parts) -> None:
+    """Put together again, what was accepted is what came; all else is refused."""
+    data = b"".join(parts)
+    try:
+        found = split_strings("x", data)
+    except RefusedError:
+        return
+    assert join_strings(found) == data
+
+
 @given(st.lists(st.floats(width=32), max_size=6))
 def test_numbers_survive_their_binary_form(numbers) -> None:
     """To the bit, NaN included."""

@@ -17,10 +17,10 @@ import pytest
 from contract.predictions import log_schema
 from contract.segments import generations
 from serving.recording import segments
-from serving.recording.answered import Matrices
+from serving.recording.answered import Matrices, Numbered
 from serving.recording.log_settings import LogSettings
 from serving.recording.prediction_log import Answered, PredictionLog
-from serving.recording.tables import table as make_table
+from serving.recording.tables import segment
 
 pytestmark = pytest.mark.unit
 
@@ -37,9 +37,9 @@ def answers(contract, count, start=0, **changes):
         digest="d" * 64,
         request_ids=[f"r{index}" for index in indices],
         entity_ids=[None if index % 2 else f"e{index}" for index in indices],
-        received_at=[NOW] * count,
+        received_at=NOW,
         event_times=[NOW + timedelta(minutes=index) for index in indices],
-        latency_ms=[0.5] * count,
+        latency_ms=0.5,
         labels=np.zeros(count, dtype=np.int64),
         scores=np.tile(np.array([0.5, 0.25, 0.25], dtype=np.float32), (count, 1)),
         values=[{"width": float(index), "height": None, "letter": "A"} for index in indices],
@@ -201,11 +201,11 @@ def refusing(monkeypatch):
     """A switch: while it is set, the disk takes a few bytes and then nothing, as one that is full."""
     full, write = threading.Event(), segments._write
 
-    def limited(handle, data):
+    def limited(handle, parts):
         if full.is_set():
-            write(handle, data[:100])
+            write(handle, parts[:3])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(handle, data)
+        write(handle, parts)
 
     monkeypatch.setattr(segments, "_write", limited)
     full.set()
@@ -366,6 +366,29 @@ def test_appending_costs_the_request_path_microseconds(tmp_path, contract) -> No
     assert min(seconds_a_row() for _ in range(7)) < 3e-6
 
 
+def test_the_ids_of_a_long_request_are_made_when_asked_for(contract, log) -> None:
+    """Each is the request's with the row's index, beside other requests' in one segment or alone."""
+    many = Numbered("batch", 12)
+    assert list(many) == [many[index] for index in range(len(many))]
+    assert (many[0], many[11]) == ("batch/0", "batch/11")
+    with pytest.raises(IndexError):
+        many[12]
+    log.append(answers(contract, 12, request_ids=many))
+    until(lambda: log.counts.written == 12)
+    log.append(answers(contract, 12, start=12, request_ids=many))
+    log.append(answers(contract, 1, start=24))
+    log.close()
+    assert read(log)["request_id"].to_list() == [*many, *many, "r24"]
+
+
+def test_the_writer_gives_way_to_whoever_answers(log, contract) -> None:
+    """Its thread does not interrupt the event loop when it wakes up."""
+    log.append(answers(contract, 1))
+    until(lambda: log.counts.written == 1)
+    assert os.sched_getscheduler(log._thread.native_id) == os.SCHED_BATCH
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
 def test_rows_held_by_column_are_logged_as_they_were_sent(contract, log, tmp_path) -> None:
     """Missing values too, and a row of them is what the caller said."""
     rows = [{"width": 1.5, "height": None, "letter": "A"}, {"width": -0.0, "height": 2.0, "letter": None}]
@@ -382,5 +405,5 @@ def test_rows_held_by_column_are_logged_as_they_were_sent(contract, log, tmp_pat
     log.close()
     found = pl.read_parquet(tmp_path / "log" / "*" / "*.parquet")
     assert found[:2].equals(found[2:])
-    log_of_columns = make_table([answers(contract, 2, values=held)] * 2)
-    assert log_of_columns.equals(found)
+    log_of_columns = b"".join(segment([answers(contract, 2, values=held)] * 2))
+    assert pl.read_parquet(log_of_columns).equals(found)

@@ -42,6 +42,7 @@ def test_a_first_model_comes_to_an_empty_namespace(place: Place) -> None:
     } <= kinds
 
 
+@pytest.mark.slow
 def test_the_desired_state_is_numbered_and_kept_twice(place: Place) -> None:
     """The head has the newest generation; what a pod is told never changes and is named by its content."""
     backend = place.backend
@@ -58,6 +59,7 @@ def test_the_desired_state_is_numbered_and_kept_twice(place: Place) -> None:
     assert len(sets) == 2, "and with it the pods' template: a cluster scales up what it still has"
 
 
+@pytest.mark.slow
 def test_a_release_is_named_here_as_it_lies_here(place: Place) -> None:
     """On the cluster it is below /releases; who asks the backend never sees that."""
     backend = place.backend
@@ -117,6 +119,7 @@ def test_every_pod_that_is_ready_is_asked_what_it_counts(place: Place) -> None:
     assert found.failed == 6
 
 
+@pytest.mark.slow
 def test_stopping_takes_the_pods_and_leaves_the_state(place: Place) -> None:
     """`ensure` brings them back."""
     backend = place.backend
@@ -133,6 +136,7 @@ def test_stopping_takes_the_pods_and_leaves_the_state(place: Place) -> None:
     assert backend.intact(place.wanted("2"))
 
 
+@pytest.mark.slow
 def test_nothing_wanted_means_no_pods(place: Place) -> None:
     """The way back of a first deployment."""
     backend = place.backend
@@ -159,6 +163,7 @@ def test_a_copy_that_no_way_back_leads_to_is_removed(place: Place) -> None:
     assert copies == [f"flightline-production/configmap/{backend._copy_of(backend.desired())}"]
 
 
+@pytest.mark.slow
 def test_every_call_names_the_context_and_the_namespace(place: Place) -> None:
     """Never the current ones, which are whichever a person used last."""
     backend = place.backend

@@ -17,6 +17,7 @@ def quiet(_: str) -> None:
     """Say nothing."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
@@ -40,6 +41,7 @@ def test_pods_that_do_not_come_up_are_a_refusal_with_their_reason(place: Place, 
     assert backend.intact(place.wanted("1"))
 
 
+@pytest.mark.slow
 def test_a_tampered_release_is_refused_by_the_loader_and_its_sentence_arrives(place: Place) -> None:
     """The storage is trusted by nobody (R6)."""
     place.cluster.configure(loading=True)
@@ -63,6 +65,7 @@ def test_a_release_that_is_nowhere_is_refused_before_any_pod_is(place: Place) ->
     assert not backend.running()
 
 
+@pytest.mark.slow
 def test_somebody_who_writes_first_is_not_overwritten(place: Place) -> None:
     """A change that leaves the champions alone is built upon; the writer retries on fresh facts."""
     backend = place.backend
@@ -144,6 +147,7 @@ def test_a_missing_right_is_a_sentence(place: Place) -> None:
         place.backend.desired()
 
 
+@pytest.mark.slow
 def test_every_right_of_the_role_is_used(place: Place) -> None:
     """Least privilege: a rule that a deployment does without is one too many."""
     rules = [

@@ -1,0 +1,20 @@
+"""Files with long tests come first, so that no worker is left alone with one at the end.
+
+pytest-xdist hands out whole files (`--dist loadfile`) in the order of the collection, once it is told not to
+begin with those that hold the most tests: those are the quick ones.
+"""
+
+import pytest
+
+MARK = "lengthy"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line("markers", f"{MARK}: takes half a minute or more; its file is begun first")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the marked ones to the front; otherwise the order stays, random as it is."""
+    items.sort(key=lambda item: item.get_closest_marker(MARK) is None)
