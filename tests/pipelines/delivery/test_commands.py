@@ -12,12 +12,25 @@ from pathlib import Path
 import pytest
 
 from contract.errors import ConfigError, FlightlineError
-from pipelines import deploy, dispatch, ledger, local, promote, reconcile, register, rollback, status, track
+from pipelines import (
+    deploy,
+    dispatch,
+    keys,
+    ledger,
+    local,
+    promote,
+    reconcile,
+    register,
+    rollback,
+    status,
+    track,
+)
 from pipelines.machine.settings import ROOT
 from tests.pipelines.delivery.conftest import World, free_ports, qualify, quiet, settings_in, trained
 
 COMMANDS = {
     "deploy": deploy,
+    "keys": keys,
     "ledger": ledger,
     "local": local,
     "promote": promote,

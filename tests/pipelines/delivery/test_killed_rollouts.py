@@ -28,7 +28,7 @@ MOST = 80  # effects that no rollout comes near
 
 def test_a_deployer_killed_before_any_effect_leaves_what_one_look_puts_in_order(world: World) -> None:
     """The table of kill points of a rollout: kill -9, look, reconcile, look, run it again, look."""
-    model = "killed"
+    model = "killed-off"
     world.promote(model)
     world.stage(model, **graphs.alike(model))
     table: list[str] = []
@@ -135,7 +135,7 @@ def test_a_disk_without_room_for_the_ledger_changes_nothing(world: World) -> Non
 
 def test_a_rollback_needs_no_registry_and_little_time(world: World) -> None:
     """R5: MLflow is stopped, callers go on, and in under five seconds the last version answers them all."""
-    model = "offline"
+    model = "cut-off"
     world.promote(model)
     world.promote(model, seed=1)
     (port,) = free_ports(1)  # where nobody listens

@@ -8,9 +8,9 @@ runs the init containers of a pod for real. `kustomize` is left to the real kube
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
-import time
 
 from fake_objects import FOLDER, KINDS, Cluster, Item, Refused, flat, key_of, kind_of, strip, unflat
 from fake_pods import bring_up, serve
@@ -69,7 +69,7 @@ def answer(cluster: Cluster, words: list[str], flags: dict[str, str]) -> str:
     if flags.get("--context") not in cluster.config["contexts"]:
         raise Refused(f'error: context "{flags.get("--context")}" does not exist')
     if cluster.fault("hang"):
-        time.sleep(float(cluster.fault("hang")))
+        signal.pause()  # until the caller has had enough
     if cluster.fault("unreachable"):
         raise Refused(
             "The connection to the server 10.0.0.1:6443 was refused - did you specify the right host or port?"

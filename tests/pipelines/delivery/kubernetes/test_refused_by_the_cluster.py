@@ -134,7 +134,7 @@ def test_a_cluster_that_does_not_answer_is_a_sentence(place: Place) -> None:
 
 def test_a_cluster_that_hangs_is_left_after_a_while(place: Place, monkeypatch) -> None:
     """Every call has a limit."""
-    place.cluster.faults(hang=20)
+    place.cluster.faults(hang=True)
     monkeypatch.setattr(kubectl, "CALL_S", 0.5)
     with pytest.raises(FlightlineError, match="kubectl get did not end within"):
         place.backend.desired()
