@@ -1,5 +1,6 @@
 """What a DVC stage declares is what its imports reach."""
 
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -45,6 +46,12 @@ OF_TRAIN_ONE = [
     "training/shared.py",
     "training/up.py",
 ]
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog):
+    """DVC says that it has made a repository once another library has turned its logger on."""
+    caplog.set_level(logging.CRITICAL, logger="dvc")
 
 
 @pytest.fixture
