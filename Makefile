@@ -50,6 +50,8 @@ unexport UV_PROJECT_ENVIRONMENT
 
 RUN := exec .venv/bin/python -m
 PYTEST := .venv/bin/python -m pytest
+# At the end, what took longest: whoever adds a test sees what it costs.
+LONGEST := --durations 20 --durations-min 5
 
 .PHONY: help setup demo up down test test-unit test-features test-slow gates gate repro train register \
 	retrain challenger staging digest approved production monitor summary dispatch backtest bench bench-serving peers \
@@ -72,7 +74,7 @@ down: setup ## Stop what `make up` started
 
 test: setup ## Every test but the slow ones, the fastest first
 	@$(PYTEST) -n 2 -m "unit and not slow" $(ARGS)
-	@exec $(PYTEST) -n 2 --dist loadfile -m "not unit and not slow" $(ARGS)
+	@exec $(PYTEST) -n 2 --dist loadfile $(LONGEST) -m "not unit and not slow" $(ARGS)
 
 test-unit: setup ## The tests that need no process: under a minute
 	@exec $(PYTEST) -n 2 -m "unit and not slow" $(ARGS)
@@ -83,7 +85,7 @@ test-features: setup
 
 # What measures the machine runs alone, after all else.
 test-slow: setup ## The long suites
-	@$(PYTEST) -n 2 --dist loadfile -m "slow and not alone" $(ARGS)
+	@$(PYTEST) -n 2 --dist loadfile $(LONGEST) -m "slow and not alone" $(ARGS)
 	@exec $(PYTEST) -m "slow and alone" $(ARGS)
 
 # A table that shows a failure does not keep the run by name from being seen, and fails the target all the same.

@@ -156,6 +156,7 @@ def test_scores_made_too_sure_are_stopped(workshop):
     workshop.must_stop("G07")
 
 
+@pytest.mark.slow
 def test_classes_weighted_alike_are_stopped(workshop, patch_model):
     """Late flights counted as often as punctual ones: the ranking is as good, every probability too high."""
 

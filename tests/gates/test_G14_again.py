@@ -104,6 +104,7 @@ def test_a_fit_of_global_chance_is_stopped(workshop, patch_model):
     workshop.must_stop("G14")
 
 
+@pytest.mark.slow
 def test_a_fit_that_depends_on_the_order_of_hashes_is_stopped(workshop):
     """Train and probe are processes with different hash seeds, as DVC runs them."""
     workshop.change("params.yaml", "train.max_iter", 40)

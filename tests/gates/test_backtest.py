@@ -118,6 +118,7 @@ def test_a_backtest_judges_each_split_with_the_real_stages(monkeypatch, capsys):
     assert Path.cwd() == ROOT
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_page_and_keeps_the_other_models(uncrowned, monkeypatch, capsys):
     """--write fills the parts of its model; the data of the others stay, and nothing else is printed."""
     monkeypatch.chdir(uncrowned.folder)

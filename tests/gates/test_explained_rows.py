@@ -81,6 +81,7 @@ def test_a_feature_that_is_not_what_the_table_holds_is_refused(run):
         held_out(name, flights.MODEL, run.artifacts)
 
 
+@pytest.mark.slow
 def test_what_happened_later_changes_nothing(run):
     """Take every later event out of the tables: the same features, hence nothing of the future is read."""
     name = some_row(run)
@@ -109,6 +110,7 @@ def test_another_models_bundle_is_refused(run, make_bundle):
         explain("flights", some_row(run), bundle=make_bundle().bundle)
 
 
+@pytest.mark.slow
 def test_another_bundle_of_the_model_is_walked(run, weak):
     """`--bundle`: the scores are that bundle's, and there is no fitted pipeline to compare with."""
     name = some_row(run)

@@ -65,7 +65,7 @@ def test_a_port_in_use_is_one_sentence_before_anything_is_built(world: World) ->
 @pytest.mark.parametrize(
     "moment",
     [
-        "── build both models",
+        pytest.param("── build both models", marks=pytest.mark.slow),
         "── register what qualifies",
         pytest.param("── April: traffic", marks=pytest.mark.slow),
     ],

@@ -11,7 +11,7 @@ LENGTHY = "import pytest\npytestmark = pytest.mark.lengthy\ndef test_long(): pas
 
 def test_files_with_long_tests_are_begun_first(pytester) -> None:
     """Whatever their names, and the order of what is left stays."""
-    pytester.makepyfile(test_a=QUICK, test_b=LENGTHY, test_c=QUICK)
+    pytester.makepyfile(test_a=QUICK, test_d=LENGTHY, test_b=LENGTHY, test_c=QUICK)
     found = pytester.runpytest_inprocess(
         "-p", "tests.plugins.order", "-p", "no:randomly", "--collect-only", "-q"
     )
@@ -19,6 +19,8 @@ def test_files_with_long_tests_are_begun_first(pytester) -> None:
     assert lines == [
         "test_b.py::test_long",
         "test_b.py::test_longer",
+        "test_d.py::test_long",
+        "test_d.py::test_longer",
         "test_a.py::test_quick",
         "test_c.py::test_quick",
     ]

@@ -118,6 +118,7 @@ def test_no_caller_makes_the_service_unpickle_or_execute(audited) -> None:
     assert after[len(before) :] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("defect", "event"),
     [

@@ -174,6 +174,7 @@ def test_no_request_is_lost_while_a_killed_worker_is_replaced(shared) -> None:
     assert asked > 0
 
 
+@pytest.mark.slow
 def test_a_restarted_worker_has_read_the_state_before_it_accepts(shared) -> None:
     """What was desired while it was dead is what it answers with, from its first answer on."""
     release = shared.release(seed=14)
@@ -215,6 +216,7 @@ def test_sigterm_is_passed_on_and_requests_in_flight_are_finished(own) -> None:
     assert "Traceback" not in (own.folder / "output.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_port_without_a_ready_worker_is_closed(tmp_path, build_release) -> None:
     """Nobody accepts before the model is verified; the admin API says why, and a good version opens it."""
     process = Pair(folder=tmp_path, port=free_port(), build=build_release, command=TWO)
@@ -243,6 +245,7 @@ def test_a_port_without_a_ready_worker_is_closed(tmp_path, build_release) -> Non
         assert process.popen.wait(60) == 0
 
 
+@pytest.mark.slow
 def test_bentoml_serves_two_workers_with_one_admin_api(tmp_path, build_release, monkeypatch) -> None:
     """Without our supervisor: its workers agree on who serves the API, and a call reaches both."""
     monkeypatch.setenv("BENTOML_CONFIG_OPTIONS", "services.flightline.workers=2")

@@ -116,6 +116,7 @@ def test_a_failed_gate_is_refused_however_it_was_accepted(
     assert ledger.live(ledger.read(world.settings.ledger), "production", "flunked") is None
 
 
+@pytest.mark.slow
 def test_an_older_contract_than_callers_use_is_refused_in_both_environments(world: World) -> None:
     """Callers send `letter`, which the newer version no longer takes: what answers keeps answering."""
     first = world.promote("narrow")
@@ -137,6 +138,7 @@ def test_an_older_contract_than_callers_use_is_refused_in_both_environments(worl
     assert world.serves("staging", "narrow") == first.version
 
 
+@pytest.mark.slow
 def test_a_suite_that_cannot_be_run_is_no_refusal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Data that are not there say nothing about the version; what staging served before serves again."""
     first = world.stage("dataless")

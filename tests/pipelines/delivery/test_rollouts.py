@@ -134,6 +134,7 @@ def only_of_a_canary(kind: rollout_decision.Kind, *more: Any) -> Iterator[Any]:
     yield from shares(kind, *more) if kind == "canary" else ()
 
 
+@pytest.mark.slow
 def test_too_little_traffic_never_promotes(world: World, strictly: Callable[..., None]) -> None:
     """Without callers and without probes nothing is known, and nothing changes."""
     strictly(probes=0, shadow=Step(percent=100, requests=50, longest_s=0.5))

@@ -84,6 +84,7 @@ def test_a_version_that_is_not_registered_is_refused(run, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_version_whose_kept_release_was_changed_is_refused(registered):
     """Fetching it again would hide that somebody changed it."""
     settings, digests = registered

@@ -15,6 +15,7 @@ def test_another_process_trains_the_same_graph(finished_copy, command, monkeypat
     assert ((folder / "model" / "model.onnx").read_bytes(), (folder / "curve.json").read_bytes()) == before
 
 
+@pytest.mark.slow
 def test_another_penalty_is_another_graph(finished_copy, command):
     """The control: what should change the bytes does."""
     path = finished_copy / "artifacts" / "iris" / "model" / "model.onnx"

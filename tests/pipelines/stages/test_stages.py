@@ -68,6 +68,7 @@ def test_a_second_run_elsewhere_gives_equal_bytes(finished, tmp_path):
     assert [name for name in one if one[name] != two[name]] == []
 
 
+@pytest.mark.slow
 def test_running_a_stage_again_replaces_what_it_left(finished_copy):
     """A file from an earlier run does not mix with this one's."""
     before = files(finished_copy)

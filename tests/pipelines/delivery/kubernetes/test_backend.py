@@ -87,6 +87,7 @@ def test_a_rollout_that_was_cut_off_is_not_intact(place: Place) -> None:
     assert backend.intact({"toy": one})
 
 
+@pytest.mark.slow
 def test_other_versions_of_a_model_stay_with_its_champion(place: Place) -> None:
     """As they do on this machine: a split set by hand outlives the deployment of another model."""
     backend = place.backend
@@ -105,6 +106,7 @@ def test_other_versions_of_a_model_stay_with_its_champion(place: Place) -> None:
     assert desired.models["toy"] == one
 
 
+@pytest.mark.slow
 def test_every_pod_that_is_ready_is_asked_what_it_counts(place: Place) -> None:
     """One URL leads to one of them at a time, so that its counters alone would say nothing."""
     backend = place.backend
@@ -147,6 +149,7 @@ def test_nothing_wanted_means_no_pods(place: Place) -> None:
     assert backend.desired().models == {}  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_a_copy_that_no_way_back_leads_to_is_removed(place: Place) -> None:
     """As many stay as there are replica sets."""
     place.cluster.edit(

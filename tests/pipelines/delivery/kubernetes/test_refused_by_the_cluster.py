@@ -55,6 +55,7 @@ def test_a_tampered_release_is_refused_by_the_loader_and_its_sentence_arrives(pl
     assert place.cluster.served() == [{"toy": "1"}]
 
 
+@pytest.mark.slow
 def test_a_release_that_is_nowhere_is_refused_before_any_pod_is(place: Place) -> None:
     """Neither kept here nor in the storage."""
     backend = place.backend
@@ -93,6 +94,7 @@ def test_another_champion_meanwhile_is_one_clear_sentence(place: Place) -> None:
     assert told(place)["models"]["toy"]["default"] == "2"  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_a_writer_that_never_gets_through_gives_up(place: Place) -> None:
     """After a few tries, with the same sentence."""
     backend = place.backend
@@ -103,6 +105,7 @@ def test_a_writer_that_never_gets_through_gives_up(place: Place) -> None:
         backend.converge(place.wanted("2"))
 
 
+@pytest.mark.slow
 def test_a_field_that_a_person_has_set_is_named_with_its_owner(place: Place) -> None:
     """Server-side apply takes nothing from anybody."""
     backend = place.backend
@@ -115,6 +118,7 @@ def test_a_field_that_a_person_has_set_is_named_with_its_owner(place: Place) -> 
     assert place.cluster.served() == [{"toy": "1"}]
 
 
+@pytest.mark.slow
 def test_an_autoscaler_owns_the_replicas(place: Place) -> None:
     """What it has set is neither touched nor in the way."""
     backend = place.backend
@@ -132,6 +136,7 @@ def test_a_cluster_that_does_not_answer_is_a_sentence(place: Place) -> None:
         place.backend.desired()
 
 
+@pytest.mark.slow
 def test_a_cluster_that_hangs_is_left_after_a_while(place: Place, monkeypatch) -> None:
     """Every call has a limit."""
     place.cluster.faults(hang=True)
@@ -140,6 +145,7 @@ def test_a_cluster_that_hangs_is_left_after_a_while(place: Place, monkeypatch) -
         place.backend.desired()
 
 
+@pytest.mark.slow
 def test_a_missing_right_is_a_sentence(place: Place) -> None:
     """It names the right and where the rights are written down."""
     place.cluster.configure(rules=[])
