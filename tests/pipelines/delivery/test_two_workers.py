@@ -27,7 +27,7 @@ from tests.pipelines.delivery.conftest import QUICK, World, quiet, settings_in
 from tests.pipelines.delivery.test_processes import eventually
 from tests.pipelines.delivery.test_rollouts import only_of_a_canary
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.lengthy]
 
 # No probe of the deployer's: what is counted is what these callers have asked, and they count as well.
 CALLED = msgspec.structs.replace(

@@ -14,7 +14,7 @@ from tests.pipelines.delivery.agreement import agrees, answered, deployer
 from tests.pipelines.delivery.conftest import World, quiet
 from tests.pipelines.delivery.kubernetes.fake_cluster import CONTEXT, FakeCluster
 
-pytestmark = [pytest.mark.kubectl, pytest.mark.slow, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.kubectl, pytest.mark.slow, pytest.mark.timeout(3000), pytest.mark.lengthy]
 
 # The effects that are others on a cluster, and those that must follow them in order. What comes before,
 # fetching and verifying, is the same code for both and is killed in test_killed_rollouts.py.
