@@ -1,6 +1,7 @@
 """The prediction log of the service as it really runs: killed, restarted, and on a disk that is full."""
 
 import errno
+import os
 import subprocess
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import polars as pl
 import pytest
 
 from contract.segments import live_segments
-from tests.serving import test_process
+from tests.serving import processes
 from tests.serving.processes import ROW, Process
 from tests.serving.real import PYTHON, free_port, until
 
@@ -91,10 +92,12 @@ def test_a_full_disk_costs_no_answer(tmp_path, build_release, monkeypatch) -> No
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\nexec unshare -rm sh -c '{mount}' sh \"$@\"\n")
     python.chmod(0o755)
-    monkeypatch.setattr(test_process, "PYTHON", python)
+    monkeypatch.setattr(processes, "PYTHON", python)
     service.start()
     try:
         seen = Path(f"/proc/{service.popen.pid}/root{disk}")
+        room = os.statvfs(seen)
+        assert room.f_blocks * room.f_frsize == 2**20, "it is the machine's own disk that would be filled"
         ask(service, 0)
         until(lambda: log(service)["written"] == ANSWERS)
         fill(seen / "filler")
