@@ -105,21 +105,12 @@ def generate(schemathesis, tmp_path, build_release) -> Callable[..., dict[str, A
 
 
 @pytest.mark.slow
-def test_no_generated_request_finds_a_defect(generate) -> None:
-    """Some hundreds of cases over every operation: all checks pass."""
-    report = generate(FEW)
-    assert report["failures"] == [], report["said"]
-    assert report["operations"]["tested"] == report["operations"]["total"] >= 8
-    assert report["test_cases"]["generated"] > 4 * FEW
-    assert report["exit_code"] == 0
-
-
-@pytest.mark.slow
 @pytest.mark.timeout(1_800)
 def test_ten_thousand_generated_requests_find_no_defect(generate) -> None:
     """No 5xx, no answer that the document does not allow, nothing accepted that it forbids."""
     report = generate(MANY)
     assert report["failures"] == [], report["said"]
+    assert report["operations"]["tested"] == report["operations"]["total"] >= 8
     assert report["test_cases"]["generated"] >= CASES
     assert report["exit_code"] == 0
 
