@@ -34,11 +34,11 @@ LEAKS = """
 import sys
 import serving.http.hot as hot
 from serving.__main__ import main
-kept, decode = [], hot.Hot._decode
-def leaking(self, plan, single, data, *rest):
+kept, decode = [], hot.Hot._one
+def leaking(self, plan, data, *rest):
     kept.append(bytearray(data) * 16)
-    return decode(self, plan, single, data, *rest)
-hot.Hot._decode = leaking
+    return decode(self, plan, data, *rest)
+hot.Hot._one = leaking
 sys.exit(main())
 """
 
