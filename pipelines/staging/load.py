@@ -123,7 +123,12 @@ def echo(length: int) -> Iterator[str]:
         FlightlineError: it does not start.
     """
     command = [sys.executable, "-I", str(ECHO), str(length)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C in our terminal is not for it
+    ) as process:
         if process.stdin is None or process.stdout is None:
             raise AssertionError("both are pipes")
         try:

@@ -19,6 +19,7 @@ from contract.bundle import open_bundle
 from contract.errors import FlightlineError
 from contract.predictions import FEATURE_PREFIX
 from tests.conftest import seal
+from tests.serving.real import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.wrk]
 
@@ -132,7 +133,13 @@ def test_threads_and_workers_reach_the_process(bundle, tmp_path) -> None:
     place = prepare(bundle, tmp_path / "place")
     with started(sweep.Pair(2, 2).contender(), place, Cores.of_this_machine()) as one:
         process = Path(f"/proc/{one.process.pid}")
-        assert b"FLIGHTLINE_ONNX_THREADS=2" in (process / "environ").read_bytes().split(b"\0")
+
+        def has(kind: str, word: bytes) -> bool:
+            return word in (process / kind).read_bytes().split(b"\0")
+
+        # Between fork and exec, and while taskset becomes the service, both are empty for a moment.
+        until(lambda: has("environ", b"FLIGHTLINE_ONNX_THREADS=2"), what="two threads in the environment")
+        until(lambda: has("cmdline", b"--workers"), what="the number of workers in the command")
 
 
 def test_a_million_predictions_have_a_price_in_every_way(bundle, tmp_path) -> None:

@@ -1,6 +1,7 @@
 """C4: a version under load is compared with an echo under the same load, and no request may fail."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -247,6 +248,14 @@ def test_the_echo_answers_as_much_as_it_is_told_and_ends_with_the_block() -> Non
     with pytest.raises(RuntimeError):
         fail()
     assert {child.pid for child in psutil.Process().children()} <= before
+
+
+def test_the_echo_does_not_hear_the_ctrl_c_of_our_terminal() -> None:
+    """It ends with our block, and not with a traceback of its own between our last words."""
+    before = {child.pid for child in psutil.Process().children()}
+    with echo(17):
+        (started,) = (child.pid for child in psutil.Process().children() if child.pid not in before)
+        assert os.getpgid(started) == started != os.getpgid(0)
 
 
 def test_the_echo_does_not_outlive_who_started_it() -> None:
