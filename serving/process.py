@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOK_SECONDS = 0.05
-# How long another thread, such as the prediction log's, may keep the interpreter from the event loop. The
+# How long another thread, such as that of long batches, may keep the interpreter from the event loop. The
 # loop gives it away at every system call; Python's own 5 ms are what many answers take.
 SWITCH_SECONDS = 0.0005
 

@@ -123,7 +123,8 @@ class Flightline:
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # it ships no types
     async def listen(self) -> None:
-        """Answer over gRPC too, where a port says so."""
+        """Give the prediction log its share of the loop's time, and answer over gRPC where a port says so."""
+        self.log.share(asyncio.get_running_loop(), lambda: self.admission.requests > 0)
         if self.settings.grpc_port is None:
             return
         from serving.grpc.server import GrpcServer  # only here: not everybody wants its import time

@@ -1,20 +1,24 @@
 """The prediction log's writer: Parquet segments, written by a thread, never on a request's path."""
 
+import asyncio
 import logging
 import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.log_layout import segment_name
 from serving.recording.answered import Answered, Matrices, Sizes
+from serving.recording.columns import Part
 from serving.recording.gathered import Gathered
 from serving.recording.log_settings import LogSettings
 from serving.recording.segments import publish, recover, sync_path
-from serving.recording.tables import segment
+from serving.recording.slices import Slices, at_once
+from serving.recording.tables import steps
 
 __all__ = ["Answered", "PredictionLog"]
 
@@ -49,12 +53,20 @@ class PredictionLog:
         self._backlog: list[tuple[Answered | Gathered, int]] = []  # the thread's alone, oldest first
         self._unsynced: list[Path] = []
         self._synced_at = time.monotonic()
+        self._slices: Slices | None = None
         self._thread = threading.Thread(target=self._run, name="prediction-log")
         self.counts = Counts()
 
     def start(self) -> None:
         """Start the writing thread."""
         self._thread.start()
+
+    def share(self, loop: asyncio.AbstractEventLoop, busy: Callable[[], bool] = lambda: False) -> None:
+        """From now on make segments in slices of `loop`'s time, preferably while it is not `busy`.
+
+        The thread is left with what the disk does.
+        """
+        self._slices = Slices(loop, busy)
 
     def append(self, answered: Answered) -> None:
         """Queue what was answered, without waiting for the disk; without room it is dropped and counted."""
@@ -184,9 +196,15 @@ class PredictionLog:
         self._segments += 1
         folder = self._folder / answers[0].contract.model
         name = segment_name(answers[0].moments[0], self._writer, self._segments)
-        path = publish(folder, name, segment(answers), sync=self._settings.sync == "always")
+        path = publish(folder, name, self._made(answers), sync=self._settings.sync == "always")
         if self._settings.sync == "interval":
             self._unsynced.append(path)
+
+    def _made(self, answers: list[Answered | Gathered]) -> list[Part]:
+        """The segment; where rows are waiting for several more, with more haste."""
+        if self._slices is None:
+            return at_once(steps(answers))
+        return self._slices.run(steps(answers), max(1, self._held_rows // (2 * self._settings.rows)))
 
     def _sync(self, *, now: bool) -> None:
         """Where the policy is `interval`, have on the disk what was written since, when it is time."""

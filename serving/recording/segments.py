@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from contract.segments import PATTERN, TORN, current, generations, is_whole, shared
-from serving.recording.parquet import Part
+from serving.recording.columns import Part
 
 logger = logging.getLogger(__name__)
 

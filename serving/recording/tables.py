@@ -1,7 +1,7 @@
 """The segment of the prediction log that answers become: `contract.log_layout`, as a Parquet file."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
 from operator import attrgetter, is_, itemgetter
@@ -12,63 +12,69 @@ from numpy.typing import NDArray
 
 from contract.log_layout import FEATURE_PREFIX, SCORE_PREFIX, log_kinds
 from contract.schema import Contract
-from serving.recording import parquet
+from serving.recording import columns, parquet
 from serving.recording.answered import Answered, Matrices, Numbered
+from serving.recording.columns import Column, Part, pieces
 from serving.recording.gathered import Gathered
-from serving.recording.parquet import Column, Part
+from serving.recording.slices import Steps, at_once
 from serving.rows import Value
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+FEW = 64  # answers, up to which a look at each costs less than to join them first
 
 
 def segment(answers: Sequence[Answered | Gathered]) -> list[Part]:
-    """The parts of the file that holds `answers`, all of one contract; joined they are it.
+    """The parts of the file that holds `answers`, all of one contract; joined they are it."""
+    return at_once(steps(answers))
 
-    It runs beside the event loop, which has to wait while Python code runs here, once for each of
-    `sys.getswitchinterval`: hence whole matrices in few calls, and nothing for each value.
+
+def steps(answers: Sequence[Answered | Gathered]) -> Steps[list[Part]]:
+    """The same, step by step: what somebody who asks meanwhile waits for.
+
+    Hence few calls for all values of a column, and nothing for each of them.
     """
     contract = answers[0].contract
     sizes = [len(item.request_ids) for item in answers]
-    made = dict(chain(_facts(answers, sizes), _features(contract, answers), _answers(contract, answers)))
+    made: dict[str, Column] = {}
+    yield from _facts(made, answers, sizes)
+    yield from _features(made, answers)
+    yield from _answers(made, answers)
     return parquet.file([(name, made[name]) for name in log_kinds(contract)], sum(sizes))
 
 
-def _facts(answers: Sequence[Answered | Gathered], sizes: list[int]) -> Iterator[tuple[str, Column]]:
+def _facts(made: dict[str, Column], answers: Sequence[Answered | Gathered], sizes: list[int]) -> Steps[None]:
     rows = sum(sizes)
-
-    def each(values: Iterable[str]) -> Column:
-        known = list(values)
-        if len(set(known)) == 1:  # nearly always
-            return parquet.constant(known[0], rows)
-        return parquet.texts(
-            list(chain.from_iterable([value] * size for value, size in zip(known, sizes, strict=True)))
-        )
-
     ids = list(map(attrgetter("request_ids"), answers))
     if set(map(type, ids)) == {Numbered}:
-        yield "request_id", parquet.numbered([(many.request_id, many.size) for many in ids])
+        made["request_id"] = columns.numbered([(many.request_id, many.size) for many in ids])
     else:
-        yield "request_id", parquet.unlike(_flat(answers, "request_ids"))
-    yield "entity_id", parquet.texts(_flat(answers, "entity_ids"))
-    yield "model", parquet.constant(answers[0].contract.model, rows)
-    yield "version", each(map(attrgetter("version"), answers))
-    yield "digest", each(map(attrgetter("digest"), answers))
-    yield "role", each(map(attrgetter("role"), answers))
-    runs = _flat(answers, "sizes")
-    received = np.repeat(_moments(_flat(answers, "moments")), runs)
-    yield "received_at", parquet.moments(received)
-    yield "event_time", parquet.moments(_moments(_flat(answers, "event_times")))
-    latencies = np.array(_flat(answers, "latencies_ms"), np.float64)
-    yield "latency_ms", parquet.numbers(np.repeat(latencies, runs))
+        made["request_id"] = yield from columns.unlike(_flat(answers, "request_ids"))
+    yield
+    made["entity_id"] = yield from columns.texts(_flat(answers, "entity_ids"))
+    made["model"] = columns.constant(answers[0].contract.model, rows)
+    for name in ("version", "digest", "role"):
+        yield
+        values = list(map(attrgetter(name), answers))
+        if len(set(values)) == 1:  # nearly always
+            made[name] = columns.constant(values[0], rows)
+        else:
+            each = chain.from_iterable([value] * size for value, size in zip(values, sizes, strict=True))
+            made[name] = yield from columns.texts(list(each))
+    yield
+    runs = _each(answers, "sizes", np.int64)
+    received = yield from _moments(_flat(answers, "moments"))
+    made["received_at"] = columns.moments(np.repeat(received, runs))
+    made["event_time"] = columns.moments((yield from _moments(_flat(answers, "event_times"))))
+    made["latency_ms"] = columns.numbers(np.repeat(_each(answers, "latencies_ms", np.float64), runs))
     if _nobody(answers, "keys"):
-        yield "keys", parquet.constant(None, rows)
+        made["keys"] = columns.constant(None, rows)
     else:
-        yield "keys", parquet.texts(list(chain.from_iterable(map(_keys, answers, sizes))))
+        made["keys"] = yield from columns.texts(list(chain.from_iterable(map(_keys, answers, sizes))))
     if _nobody(answers, "filled"):
-        yield "filled", parquet.lists((), rows)
+        made["filled"] = columns.lists((), rows)
     else:
-        filled = map(_filled, answers, sizes)
-        yield "filled", parquet.lists(chain.from_iterable(filled), rows)
+        yield
+        made["filled"] = columns.lists(chain.from_iterable(map(_filled, answers, sizes)), rows)
 
 
 def _nobody(answers: Sequence[Answered | Gathered], name: str) -> bool:
@@ -81,15 +87,24 @@ def _flat(answers: Sequence[Answered | Gathered], name: str) -> list[Any]:
     return list(chain.from_iterable(map(attrgetter(name), answers)))
 
 
-def _moments(moments: Iterable[datetime]) -> NDArray[np.int64]:
+def _moments(moments: list[datetime]) -> Steps[NDArray[np.int64]]:
     """Microseconds since the epoch; those of one request often share one object."""
     found: list[int] = []
     last, since = None, 0
-    for moment in moments:
-        if moment is not last:
-            last, since = moment, (moment - _EPOCH) // _MICROSECOND
-        found.append(since)
+    for piece in pieces(moments):
+        for moment in piece:
+            if moment is not last:
+                last, since = moment, (moment - _EPOCH) // _MICROSECOND
+            found.append(since)
+        yield
     return np.array(found, np.int64)
+
+
+def _each(answers: Sequence[Answered | Gathered], name: str, kind: Any) -> NDArray[Any]:
+    """What each holds under `name`, a list or an array of numbers, as one array."""
+    if len(answers) <= FEW:
+        return np.concatenate([np.array(getattr(item, name), kind) for item in answers])
+    return np.array(_flat(answers, name), kind)
 
 
 def _keys(item: Answered | Gathered, size: int) -> list[str | None]:
@@ -102,10 +117,11 @@ def _filled(item: Answered | Gathered, size: int) -> Sequence[Sequence[str]]:
     return [()] * size if item.filled is None else item.filled
 
 
-def _features(contract: Contract, answers: Sequence[Answered | Gathered]) -> Iterator[tuple[str, Column]]:
+def _features(made: dict[str, Column], answers: Sequence[Answered | Gathered]) -> Steps[None]:
+    contract = answers[0].contract
     values = list(map(attrgetter("values"), answers))
     if set(map(type, values)) == {Matrices}:
-        yield from _columns(contract, values)
+        yield from _columns(made, contract, values)
         return
     names = [feature.name for feature in contract.features]
     ordered = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
@@ -113,35 +129,49 @@ def _features(contract: Contract, answers: Sequence[Answered | Gathered]) -> Ite
     for held in values:
         rows += [row if isinstance(row, tuple) else ordered(row) for row in held]
     for index, feature in enumerate(contract.features):
+        yield
         column = list(map(itemgetter(index), rows))
         if feature.kind == "number":
-            numbers = np.array(column, np.float64)  # None becomes NaN
-            yield FEATURE_PREFIX + feature.name, _numbers(numbers, np.isnan(numbers))
+            made[FEATURE_PREFIX + feature.name] = _numbers(np.array(column, np.float64))  # None becomes NaN
         else:
-            yield FEATURE_PREFIX + feature.name, parquet.texts(column)
+            made[FEATURE_PREFIX + feature.name] = yield from columns.texts(column)
 
 
-def _columns(contract: Contract, held: Sequence[Matrices]) -> Iterator[tuple[str, Column]]:
+def _columns(made: dict[str, Column], contract: Contract, held: Sequence[Matrices]) -> Steps[None]:
     """The features of `held`, column by column."""
-    numbers = np.ascontiguousarray(_joined([item.numbers for item in held], np.float64).T)
-    missing = np.isnan(numbers)
-    for feature, column, absent in zip(contract.numbers, numbers, missing, strict=True):
-        yield FEATURE_PREFIX + feature.name, _numbers(column, absent)
-    words = [item.words for item in held if item.words is not None]
-    for feature, texts in zip(contract.categories, np.concatenate(words).T if words else (), strict=True):
-        yield FEATURE_PREFIX + feature.name, parquet.texts(texts.tolist(), null="")
+    numbers, words = [item.numbers for item in held], [item.words for item in held if item.words is not None]
+    if len(held) > FEW:
+        numbers = [_joined(numbers, np.float64)]
+        yield
+        words = [np.concatenate(words)] if words else []
+    for feature, parts in zip(contract.numbers, _by_column(numbers), strict=True):
+        yield
+        made[FEATURE_PREFIX + feature.name] = _numbers(np.concatenate(parts))
+    for feature, parts in zip(contract.categories, _by_column(words), strict=True):
+        yield
+        texts = list(chain.from_iterable(part.tolist() for part in parts))
+        made[FEATURE_PREFIX + feature.name] = yield from columns.texts(texts, null="")
 
 
-def _numbers(values: NDArray[np.float64], missing: NDArray[np.bool_]) -> Column:
-    return parquet.numbers(values, missing if missing.any() else None)
+def _by_column(matrices: Sequence[NDArray[Any]]) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Each column of all `matrices`, in their parts."""
+    return zip(*(matrix.T for matrix in matrices), strict=True)
 
 
-def _answers(contract: Contract, answers: Sequence[Answered | Gathered]) -> Iterator[tuple[str, Column]]:
-    labels = _joined([item.labels for item in answers], np.int64)
-    yield "label", parquet.chosen(contract.classes, labels)
-    scores = _joined([item.scores for item in answers], np.float32).T.astype(np.float64, order="C")
-    for name, column in zip(contract.classes, scores, strict=True):
-        yield SCORE_PREFIX + name, parquet.numbers(column)
+def _numbers(values: NDArray[np.float64]) -> Column:
+    missing = np.isnan(values)
+    return columns.numbers(values, missing if missing.any() else None)
+
+
+def _answers(made: dict[str, Column], answers: Sequence[Answered | Gathered]) -> Steps[None]:
+    contract = answers[0].contract
+    yield
+    made["label"] = columns.chosen(contract.classes, _joined([item.labels for item in answers], np.int64))
+    yield
+    scores = _joined([item.scores for item in answers], np.float32)
+    for name, column in zip(contract.classes, scores.T, strict=True):
+        made[SCORE_PREFIX + name] = columns.numbers(column.astype(np.float64))
+    yield
 
 
 def _joined(arrays: Sequence[NDArray[Any]], kind: Any) -> NDArray[Any]:
@@ -154,5 +184,7 @@ def _joined(arrays: Sequence[NDArray[Any]], kind: Any) -> NDArray[Any]:
     """
     if arrays[0].dtype != kind:
         raise ValueError(f"{arrays[0].dtype} in the place of {np.dtype(kind)}")
+    if len(arrays) == 1:
+        return arrays[0]
     data = b"".join(map(np.ascontiguousarray, arrays))  # type: ignore[arg-type]  # it takes them
     return np.frombuffer(data, kind).reshape(sum(map(len, arrays)), *arrays[0].shape[1:])

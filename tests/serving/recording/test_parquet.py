@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.recording import parquet, thrift
+from serving.recording import columns, parquet, thrift
+from serving.recording.slices import at_once
 
 pytestmark = pytest.mark.unit
 
@@ -19,9 +20,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
 
 
-def written(columns, rows) -> bytes:
+def written(made, rows) -> bytes:
     """A file of these columns."""
-    return b"".join(parquet.file(list(columns.items()), rows))
+    return b"".join(parquet.file(list(made.items()), rows))
 
 
 def readers(data, folder):
@@ -44,22 +45,22 @@ def test_every_reader_finds_what_was_written(tmp_path) -> None:
     words = [None if index % 7 == 0 else "ABCDE"[index % 5] for index in range(rows)]
     lists = [["one", "two", "drei"][: index % 4] for index in range(rows)]
     labels = random.integers(0, 3, rows)
-    columns = {
-        "number": parquet.numbers(values),
-        "number.null": parquet.numbers(values, missing),
-        "number.none": parquet.numbers(values, np.ones(rows, bool)),
-        "moment": parquet.moments(micros),
-        "text": parquet.unlike(ids),
-        "text.numbered": parquet.numbered([("ö", 1), ("one", 1_000), ("two", 2)]),
-        "word": parquet.texts(words),
-        "word.empty": parquet.texts(["" if word is None else word for word in words], null=""),
-        "word.many": parquet.texts([None, *ids[1:]]),
-        "nobody": parquet.texts([None] * rows),
-        "same": parquet.constant("flights", rows),
-        "null": parquet.constant(None, rows),
-        "list": parquet.lists(lists, rows),
-        "list.none": parquet.lists([], rows),
-        "label": parquet.chosen(["low", "middle", "high"], labels),
+    made = {
+        "number": columns.numbers(values),
+        "number.null": columns.numbers(values, missing),
+        "number.none": columns.numbers(values, np.ones(rows, bool)),
+        "moment": columns.moments(micros),
+        "text": at_once(columns.unlike(ids)),
+        "text.numbered": columns.numbered([("ö", 1), ("one", 1_000), ("two", 2)]),
+        "word": at_once(columns.texts(words)),
+        "word.empty": at_once(columns.texts(["" if word is None else word for word in words], null="")),
+        "word.many": at_once(columns.texts([None, *ids[1:]])),
+        "nobody": at_once(columns.texts([None] * rows)),
+        "same": columns.constant("flights", rows),
+        "null": columns.constant(None, rows),
+        "list": columns.lists(lists, rows),
+        "list.none": columns.lists([], rows),
+        "label": columns.chosen(["low", "middle", "high"], labels),
     }
     wanted = {
         "number": values.tolist(),
@@ -80,7 +81,7 @@ def test_every_reader_finds_what_was_written(tmp_path) -> None:
         "list.none": [[]] * rows,
         "label": [["low", "middle", "high"][index] for index in labels],
     }
-    for found in readers(written(columns, rows), tmp_path):
+    for found in readers(written(made, rows), tmp_path):
         assert list(found) == list(wanted)
         for name, values_of in wanted.items():
             assert found[name] == values_of, name
@@ -91,7 +92,7 @@ def test_every_reader_finds_what_was_written(tmp_path) -> None:
 def test_any_texts_come_back(values, times) -> None:
     """Few or many, repeated or not, of any characters, empty or null."""
     values = values * times
-    found = pl.read_parquet(written({"text": parquet.texts(values)}, len(values)))
+    found = pl.read_parquet(written({"text": at_once(columns.texts(values))}, len(values)))
     assert found["text"].to_list() == values
 
 
@@ -99,7 +100,7 @@ def test_any_texts_come_back(values, times) -> None:
 @settings(max_examples=40, deadline=None)
 def test_any_lists_come_back(values) -> None:
     """Empty ones too."""
-    found = pl.read_parquet(written({"list": parquet.lists(values, len(values))}, len(values)))
+    found = pl.read_parquet(written({"list": columns.lists(values, len(values))}, len(values)))
     assert found["list"].to_list() == values
 
 
@@ -109,7 +110,7 @@ def test_any_number_of_rows_comes_back(rows) -> None:
     values = [None if index % 3 == 1 else f"w{index % max(1, rows // 5)}" for index in range(rows)]
     numbers = np.arange(rows, dtype=np.float64)
     data = written(
-        {"text": parquet.texts(values), "number": parquet.numbers(numbers, numbers % 2 == 1)}, rows
+        {"text": at_once(columns.texts(values)), "number": columns.numbers(numbers, numbers % 2 == 1)}, rows
     )
     found = pl.read_parquet(data)
     assert found["text"].to_list() == values
@@ -118,8 +119,8 @@ def test_any_number_of_rows_comes_back(rows) -> None:
 
 def test_more_columns_than_a_short_list_holds() -> None:
     """Of fifteen on, a list's head has its length apart."""
-    columns = {f"column {index}": parquet.constant(str(index), 2) for index in range(300)}
-    found = pl.read_parquet(written(columns, 2))
+    made = {f"column {index}": columns.constant(str(index), 2) for index in range(300)}
+    found = pl.read_parquet(written(made, 2))
     assert found.row(1) == tuple(str(index) for index in range(300))
 
 
@@ -135,10 +136,10 @@ def test_numbers_are_as_long_as_they_must_be(value, encoded) -> None:
 def test_columns_of_different_lengths_are_no_file() -> None:
     """A reader would take one row's value for another's."""
     with pytest.raises(ValueError, match="other has 3 values for 2 rows"):
-        written({"text": parquet.constant("a", 2), "other": parquet.constant("b", 3)}, 2)
+        written({"text": columns.constant("a", 2), "other": columns.constant("b", 3)}, 2)
 
 
 def test_what_is_no_text_is_refused() -> None:
     """The log counts such rows as failed, and goes on."""
     with pytest.raises(TypeError):
-        parquet.texts(["A", 1.0])
+        at_once(columns.texts(["A", 1.0]))
