@@ -8,6 +8,7 @@ import bentoml
 
 from serving.settings import Settings
 from serving.tracing import Spans, Traced
+from serving.under_bentoml import inherited_listener, take_protocol
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -35,6 +36,7 @@ class SeamService(bentoml.Service[Any]):  # type: ignore[misc]  # it is Any to m
     def to_asgi(self, is_main: bool = True) -> "ASGIApp":
         """BentoML's application for its own paths and the lifespan, the instance's for all others."""
         own = cast("ASGIApp", super().to_asgi(is_main=is_main))
+        take_protocol()  # whoever asked for the application makes its server next
 
         def take(headers: dict[bytes, bytes], query: bytes, data: bytes, caller: "Caller") -> bool:
             """What is good and arrived whole, unless its answer needs more than the model says."""
@@ -115,7 +117,7 @@ class Flightline:
             slow, settings, self.versions, self.log, self.metrics, limits=limits, admission=self.admission
         )
         self.app = Traced(self.hot, self.spans)
-        self.drain = Drain(settings.drain_seconds)
+        self.drain = Drain(settings.drain_seconds, inherited_listener())
         self.drain.install()
         self.metrics.start()
         self.log.start()

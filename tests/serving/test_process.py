@@ -1,5 +1,6 @@
 """The service as it really runs: started from its own environment, over a socket, stopped by signals."""
 
+import json
 import os
 import socket
 import subprocess
@@ -170,12 +171,20 @@ def test_a_service_with_a_tampered_model_never_becomes_ready(own) -> None:
     assert own.predict().status_code == 503
 
 
-def test_bentoml_serves_it_as_well(tmp_path, build_release) -> None:
-    """It is a BentoML service like any other."""
+def test_bentoml_serves_it_as_well(tmp_path, build_release, monkeypatch) -> None:
+    """It is a BentoML service like any other, and refuses heads without an end and callers too slow (M9)."""
+    monkeypatch.setenv("FLIGHTLINE_RECEIVE_SECONDS", "1")
     service = started(tmp_path, build_release, ["bentoml", "serve", "serving.service:Flightline"])
     process = next(service)
     assert process.predict().status_code == 200
     assert "flightline_prediction_seconds" in process.client.get("/metrics").text
+    line = b"POST /predict HTTP/1.1\r\nHost: x\r\n"
+    for sent, status in ((line, 408), (line + b"X-Long: " + b"x" * 40_000, 431)):
+        with socket.create_connection(("127.0.0.1", process.port), timeout=20) as connection:
+            connection.sendall(sent)
+            head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d" % status), head
+        assert json.loads(body)["problems"][0].keys() == {"field", "found", "expected"}
     assert process.stop() == 0
     service.close()
 
