@@ -13,8 +13,6 @@ from serving.recording.log_settings import LogSettings
 from serving.recording.prediction_log import Answered
 
 NOW = datetime(2013, 4, 1, 12, tzinfo=UTC)
-
-
 QUICK = LogSettings(seconds=0.05)
 
 
