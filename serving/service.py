@@ -165,8 +165,13 @@ class Flightline:
         return self.versions.ready and not self.drain.draining
 
     def __is_ready__(self) -> bool:
-        """BentoML's /readyz asks this; /status says why."""
-        return self.ready()
+        """BentoML's /readyz asks this; its own sentence names this method, ours the reason."""
+        if not self.ready():
+            from starlette.exceptions import HTTPException
+
+            reason = "it is about to end" if self.drain.draining else self.versions.reason
+            raise HTTPException(503, f"The service is not ready: {reason or 'its models are being loaded'}\n")
+        return True
 
     def __metrics__(self, gathered: str) -> str:
         """Add to BentoML's /metrics what is read when asked for."""

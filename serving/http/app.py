@@ -22,7 +22,7 @@ from serving.http.completing import Completing
 from serving.http.events import Events
 from serving.http.limits import Limits
 from serving.http.pages import Pages, static_content
-from serving.http.replies import chosen, known_parameters, model_headers, once, reply
+from serving.http.replies import chosen, known_parameters, model_headers, not_yet, once, reply
 from serving.http.scores import ScorePages
 from serving.http.v2 import V2
 from serving.models.versions import Served, Versions
@@ -177,6 +177,8 @@ class _Api:
         began = time.perf_counter()
         snapshot = self._versions.current
         name = snapshot.routes.get(request.url.path)
+        if not snapshot.models:
+            raise not_yet(self._versions.reason)  # which routes there are is known by contracts alone
         if name is None:
             raise HTTPException(404)
         if request.method != "POST":
@@ -227,7 +229,7 @@ class _Api:
         asked, version = once(request, "model"), once(request, "version")
         name = snapshot.default if asked is None else asked
         if not snapshot.models or (asked is None and not name):
-            raise RefusedError(503, f"no model answers yet: {self._versions.reason or 'none is desired'}")
+            raise not_yet(self._versions.reason)
         return chosen(snapshot, name, version, request.state.id)
 
     def _refusal(self, error: RefusedError) -> Response:

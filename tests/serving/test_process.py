@@ -135,6 +135,7 @@ def test_unready_comes_before_the_end(tmp_path, build_release, monkeypatch, comm
         assert process.predict().status_code == 200
         process.popen.terminate()
         until(lambda: process.status("/readyz") == 503, 3)
+        assert "about to end" in process.client.get("/readyz").text
         answer = process.predict()
         assert answer.status_code == 200
         assert answer.headers["connection"] == "close"
@@ -167,7 +168,9 @@ def test_a_service_with_a_tampered_model_never_becomes_ready(own) -> None:
     own.start(wait_for="/status")
     reason = until(lambda: "changed" in (text := own.client.get("/status").json()["reason"]) and text)
     assert "changed golden.json" in reason
-    assert own.status("/readyz") == 503
+    unready = own.client.get("/readyz")
+    assert (unready.status_code, "not ready: toy@1: " in unready.text) == (503, True), unready.text
+    assert "changed golden.json" in unready.text
     assert own.predict().status_code == 503
 
 
