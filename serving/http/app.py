@@ -250,7 +250,11 @@ def _in_order(contract: Contract, data: list[Any]) -> dict[str, Any]:
             return dict(zip(names, row, strict=True))
     described = [f"{len(names)} values: {', '.join(names)}" for names in orders]
     expected = f"one row of {' or '.join(dict.fromkeys(described))}"
-    found = f"{len(data)} rows" if len(data) != 1 else "a row of another length or kind"
+    found = f"{len(data)} rows"
+    if row is not None:
+        found = f"a row of {len(row)} value{'s' * (len(row) != 1)}"
+    elif not all(isinstance(item, list) for item in data):
+        found = "a value without a row around it"
     raise RefusedError(422, f"'data' holds {found}; expected {expected}", [Problem("data", found, expected)])
 
 
