@@ -176,8 +176,10 @@ class Flightline:
     def __metrics__(self, gathered: str) -> str:
         """Add to BentoML's /metrics what is read when asked for."""
         from serving.recording.metrics import process_and_models
+        from serving.resources import worker_resources
 
-        return gathered + process_and_models(self.versions.current, self.log.summary())
+        models = process_and_models(self.versions.current, self.log.summary())
+        return gathered + models + worker_resources(self.settings.state)
 
 
 def _admin(settings: Settings) -> "Admin | None":

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import httpx
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from serving.admin.server import ADDRESS
 from serving.models.desired import read_acks
@@ -65,6 +66,30 @@ def test_what_shadows_answered_is_counted_over_all_workers(shared) -> None:
         until(lambda: shadow_rows(shared, "s") == 20)
     finally:
         assert shared.admin("PUT", "/models/toy/mirror", {"mirror": {}}).status_code == 200
+
+
+def test_memory_and_cpu_are_told_of_every_worker(shared) -> None:
+    """By its number, whichever of them is asked; as the system itself tells them (M1)."""
+    workers = shared.workers()
+    before = {pid: sum(psutil.Process(pid).cpu_times()[:2]) for pid in workers}
+    with httpx.Client(base_url=f"http://127.0.0.1:{shared.port}", timeout=20) as client:
+        text = client.get("/metrics").text
+    found = {
+        (sample.name, int(sample.labels["worker"])): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name.startswith("flightline_worker_")
+    }
+    for pid in workers:
+        process = psutil.Process(pid)
+        held = found["flightline_worker_resident_memory_bytes", pid]
+        assert abs(held - process.memory_info().rss) < 20 * 2**20
+        spent = found["flightline_worker_cpu_seconds_total", pid]
+        assert (
+            before[pid] - 0.02 <= spent <= sum(process.cpu_times()[:2]) + 0.02
+        )  # the system counts in ticks
+        assert abs(found["flightline_worker_start_time_seconds", pid] - process.create_time()) < 2
+    assert {pid for _, pid in found} == set(workers)
 
 
 def test_a_worker_killed_in_the_middle_of_a_call_does_not_break_it(shared) -> None:
