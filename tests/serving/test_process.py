@@ -215,22 +215,6 @@ def test_a_port_in_use_is_one_sentence(tmp_path, build_release) -> None:
         _refused_start(tmp_path, ["--port", str(taken.getsockname()[1]), *arguments], "cannot be used")
 
 
-@pytest.mark.parametrize(
-    "library",
-    ["sklearn", "skl2onnx", "onnx", "dvc", "ibis", "mlflow", "evidently", "pandas", "training", "pipelines"],
-)
-def test_the_serving_environment_holds_no_training_library(tmp_path, library) -> None:
-    """Training and inference are separate environments."""
-    found = subprocess.run(
-        [PYTHON, "-c", f"import importlib.util as u; print(u.find_spec({library!r}))"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert found.stdout.strip() == "None"
-
-
 def _refused_start(folder: Path, arguments: list[str], sentence: str) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("FLIGHTLINE_")}
     done = subprocess.run(
