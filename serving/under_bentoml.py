@@ -10,11 +10,12 @@ from typing import Any, cast
 
 def take_protocol() -> None:
     """Have uvicorn use our protocol where nobody names one, as BentoML's worker does: 408, 431, one write."""
-    from uvicorn.config import HTTP_PROTOCOLS
+    from uvicorn.config import HTTP_PROTOCOLS, WS_PROTOCOLS
 
     from serving.http.wire import protocol
 
     cast("dict[str, Any]", HTTP_PROTOCOLS)["auto"] = protocol()
+    WS_PROTOCOLS["auto"] = None  # who offers another protocol is answered in this one
 
 
 def inherited_listener() -> socket.socket | None:

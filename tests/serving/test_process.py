@@ -181,6 +181,8 @@ def test_bentoml_serves_it_as_well(tmp_path, build_release, monkeypatch) -> None
     process = next(service)
     assert process.predict().status_code == 200
     assert "flightline_prediction_seconds" in process.client.get("/metrics").text
+    offered = process.client.get("/models", headers={"Connection": "Upgrade", "Upgrade": "websocket"})
+    assert offered.status_code == 200
     line = b"POST /predict HTTP/1.1\r\nHost: x\r\n"
     for sent, status in ((line, 408), (line + b"X-Long: " + b"x" * 40_000, 431)):
         with socket.create_connection(("127.0.0.1", process.port), timeout=20) as connection:

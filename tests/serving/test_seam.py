@@ -36,6 +36,7 @@ print(json.dumps({
     "instance": "self.service()" in inspect.getsource(ServiceAppFactory.create_instance),
     "application": ".to_asgi(" in inspect.getsource(worker),
     "protocol": config.http_protocol_class.func.__name__,
+    "websockets": config.ws_protocol_class is not None,
     "server": "uvicorn.Server(config).run(sockets=[socket])" in inspect.getsource(worker),
     "listener": [option.name for option in worker.main.params if option.name == "fd"],
     "missing": sorted(BENTOML_PATHS - {getattr(route, "path", "") for route in own.routes}),
@@ -86,6 +87,7 @@ def test_what_is_left_to_bentoml_is_answered_by_it(facts) -> None:
 def test_a_worker_has_our_protocol_and_knows_its_listener(facts) -> None:
     """The protocol is from uvicorn's table, and the socket's number an option of the worker (S1, M9)."""
     assert facts["protocol"] == "WireProtocol", f"{CHANGED}a worker speaks {facts['protocol']}"
+    assert not facts["websockets"], f"{CHANGED}a worker speaks another protocol, too"
     assert facts["server"], f"{CHANGED}a worker makes its server in another way"
     assert facts["listener"] == ["fd"], f"{CHANGED}a worker is told its socket in another way"
 
