@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.serving.processes import ROW
 from tests.serving.pairs import TWO, Pair, pair
+from tests.serving.processes import ROW
 
 pytestmark = pytest.mark.slow
 
