@@ -15,8 +15,8 @@ from pipelines.cli import command
 from training import model as models
 from training.export import to_onnx
 
-SHARED = ("numpy", "onnxruntime", "msgspec", "polars")  # libraries that serving has, too
-TRAINED_WITH = ("scikit-learn", "skl2onnx", "onnx", "ibis-framework", "duckdb")
+SHARED = ("numpy", "onnxruntime", "msgspec")  # libraries that serving has, too
+TRAINED_WITH = ("scikit-learn", "skl2onnx", "onnx", "ibis-framework", "duckdb", "polars")
 
 
 class Versions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

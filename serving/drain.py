@@ -2,9 +2,13 @@
 
 import asyncio
 import signal
+import socket
 import threading
+from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from serving.listening import allow_new, refuse_new, take_queued
 
 if TYPE_CHECKING:
     from starlette.types import Message, Send
@@ -16,10 +20,11 @@ class Drain:
     The server would close its socket at once, and a balancer that still sends requests would see them fail.
     """
 
-    def __init__(self, seconds: float) -> None:
-        """Hold it back for `seconds`."""
+    def __init__(self, seconds: float, listener: socket.socket | None = None) -> None:
+        """Hold it back for `seconds`; then close `listener` to newcomers, if the server does not."""
         self.draining = False
-        self._seconds = seconds
+        self._seconds, self._listener = seconds, listener
+        self._ending: asyncio.Task[None] | None = None
 
     def install(self) -> None:
         """Stand in front of the handler that the server has set. Does nothing where no server has set one."""
@@ -27,15 +32,27 @@ class Drain:
         if threading.current_thread() is not threading.main_thread() or not callable(previous):
             return
         loop = asyncio.get_running_loop()
+        if self._listener is not None:
+            allow_new(self._listener)  # another worker's end may have closed it, and this one replaces that
+
+        def end(number: int) -> None:
+            self._ending = loop.create_task(self._end(previous, number))
 
         def begin(number: int, frame: FrameType | None) -> None:
             if self.draining:  # asked twice: at once
                 previous(number, frame)
                 return
             self.draining = True
-            loop.call_soon_threadsafe(loop.call_later, self._seconds, previous, number, None)
+            loop.call_soon_threadsafe(loop.call_later, self._seconds, end, number)
 
         signal.signal(signal.SIGTERM, begin)
+
+    async def _end(self, previous: Callable[[int, FrameType | None], Any], number: int) -> None:
+        if self._listener is not None:
+            refuse_new(self._listener)
+            await take_queued(self._listener)
+            self._listener.close()
+        previous(number, None)
 
     def sending(self, send: "Send") -> "Send":
         """`send`; while draining, one that asks callers not to keep their connections."""

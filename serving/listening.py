@@ -6,6 +6,7 @@ what asks to connect: such a caller tries again a second later, and finds nobody
 """
 
 import asyncio
+import contextlib
 import ctypes
 import logging
 import select
@@ -14,7 +15,7 @@ import struct
 
 logger = logging.getLogger(__name__)
 
-ATTACH_FILTER = 26  # SO_ATTACH_FILTER, socket(7); the socket module has no name for it
+ATTACH_FILTER, DETACH_FILTER = 26, 27  # SO_…, socket(7); the socket module has no names for them
 # struct sock_filter of linux/filter.h: BPF_RET, that is, keep 0 bytes of each packet.
 DROP = struct.pack("HBBI", 0x06, 0, 0, 0)
 TAKE_SECONDS = 1.0  # for a queue to become empty that others still add to
@@ -32,6 +33,12 @@ def refuse_new(listener: socket.socket) -> None:
         listener.setsockopt(socket.SOL_SOCKET, ATTACH_FILTER, program)
     except OSError as error:
         logger.info("callers may be cut off at the end: no filter on a socket (%s)", error.strerror)
+
+
+def allow_new(listener: socket.socket) -> None:
+    """Undo `refuse_new`."""
+    with contextlib.suppress(OSError):  # nothing was refused
+        listener.setsockopt(socket.SOL_SOCKET, DETACH_FILTER, 0)
 
 
 async def take_queued(listener: socket.socket) -> None:

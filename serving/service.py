@@ -8,6 +8,7 @@ import bentoml
 
 from serving.settings import Settings
 from serving.tracing import Spans, Traced
+from serving.under_bentoml import inherited_listener, take_protocol
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -35,6 +36,7 @@ class SeamService(bentoml.Service[Any]):  # type: ignore[misc]  # it is Any to m
     def to_asgi(self, is_main: bool = True) -> "ASGIApp":
         """BentoML's application for its own paths and the lifespan, the instance's for all others."""
         own = cast("ASGIApp", super().to_asgi(is_main=is_main))
+        take_protocol()  # whoever asked for the application makes its server next
 
         def take(headers: dict[bytes, bytes], query: bytes, data: bytes, caller: "Caller") -> bool:
             """What is good and arrived whole, unless its answer needs more than the model says."""
@@ -115,7 +117,7 @@ class Flightline:
             slow, settings, self.versions, self.log, self.metrics, limits=limits, admission=self.admission
         )
         self.app = Traced(self.hot, self.spans)
-        self.drain = Drain(settings.drain_seconds)
+        self.drain = Drain(settings.drain_seconds, inherited_listener())
         self.drain.install()
         self.metrics.start()
         self.log.start()
@@ -164,14 +166,21 @@ class Flightline:
         return self.versions.ready and not self.drain.draining
 
     def __is_ready__(self) -> bool:
-        """BentoML's /readyz asks this; /status says why."""
-        return self.ready()
+        """BentoML's /readyz asks this; its own sentence names this method, ours the reason."""
+        if not self.ready():
+            from starlette.exceptions import HTTPException
+
+            reason = "it is about to end" if self.drain.draining else self.versions.reason
+            raise HTTPException(503, f"The service is not ready: {reason or 'its models are being loaded'}\n")
+        return True
 
     def __metrics__(self, gathered: str) -> str:
         """Add to BentoML's /metrics what is read when asked for."""
         from serving.recording.metrics import process_and_models
+        from serving.resources import worker_resources
 
-        return gathered + process_and_models(self.versions.current, self.log.summary())
+        models = process_and_models(self.versions.current, self.log.summary())
+        return gathered + models + worker_resources(self.settings.state)
 
 
 def _admin(settings: Settings) -> "Admin | None":

@@ -6,7 +6,7 @@ setting says. One primary: the keys of a script are on one node.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
@@ -16,6 +16,7 @@ import redis
 from serving.features.facts import Fact
 from serving.features.groups import Group
 from serving.features.redis_keys import ADD, PREFIX, base_of, logged, member, read_found, recent_of
+from serving.features.redis_sweep import CHUNK, chunks, sweep
 from serving.features.store import (
     COUNTS,
     Ask,
@@ -35,7 +36,6 @@ from serving.features.store import (
 )
 
 TIMEOUT_S = 2.0  # of one answer; a completion in flight waits no longer
-CHUNK = 2_000  # commands a round trip
 
 
 class RedisStore:
@@ -171,7 +171,7 @@ class RedisStore:
         with self._asking():
             for name in state.groups:
                 keys = [PREFIX + key.decode() for key in self._redis.smembers(PREFIX + f"keys:{name}")]
-                for part in _chunks(iter(keys)):
+                for part in chunks(iter(keys)):
                     self._redis.delete(*part)
         return self._replay({name: held.group for name, held in state.groups.items()})
 
@@ -182,7 +182,7 @@ class RedisStore:
 
     def put_base(self, generation: int, group: str, rows: Iterable[tuple[str, Base]]) -> None:
         """Write base rows (key, totals) of a generation; nobody reads them yet."""
-        for part in _chunks(iter(rows)):
+        for part in chunks(iter(rows)):
             keys = {base_of(generation, group, key) for key, _ in part}
             with self._asking(), self._redis.pipeline(transaction=False) as pipe:
                 # Named before they are written: what is cut off here is found again.
@@ -196,7 +196,7 @@ class RedisStore:
     def put_records(self, generation: int, table: str, rows: Iterable[tuple[str, dict[str, Fact]]]) -> None:
         """Write records (key, values) of a generation; nobody reads them yet."""
         name = f"records:{generation}:{table}"
-        for part in _chunks(iter(rows)):
+        for part in chunks(iter(rows)):
             with self._asking():
                 self._redis.sadd(PREFIX + f"made:{table}:{generation}", name)
                 self._redis.sadd(PREFIX + f"made:{table}", generation)
@@ -217,7 +217,9 @@ class RedisStore:
 
         with self._asking():
             self._redis.transaction(change, PREFIX + "epoch")
-        self._sweep()
+        state = self.state()
+        with self._asking():
+            sweep(self._redis, state)
 
     def prune_log(self, until: int) -> int:
         """Remove logged events up to a moment that every base covers; how many those were."""
@@ -267,7 +269,7 @@ class RedisStore:
         only = State(state.epoch, {name: state.groups[name] for name in groups}, {})
         wanted = set(only.streams)
         events = (event for event in self.log() if event.stream in wanted)
-        for part in _chunks(events):
+        for part in chunks(events):
             with self._asking(), self._redis.pipeline(transaction=False) as pipe:
                 for event, rows in zip(part, placed(only, part), strict=True):
                     for row in rows:
@@ -277,29 +279,3 @@ class RedisStore:
                 pipe.execute()
             count += len(part)
         return count
-
-    def _sweep(self) -> None:
-        """Remove generations before the current ones, and recent events that a base covers."""
-        state = self.state()
-        current = {name: held.generation for name, held in state.groups.items()}
-        current |= {name: published.generation for name, published in state.records.items()}
-        with self._asking():
-            for name, generation in current.items():
-                for old in self._redis.smembers(PREFIX + f"made:{name}"):
-                    if int(old) < generation:
-                        made = PREFIX + f"made:{name}:{int(old)}"
-                        for part in _chunks(self._redis.sscan_iter(made)):
-                            self._redis.delete(*(PREFIX + key.decode() for key in part))
-                        self._redis.delete(made)
-                        self._redis.srem(PREFIX + f"made:{name}", old)
-            for name, held in state.groups.items():
-                for part in _chunks(self._redis.sscan_iter(PREFIX + f"keys:{name}")):
-                    with self._redis.pipeline(transaction=False) as pipe:
-                        for key in part:
-                            pipe.zremrangebyscore(PREFIX + key.decode(), "-inf", held.as_of)
-                        pipe.execute()
-
-
-def _chunks(items: Iterator[Any]) -> Iterator[list[Any]]:
-    while part := list(islice(items, CHUNK)):
-        yield part

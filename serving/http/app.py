@@ -22,7 +22,7 @@ from serving.http.completing import Completing
 from serving.http.events import Events
 from serving.http.limits import Limits
 from serving.http.pages import Pages, static_content
-from serving.http.replies import chosen, known_parameters, model_headers, once, reply
+from serving.http.replies import chosen, known_parameters, model_headers, not_yet, once, reply
 from serving.http.scores import ScorePages
 from serving.http.v2 import V2
 from serving.models.versions import Served, Versions
@@ -177,6 +177,8 @@ class _Api:
         began = time.perf_counter()
         snapshot = self._versions.current
         name = snapshot.routes.get(request.url.path)
+        if not snapshot.models:
+            raise not_yet(self._versions.reason)  # which routes there are is known by contracts alone
         if name is None:
             raise HTTPException(404)
         if request.method != "POST":
@@ -227,7 +229,7 @@ class _Api:
         asked, version = once(request, "model"), once(request, "version")
         name = snapshot.default if asked is None else asked
         if not snapshot.models or (asked is None and not name):
-            raise RefusedError(503, f"no model answers yet: {self._versions.reason or 'none is desired'}")
+            raise not_yet(self._versions.reason)
         return chosen(snapshot, name, version, request.state.id)
 
     def _refusal(self, error: RefusedError) -> Response:
@@ -248,7 +250,11 @@ def _in_order(contract: Contract, data: list[Any]) -> dict[str, Any]:
             return dict(zip(names, row, strict=True))
     described = [f"{len(names)} values: {', '.join(names)}" for names in orders]
     expected = f"one row of {' or '.join(dict.fromkeys(described))}"
-    found = f"{len(data)} rows" if len(data) != 1 else "a row of another length or kind"
+    found = f"{len(data)} rows"
+    if row is not None:
+        found = f"a row of {len(row)} value{'s' * (len(row) != 1)}"
+    elif not all(isinstance(item, list) for item in data):
+        found = "a value without a row around it"
     raise RefusedError(422, f"'data' holds {found}; expected {expected}", [Problem("data", found, expected)])
 
 

@@ -22,6 +22,8 @@ BATCH_ROWS = 1_000
 ID_LENGTH = 200
 
 _COLON = re.compile(rb'"[ \t\r\n]*:')
+_BYTE = re.compile(r"\(byte ([0-9]+)\)")  # where msgspec gave up
+_NO_NUMBER = re.compile(rb"[^NI]?(NaN|Infinity)")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
@@ -86,7 +88,7 @@ async def read_body(request: Request, into: type[T], limit: int) -> T:
     try:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise not_whole(f"no JSON: {error}", f"the body is not JSON ({error})") from None
+        raise no_json(data, str(error)) from None
     except RecursionError:
         raise not_whole("nesting without end", "the body is nested too deeply") from None
     _check_keys(value, into)
@@ -245,6 +247,15 @@ def _count_below(row: dict[str, Any]) -> int | None:
                 return None
             count += len(value)
     return count
+
+
+def no_json(data: bytearray, reason: str) -> RefusedError:
+    """400; what Python and JavaScript write for numbers that JSON has not is named, and not only its byte."""
+    where = _BYTE.search(reason)
+    number = None if where is None else _NO_NUMBER.match(data, max(0, int(where[1]) - 1))
+    if number is not None:
+        reason = f"{number[1].decode()} is no number of JSON, and null is a missing one"
+    return not_whole(f"no JSON: {reason}", f"the body is not JSON ({reason})")
 
 
 def not_whole(found: str, sentence: str) -> RefusedError:

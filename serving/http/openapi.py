@@ -1,4 +1,4 @@
-"""The OpenAPI document of what is loaded, and the page that shows it without any other host."""
+"""The OpenAPI document of what is loaded."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,29 +8,13 @@ from contract.schema import Contract, Feature
 from serving.features.origins import KEY_LENGTH
 from serving.http.bodies import BATCH_ROWS, ID_LENGTH
 from serving.http.events import EVENTS, FACTS
-from serving.http.openapi_answers import with_answers
+from serving.http.openapi_answers import REFUSED, with_answers
 from serving.http.openapi_v2 import v2_paths
 from serving.models.versions import Served, Snapshot
 from serving.rows import FLOAT32_MAX
 from serving.settings import Clock
 
 VERSION = "1"  # of this interface: another one where a caller would have to change
-# BentoML's own page loads a tag manager from another host.
-DOCS = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>Flightline</title>
-<link rel="icon" href="/static_content/favicon-light-32x32.png">
-<link rel="stylesheet" href="/static_content/swagger-ui.css">
-</head>
-<body>
-<div id="swagger-ui"></div>
-<script src="/static_content/swagger-ui-bundle.js"></script>
-<script>SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", validatorUrl: null});</script>
-</body>
-</html>
-"""
 
 
 def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
@@ -53,7 +37,7 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
         "info": {
             "title": "Flightline",
             "version": VERSION,
-            "description": f"Generation {snapshot.generation} of the desired state.",
+            "description": _about(snapshot, models),
         },
         "paths": {
             "/predict": _post(
@@ -92,10 +76,12 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
             **v2_paths(models, _MOMENT[clock]),
             "/models": _get("The models that answer, and their versions"),
             "/models/{name}/contract": _get(
-                "The contract of a model", [_parameter("name", "path", models), *choice[1:]], "404", "422"
+                "The contract of a model",
+                [_parameter("name", "path", models), *choice[1:]],
+                *("404", "422", "503"),
             ),
             "/status": _get("What is served and refused, and why"),
-            "/readyz": _get("Whether every desired model was loaded and verified"),
+            "/readyz": _ready(),
             "/metrics": _get("Prometheus metrics"),
         },
         "components": {"schemas": {f"{name}Row": _row(contract) for name, contract in contracts.items()}},
@@ -103,11 +89,27 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
     return with_answers(described, models, dict(snapshot.routes))
 
 
+def _about(snapshot: Snapshot, models: dict[str, Served]) -> str:
+    """Who answers."""
+    default = {snapshot.default: ", default"}
+    who = [f"{name} (version {served.version}{default.get(name, '')})" for name, served in models.items()]
+    return f"Models: {', '.join(who) or 'none yet'}. Generation {snapshot.generation} of the desired state."
+
+
 _TEXT = {"type": "string"}
 _VERSION = "One of the model's loaded versions, as /models lists them; else its split decides"
-_ID = {"type": "string", "minLength": 1, "maxLength": ID_LENGTH}
+_ID = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": ID_LENGTH,
+    "description": "whom a row is about, such as a flight: the prediction log keeps it for labels to come",
+}
 _MOMENT: dict[Clock, dict[str, Any]] = {
-    "request": {"type": "string", "format": "date-time"},
+    "request": {
+        "type": "string",
+        "format": "date-time",
+        "description": "the moment that a row is about; now unless it is said",
+    },
     "wall": {
         "type": "string",
         "enum": [None],
@@ -260,6 +262,13 @@ def _get(summary: str, parameters: list[dict[str, Any]] | None = None, *refusals
     return {"get": {"summary": summary, "parameters": parameters or [], "responses": responses}}
 
 
+def _ready() -> dict[str, Any]:
+    described = _get("Whether every desired model was loaded and verified")
+    why = {"text/plain": {"schema": _TEXT}}
+    described["get"]["responses"]["503"] = {"description": "Not yet, or no more, and why", "content": why}
+    return described
+
+
 def _lookup(models: dict[str, Served]) -> dict[str, Any]:
     entity: dict[str, Any] = {"name": "entity_id", "in": "path", "required": True}
     entity["schema"] = {**_TEXT, "minLength": 1, "maxLength": ID_LENGTH}
@@ -273,7 +282,4 @@ def _parameter(name: str, where: str, known: Iterable[str]) -> dict[str, Any]:
 
 
 def _responses(*codes: str) -> dict[str, Any]:
-    return {
-        code: {"description": "the answer" if code == "200" else "a sentence saying why not"}
-        for code in codes
-    }
+    return {code: {"description": "the answer" if code == "200" else REFUSED[code]} for code in codes}

@@ -18,6 +18,21 @@ REFUSAL = {
     "additionalProperties": False,
     "properties": {"error": _TEXT, "problems": {"type": "array", "items": _PROBLEM}},
 }
+# What each refusal means, whatever the route.
+REFUSED = {
+    "400": "The body is no JSON, or says a key twice",
+    "404": "There is no such model, version or entity",
+    "408": "The request did not arrive in time",
+    "413": "The body is too large; it was not read",
+    "415": "The body is of another content type",
+    "422": "`problems` names each field, what was found there, and what is expected",
+    "503": "Nothing answers yet, or there is too much to do: try again later, as `Retry-After` says",
+}
+_TAGS = (
+    (("/predict", "/events", "/scores"), "Predictions"),
+    (("/v2",), "Open Inference Protocol V2"),
+    (("/",), "The service and its models"),
+)
 _IDENTITY = dict.fromkeys(("model", "version", "digest", "request_id"), _TEXT)
 _SCORES = {"type": "array", "items": {"type": "number"}}
 _HEADERS = {
@@ -54,8 +69,10 @@ def with_answers(
             "content": _json(schema) | {"application/json": _with_examples(schema, examples)},
         }
     refusal = _json({"$ref": "#/components/schemas/Refusal"})
-    for methods in paths.values():
+    for path, methods in paths.items():
+        tag = next(tag for starts, tag in _TAGS if path.startswith(starts))
         for method in methods.values():
+            method["tags"] = [tag]
             for code, response in method["responses"].items():
                 if int(code) >= 400:  # noqa: PLR2004 - where HTTP's refusals begin
                     response.setdefault("content", refusal)

@@ -6,6 +6,7 @@ from contract.bundle import GoldenRow
 from contract.schema import Contract
 from serving.features.origins import KEY_LENGTH
 from serving.http.bodies import BATCH_ROWS, ID_LENGTH
+from serving.http.openapi_answers import REFUSED
 from serving.models.versions import Served
 from serving.protocol.beside import AT, ID, KEYS
 from serving.protocol.inputs import CATEGORIES, NUMBERS
@@ -119,7 +120,7 @@ def _infer(
                         "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
                     },
                 },
-                **_refused("400", "404", "413", "415", "422", "503"),
+                **_refused("400", "404", "408", "413", "415", "422", "503"),
             },
         }
     }
@@ -196,4 +197,4 @@ def _get(
 
 
 def _refused(*codes: str) -> dict[str, Any]:
-    return {code: {"description": "a sentence saying why not"} for code in codes}
+    return {code: {"description": REFUSED[code]} for code in codes}

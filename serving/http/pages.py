@@ -10,11 +10,28 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from serving.features.completion import Completer
 from serving.http import openapi
-from serving.http.replies import chosen, known_parameters, model_headers, once, reply
+from serving.http.replies import chosen, known_parameters, model_headers, not_yet, once, reply
 from serving.models.desired import ALL
 from serving.models.versions import ServedModel, Versions
 from serving.recording.prediction_log import PredictionLog
 from serving.settings import Settings
+
+# Shows the document without any other host: BentoML's own page loads a tag manager from one.
+DOCS = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Flightline</title>
+<link rel="icon" href="/static_content/favicon-light-32x32.png">
+<link rel="stylesheet" href="/static_content/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="/static_content/swagger-ui-bundle.js"></script>
+<script>SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", validatorUrl: null});</script>
+</body>
+</html>
+"""
 
 
 class Pages:
@@ -57,6 +74,8 @@ class Pages:
         """The contract of one model."""
         known_parameters(request, {"version"})
         snapshot, name = self._versions.current, request.path_params["name"]
+        if not snapshot.models:
+            raise not_yet(self._versions.reason)
         version = once(request, "version")
         if version is None and name in snapshot.models:
             served = snapshot.models[name]  # the default's, whatever the split
@@ -98,7 +117,7 @@ class Pages:
 
     async def docs(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """Swagger UI over that document."""
-        return HTMLResponse(openapi.DOCS)
+        return HTMLResponse(DOCS)
 
     async def index(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """The way to the documentation."""

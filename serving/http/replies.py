@@ -5,6 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contract.strict import near_miss
+from serving.http.admission import RETRY_SECONDS
 from serving.http.bodies import RefusedError
 from serving.models.versions import NotServedError, Served, Snapshot
 from serving.rows import Problem
@@ -21,6 +22,12 @@ def chosen(snapshot: Snapshot, name: str, version: str | None, request_id: str) 
     except NotServedError as error:
         problem = Problem(error.field, error.found, error.expected)
         raise RefusedError(404, str(error), [problem]) from None
+
+
+def not_yet(reason: str) -> RefusedError:
+    """503, for the time before a model is loaded."""
+    sentence = f"no model answers yet: {reason or 'none is desired'}"
+    return RefusedError(503, sentence, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
 def once(request: Request, name: str) -> str | None:

@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from contract.errors import ConfigError
 from contract.strict import decode_json
-from serving.http.bodies import BATCH_BYTES, ID_LENGTH, not_whole, too_large
+from serving.http.bodies import BATCH_BYTES, ID_LENGTH, no_json, not_whole, too_large
 from serving.protocol.tensors import Tensor, from_bytes, from_json, wrong
 from serving.rows import NAME_LENGTH
 
@@ -142,8 +142,7 @@ def _decode(data: bytearray) -> InferBody:
         body = msgspec.json.decode(data, type=InferBody)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         if not isinstance(error, msgspec.ValidationError):
-            reason = str(error)[:LONG_SENTENCE]
-            raise not_whole(f"no JSON: {reason}", f"the body is not JSON ({reason})") from None
+            raise no_json(data, str(error)[:LONG_SENTENCE]) from None
         if len(str(error)) > LONG_SENTENCE:  # searching a near miss of a huge key would take minutes
             raise wrong("body", "a key or value that is too long", "a V2 inference request") from None
         try:

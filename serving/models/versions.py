@@ -222,7 +222,7 @@ def _check_older(served: Served, measure: Served, wanted: DesiredModel) -> None:
 
 def _check_routes(name: str, served: Served, loaded: Mapping[str, ServedModel]) -> None:
     for route in served.predictor.contract.routes:
-        holder = next((other for other in loaded if other != name and route in _routes(loaded[other])), "")
+        holder = next((other for other in loaded if other != name and route in _claims(loaded[other])), "")
         if holder:
             raise FlightlineError(
                 f"{name} claims the route {route}, which {holder} has",
@@ -238,8 +238,13 @@ def _check_routes(name: str, served: Served, loaded: Mapping[str, ServedModel]) 
 
 
 def _routes(model: ServedModel) -> set[str]:
-    """What the versions of a model claim. Its default answers there."""
+    """Where a model answers: what its default claims."""
     return set(model.default.predictor.contract.routes)
+
+
+def _claims(model: ServedModel) -> set[str]:
+    """What no other model may have: each of its versions can become the default."""
+    return {route for served in model.versions.values() for route in served.predictor.contract.routes}
 
 
 def _without(shares: Mapping[str, float], name: str, refused: Mapping[str, str]) -> dict[str, float]:

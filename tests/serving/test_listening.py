@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 
 from serving.http.wire import protocol
-from serving.listening import refuse_new
+from serving.listening import allow_new, refuse_new
 from serving.process import _Server
 from tests.serving.http.bad_inputs.wire import GOOD
 
@@ -79,6 +79,16 @@ def test_nobody_new_is_let_in_and_the_queue_stays(listener):
     assert before.recv(4) == b"here"
     accepted.close()
     before.close()
+
+
+def test_who_replaces_the_one_that_ended_lets_callers_in_again(listener):
+    """Also where nobody was kept out."""
+    for _ in range(2):
+        allow_new(listener)
+        socket.create_connection(listener.getsockname(), timeout=20).close()
+        refuse_new(listener)
+    allow_new(listener)
+    socket.create_connection(listener.getsockname(), timeout=20).close()
 
 
 def test_where_there_is_no_filter_the_end_goes_on(caplog):

@@ -7,6 +7,7 @@ import threading
 from datetime import timedelta
 
 import httpx
+import numpy as np
 import polars as pl
 import pytest
 
@@ -22,6 +23,7 @@ from tests.serving.period import (
     SEED,
     SENT,
     START,
+    answer,
     read_sound,
     release_of,
     sample,
@@ -186,7 +188,7 @@ def kill_while_sending(batch, one, two, luck):
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("redis", marks=pytest.mark.redis)])
 def test_two_workers_and_kills_in_between_give_the_offline_values(workers, sound, flights):
-    """A thousand flights over HTTP: each stored feature in the prediction log is the offline one (S3, S4)."""
+    """A thousand flights over HTTP: stored features in the log and answers are the offline ones (S3, S4)."""
     luck = random.Random(SEED)  # noqa: S311 - an order, not a secret
     one, two = workers
     before, kills = START, 0
@@ -213,6 +215,10 @@ def test_two_workers_and_kills_in_between_give_the_offline_values(workers, sound
     assert found["entity_id"].to_list() == flights["id"].to_list()
     different = {name for name in NAMES if found[f"feature.{name}"].to_list() != flights[name].to_list()}
     assert different == set()
+    labels, scores = answer(flights)  # what the graph says of the offline values, in one run
+    assert found["label"].to_list() == labels
+    said = found.select(f"score.{name}" for name in CONTRACT.classes).to_numpy()
+    assert np.abs(said - scores).max() < 1e-6  # the last bits differ with the rows of a run
     for stream, table in streams(sound, START, END).items():
         assert counted[stream]["accepted"] == table.height
         assert counted[stream]["duplicates"] > 0

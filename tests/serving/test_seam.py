@@ -21,10 +21,13 @@ import importlib.metadata, inspect, json
 import bentoml
 from _bentoml_impl.server.app import ServiceAppFactory
 from _bentoml_impl.worker import service as worker
+import uvicorn
 from starlette.applications import Starlette
 from serving.service import BENTOML_PATHS, Flightline, SeamService
 
 own = super(SeamService, Flightline).to_asgi()
+config = uvicorn.Config(Flightline.to_asgi())
+config.load()
 print(json.dumps({
     "version": importlib.metadata.version("bentoml"),
     "class": type(Flightline) is SeamService,
@@ -32,6 +35,10 @@ print(json.dumps({
     "to_asgi": list(inspect.signature(bentoml.Service.to_asgi).parameters),
     "instance": "self.service()" in inspect.getsource(ServiceAppFactory.create_instance),
     "application": ".to_asgi(" in inspect.getsource(worker),
+    "protocol": config.http_protocol_class.func.__name__,
+    "websockets": config.ws_protocol_class is not None,
+    "server": "uvicorn.Server(config).run(sockets=[socket])" in inspect.getsource(worker),
+    "listener": [option.name for option in worker.main.params if option.name == "fd"],
     "missing": sorted(BENTOML_PATHS - {getattr(route, "path", "") for route in own.routes}),
 }))
 """
@@ -75,6 +82,14 @@ def test_the_server_makes_the_instance_and_its_application_by_them(facts) -> Non
 def test_what_is_left_to_bentoml_is_answered_by_it(facts) -> None:
     """Every path that the seam passes on is a route of BentoML's application."""
     assert not facts["missing"], f"{CHANGED}it has no {facts['missing']}"
+
+
+def test_a_worker_has_our_protocol_and_knows_its_listener(facts) -> None:
+    """The protocol is from uvicorn's table, and the socket's number an option of the worker (S1, M9)."""
+    assert facts["protocol"] == "WireProtocol", f"{CHANGED}a worker speaks {facts['protocol']}"
+    assert not facts["websockets"], f"{CHANGED}a worker speaks another protocol, too"
+    assert facts["server"], f"{CHANGED}a worker makes its server in another way"
+    assert facts["listener"] == ["fd"], f"{CHANGED}a worker is told its socket in another way"
 
 
 @pytest.mark.unit

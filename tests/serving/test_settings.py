@@ -52,6 +52,14 @@ def test_a_run_has_one_thread_unless_more_are_asked_for() -> None:
     assert Settings.from_environment(GOOD | {"FLIGHTLINE_ONNX_THREADS": "2"}).onnx_threads == 2
 
 
+def test_what_was_read_of_the_store_is_used_again_for_a_second_unless_told() -> None:
+    """Or for as long as is said, also not at all (S4)."""
+    assert Settings.from_environment(GOOD).online_cache_s == 1.0
+    for said, seconds in (("0", 0.0), ("2.5", 2.5)):
+        found = Settings.from_environment(GOOD | {"FLIGHTLINE_ONLINE_CACHE_S": said})
+        assert found.online_cache_s == seconds
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
@@ -60,6 +68,8 @@ def test_a_run_has_one_thread_unless_more_are_asked_for() -> None:
         ("FLIGHTLINE_ADMIN_PORT", "\u0661", "a port up to 65535"),
         ("FLIGHTLINE_ONNX_THREADS", "0", "a whole number from 1 to 64"),
         ("FLIGHTLINE_ONNX_THREADS", "two", "a whole number from 1 to 64"),
+        ("FLIGHTLINE_ONLINE_CACHE_S", "-1", "seconds, such as 0.5, or 0 for none"),
+        ("FLIGHTLINE_ONLINE_CACHE_S", "nan", "seconds, such as 0.5, or 0 for none"),
         ("FLIGHTLINE_DRAIN_SECONDS", "nan", "seconds from 0 to 300"),
         ("FLIGHTLINE_DRAIN_SECONDS", "soon", "seconds from 0 to 300"),
     ],

@@ -7,79 +7,21 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from serving.admin.server import ADDRESS
-from serving.admin.token import read_token
 from serving.models.desired import read_acks
 from serving.models.workers import live_workers
-from tests.serving.processes import ROW, Process, head_of, listens
+from tests.serving.pairs import TWO, Pair, pair
+from tests.serving.processes import ROW, head_of, listens
 from tests.serving.real import PYTHON, ROOT, free_port, until
 
 if not PYTHON.exists():
     pytest.skip("NO .venv-serving: `make test` makes it; two workers go untested", allow_module_level=True)
-
-TWO = ["serving", "--workers", "2", "--admin-port", "0"]
-
-
-class Pair(Process):
-    """A service with some workers, two unless told otherwise, and an admin API."""
-
-    @property
-    def state(self) -> Path:
-        """Its state folder."""
-        return self.folder / "state"
-
-    def workers(self, number: int = 2) -> list[int]:
-        """All, once all have acknowledged a state."""
-
-        def all_of_them() -> list[int]:
-            found = sorted(read_acks(self.state).keys() & live_workers(self.state))
-            return [int(worker) for worker in found] if len(found) == number else []
-
-        return until(all_of_them, 60)
-
-    def admin(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        """One call of the admin API."""
-        number = json.loads((self.state / ADDRESS).read_bytes())["port"]
-        headers = {"Authorization": f"Bearer {read_token(self.state)}"}
-        with httpx.Client(timeout=90, trust_env=False, headers=headers) as client:
-            wait = {} if method == "GET" else {"wait": 60}
-            return client.request(method, f"http://127.0.0.1:{number}{path}", json=body, params=wait)
-
-    def load(self, version: str, release: Any) -> httpx.Response:
-        """Load `release` as `version`."""
-        return self.admin(
-            "PUT",
-            f"/models/toy/versions/{version}",
-            {"release": str(release.path), "digest": release.digest},
-        )
-
-    def ask(self, version: str = "") -> httpx.Response:
-        """One prediction on a connection of its own, so that any worker may take it."""
-        query = f"?version={version}" if version else ""
-        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=20) as client:
-            return client.post(f"/predict{query}", json={"row": ROW})
-
-
-def pair(folder: Path, build: Any, command: list[str], workers: int = 2) -> Iterator[Pair]:
-    """A running service with version 1, stopped at the end."""
-    process = Pair(folder=folder, port=free_port(), build=build, command=command)
-    process.desire(process.release(), "1")
-    try:
-        process.start()
-        process.workers(workers)
-        yield process
-    finally:
-        if process.popen is not None and process.popen.poll() is None:
-            process.stop()
-        if process.client is not None:
-            process.client.close()
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +66,30 @@ def test_what_shadows_answered_is_counted_over_all_workers(shared) -> None:
         until(lambda: shadow_rows(shared, "s") == 20)
     finally:
         assert shared.admin("PUT", "/models/toy/mirror", {"mirror": {}}).status_code == 200
+
+
+def test_memory_and_cpu_are_told_of_every_worker(shared) -> None:
+    """By its number, whichever of them is asked; as the system itself tells them (M1)."""
+    workers = shared.workers()
+    before = {pid: sum(psutil.Process(pid).cpu_times()[:2]) for pid in workers}
+    with httpx.Client(base_url=f"http://127.0.0.1:{shared.port}", timeout=20) as client:
+        text = client.get("/metrics").text
+    found = {
+        (sample.name, int(sample.labels["worker"])): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name.startswith("flightline_worker_")
+    }
+    for pid in workers:
+        process = psutil.Process(pid)
+        held = found["flightline_worker_resident_memory_bytes", pid]
+        assert abs(held - process.memory_info().rss) < 20 * 2**20
+        spent = found["flightline_worker_cpu_seconds_total", pid]
+        assert (
+            before[pid] - 0.02 <= spent <= sum(process.cpu_times()[:2]) + 0.02
+        )  # the system counts in ticks
+        assert abs(found["flightline_worker_start_time_seconds", pid] - process.create_time()) < 2
+    assert {pid for _, pid in found} == set(workers)
 
 
 def test_a_worker_killed_in_the_middle_of_a_call_does_not_break_it(shared) -> None:

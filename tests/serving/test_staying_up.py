@@ -47,15 +47,25 @@ class Heard:
             self.readiness.append((time.monotonic(), status))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_unready_comes_first_and_every_request_is_answered(tmp_path, build_release, workers) -> None:
+WAYS = {
+    "one worker": {"arguments": ("--workers", "1")},
+    "two workers": {"arguments": ("--workers", "2")},
+    "bentoml": {"command": ("-m", "bentoml", "serve", "serving.service:Flightline")},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_unready_comes_first_and_every_request_is_answered(tmp_path, build_release, way) -> None:
     """`/readyz` says 503 while predictions are still answered, and none is lost; the exit code is 0."""
     heard = Heard()
     with running(
         tmp_path,
         [build_release(tmp_path / "release")],
-        environment={"FLIGHTLINE_DRAIN_SECONDS": str(DRAIN_SECONDS)},
-        arguments=("--workers", str(workers)),
+        environment={
+            "FLIGHTLINE_DRAIN_SECONDS": str(DRAIN_SECONDS),
+            "BENTOML_HOME": str(tmp_path / "bentoml"),
+        },
+        **WAYS[way],
     ) as real:
         threads = [threading.Thread(target=heard.ask, args=(real,)) for _ in range(CALLERS)]
         threads.append(threading.Thread(target=heard.look, args=(real,)))

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.serving.pairs import TWO, Pair, pair
 from tests.serving.processes import ROW
-from tests.serving.test_several_workers import TWO, Pair, pair
 
 pytestmark = pytest.mark.slow
 

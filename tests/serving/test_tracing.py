@@ -1,9 +1,7 @@
 """W3C trace context and OpenTelemetry, against a collector that is nothing but a socket and a list (S1)."""
 
 import asyncio
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
@@ -11,7 +9,6 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from serving.grpc.inference_pb2 import ModelInferRequest
 from serving.grpc.server import GrpcServer
@@ -21,45 +18,14 @@ from serving.http.app import build_app
 from serving.http.completing import Completing
 from serving.protocol.inference import Inferring
 from serving.tracing import Spans, Traced, read_trace
+from tests.serving.collector import Collector, attributes
 from tests.serving.conftest import Client
+from tests.serving.processes import Process
+from tests.serving.real import PYTHON, free_port
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"
 ROW = {"width": 1.5, "height": 0.25, "letter": "A"}
-
-
-class Collector:
-    """Takes spans over OTLP/HTTP."""
-
-    def __init__(self) -> None:
-        """Listen on a free port."""
-        self.spans: list[Any] = []
-        spans = self.spans
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                sent = ExportTraceServiceRequest.FromString(
-                    self.rfile.read(int(self.headers["Content-Length"]))
-                )
-                for resource in sent.resource_spans:
-                    for scope in resource.scope_spans:
-                        spans.extend(scope.spans)
-                self.send_response(200 if self.path == "/v1/traces" else 404)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture
@@ -145,14 +111,6 @@ def test_no_header_breaks_anything(text) -> None:
     assert read_trace([read_trace([text]).parent]).valid
 
 
-def attributes(span: Any) -> dict[str, Any]:
-    """The attributes of a span as plain values."""
-    return {
-        item.key: getattr(item.value, item.value.WhichOneof("value") or "string_value")
-        for item in span.attributes
-    }
-
-
 def test_each_request_is_one_span(host, collector) -> None:
     """Below the caller's, with model, version, rows and status; the header of the answer names it."""
     spans = Spans(collector.endpoint)
@@ -231,3 +189,24 @@ def test_a_grpc_call_is_one_span_too(host, collector) -> None:
     told = attributes(answered)
     assert (told["flightline.model"], told["flightline.rows"], told["rpc.system"]) == ("toy", 1, "grpc")
     assert attributes(refused)["http.response.status_code"] == 404
+
+
+@pytest.mark.skipif(
+    not PYTHON.exists(), reason="NO .venv-serving: `make test` makes it; it is tried in-process only"
+)
+def test_a_variable_switches_it_on(tmp_path, build_release, collector, monkeypatch) -> None:
+    """A service as it really runs: every span has reached the collector when it has ended."""
+    if not PYTHON.exists():
+        pytest.skip("NO .venv-serving: `make test` makes it; no service of its own is traced")
+    monkeypatch.setenv("FLIGHTLINE_OTLP_ENDPOINT", collector.endpoint)
+    process = Process(folder=tmp_path, port=free_port(), build=build_release, command=["serving"])
+    process.desire(process.release(), "1")
+    process.start()
+    try:
+        answer = process.client.post("/predict", json={"row": ROW}, headers={"traceparent": PARENT})
+    finally:
+        assert process.stop() == 0
+    span = next(span for span in collector.spans if span.name == "POST /predict")
+    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, SPAN)
+    assert answer.headers["traceparent"] == f"00-{TRACE}-{span.span_id.hex()}-01"
+    assert attributes(span)["flightline.request_id"] == answer.headers["X-Request-Id"] == TRACE

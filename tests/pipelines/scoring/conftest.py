@@ -38,3 +38,12 @@ def release(tmp_path_factory):
 def predictor(release):
     """Its model."""
     return load(release)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Two files, one in a folder of its own."""
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    rows(100).write_parquet(tmp_path / "in" / "a.parquet")
+    rows(50, start=100).write_parquet(tmp_path / "in" / "deep" / "b.parquet")
+    return tmp_path / "in"

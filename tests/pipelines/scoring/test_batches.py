@@ -1,7 +1,5 @@
 """Every input is scored exactly once, however often the run is cut off; a bad one is refused and told."""
 
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,37 +7,13 @@ import polars as pl
 import pytest
 
 from contract.errors import FlightlineError
-from contract.scores import SUFFIX
 from pipelines.scoring import batches, tables
-from pipelines.scoring.batches import Order, facts, outputs, score_all
+from pipelines.scoring.batches import facts, outputs
 from pipelines.scoring.inputs import find_inputs
-from pipelines.scoring.publishing import publish
 from serving.rows import decode_rows
-from serving.scores import Scores
 from tests.conftest import make_release
-from tests.pipelines.killing import killed_everywhere
 from tests.pipelines.scoring.conftest import load, rows
-
-ROOT = Path(__file__).parents[3]
-
-
-def silent(_):
-    """Say nothing."""
-
-
-def score(predictor, source, output, **changes):
-    """Score a folder, a file or a glob."""
-    order = Order(output, changes.pop("rejects", None), "id", 2)
-    return list(score_all(find_inputs(str(source)), order, predictor, silent))
-
-
-@pytest.fixture
-def source(tmp_path):
-    """Two files, one in a folder of its own."""
-    (tmp_path / "in" / "deep").mkdir(parents=True)
-    rows(100).write_parquet(tmp_path / "in" / "a.parquet")
-    rows(50, start=100).write_parquet(tmp_path / "in" / "deep" / "b.parquet")
-    return tmp_path / "in"
+from tests.pipelines.scoring.scored import bad, score
 
 
 def test_answers_are_the_services_row_for_row(tmp_path, predictor, source, monkeypatch):
@@ -131,17 +105,6 @@ def test_one_folder_holds_the_answers_of_one_model(tmp_path, predictor, source):
         score(other, source, tmp_path / "out")
 
 
-def bad(source):
-    """The first file again, with two rows that the contract refuses."""
-    table = rows(100).with_columns(
-        pl.when(pl.col("id").is_in(["flight/40", "flight/90"]))
-        .then(99.0)
-        .otherwise(pl.col("width"))
-        .alias("width")
-    )
-    table.write_parquet(source / "a.parquet")
-
-
 def test_a_bad_row_refuses_its_file_and_no_other(tmp_path, predictor, source):
     """With the row, what was found and what was expected; the others are scored."""
     bad(source)
@@ -198,127 +161,3 @@ def test_no_input_is_a_sentence(tmp_path):
     """A misspelt folder is not an empty one."""
     with pytest.raises(FlightlineError, match="there is no Parquet file at"):
         find_inputs(str(tmp_path / "nothing"))
-
-
-def table_of(place: Path) -> None:
-    """Two inputs, one with bad rows, and the model."""
-    (place / "in").mkdir(parents=True)
-    rows(30).write_parquet(place / "in" / "a.parquet")
-    bad(place / "in")
-    rows(20, start=100).write_parquet(place / "in" / "b.parquet")
-    make_release(place / "release")
-
-
-def scored_and_published(place: Path) -> None:
-    """The whole run, as the command does it."""
-    from contract.attestation import read_trust
-    from contract.release import open_release
-    from serving.models.predictor import Predictor
-
-    trust = read_trust(place / "trust.json")
-    bundle = open_release(place / "release", None, trust)
-    predictor = Predictor.load(place / "release", bundle.digest, "7", trust)
-    score(predictor, place / "in", place / "out", rejects=place / "bad")
-    publish(place / "out", predictor.contract, place / "scores")
-
-
-def each_row_once(place: Path) -> None:
-    """Every output is whole and its rows and its rejects are its input's; what is published is whole."""
-    for path in outputs(place / "out") if (place / "out").exists() else []:
-        answered = pl.read_parquet(path)["row"].to_list()
-        aside = place / "bad" / path.name
-        found = answered + (pl.read_parquet(aside)["row"].to_list() if aside.exists() else [])
-        assert sorted(found) == list(range(pl.read_parquet(place / "in" / path.name).height))
-    store = Scores(place / "scores")
-    published = store.find("toy", "flight/100")
-    assert published is None or store.find("toy", "flight/1") is not None
-    store.close()
-
-
-@pytest.mark.slow
-def test_a_kill_at_any_effect_ends_in_every_row_once(tmp_path):
-    """Before the first effect on the disk, before the second, to the last; then run again to the end."""
-    code = f"from tests.pipelines.scoring.test_batches import main; main({str(tmp_path)!r})"
-    # A process of its own: it forks, which one with threads must not.
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 15, "too few effects for the test to mean anything"
-
-
-def main(folder: str) -> None:
-    """Run it and print how often it was killed."""
-    print(killed_everywhere(Path(folder), table_of, scored_and_published, each_row_once))
-
-
-def test_memory_does_not_grow_with_the_table(tmp_path):
-    """A row group of two million rows takes as much as one of a tenth: pieces are read, not groups."""
-    peaks = []
-    make_release(tmp_path / "release")
-    for count in (200_000, 2_000_000):
-        table = pl.concat([rows(50_000)] * (count // 50_000))
-        table.write_parquet(tmp_path / f"{count}.parquet", row_group_size=count)
-        code = (
-            "from pathlib import Path\n"
-            "from tests.pipelines.scoring.test_batches import only_score\n"
-            f"only_score(Path({str(tmp_path)!r}), {count})\n"
-            "print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        peaks.append(int(done.stdout) / 1024)
-    # 1.8 million rows more: 75 MB of input and 80 MB of answers, were either held. Measured growth: 10 MB.
-    assert peaks[1] - peaks[0] < 40, peaks
-
-
-def only_score(place: Path, count: int) -> None:
-    """Score one table in this process."""
-    from contract.attestation import read_trust
-    from contract.release import open_release
-    from serving.models.predictor import Predictor
-
-    trust = read_trust(place / "trust.json")
-    bundle = open_release(place / "release", None, trust)
-    predictor = Predictor.load(place / "release", bundle.digest, "7", trust)
-    (found,) = score(predictor, place / f"{count}.parquet", place / "out")
-    assert found.scored == count
-
-
-def test_published_answers_are_found_by_entity(tmp_path, predictor, source):
-    """With the release that gave them; the rest is not there."""
-    score(predictor, source, tmp_path / "out")
-    made = publish(tmp_path / "out", predictor.contract, tmp_path / "scores", fresh_hours=24)
-    assert (made.entities, made.replaced, made.without_id) == (150, 0, 0)
-    store = Scores(tmp_path / "scores")
-    found = store.find("toy", "flight/101")
-    answers = pl.read_parquet(tmp_path / "out" / "deep" / "b.parquet").row(1, named=True)
-    assert (found.label, found.digest, found.version) == (answers["label"], predictor.bundle.digest, "7")
-    assert found.scores == {name: answers[f"score.{name}"] for name in predictor.contract.classes}
-    assert found.fresh_hours == 24
-    assert store.find("toy", "flight/999") is None
-    assert store.find("other", "flight/101") is None
-    store.close()
-
-
-def test_the_last_answer_about_an_entity_counts(tmp_path, predictor, source):
-    """A file that was scored later says the newer thing, whatever its name."""
-    score(predictor, source, tmp_path / "out")
-    rows(1).with_columns(pl.lit(9.5).alias("width")).write_parquet(source / "0.parquet")
-    score(predictor, source, tmp_path / "out")
-    made = publish(tmp_path / "out", predictor.contract, tmp_path / "scores")
-    assert (made.entities, made.replaced) == (150, 1)
-    store = Scores(tmp_path / "scores")
-    wanted = pl.read_parquet(tmp_path / "out" / "0.parquet").row(0, named=True)
-    assert store.find("toy", "flight/0").scores["low"] == wanted["score.low"]
-    store.close()
-
-
-def test_answers_without_ids_cannot_be_published(tmp_path, predictor, source):
-    """The sentence says which option was missing."""
-    order = Order(tmp_path / "out", None, "", 1)
-    list(score_all(find_inputs(str(source)), order, predictor, silent))
-    with pytest.raises(FlightlineError, match="Score with --id COLUMN"):
-        publish(tmp_path / "out", predictor.contract, tmp_path / "scores")
-    assert not (tmp_path / "scores" / f"toy{SUFFIX}").exists()

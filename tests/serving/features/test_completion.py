@@ -12,9 +12,8 @@ from serving.features.facts import microseconds
 from serving.features.groups import plans
 from serving.features.store import Event, Held, Published, StoreError, key_text, open_store
 from serving.rows import RowsRefusedError
+from tests.plugins.stores import BACKENDS
 from tests.training.worlds import minute, past
-
-pytestmark = pytest.mark.unit
 
 SEATS = Feature(
     "seats", "number", "", "batch", lookup=Lookup("planes", ("tail",), "seats"), stale_after_minutes=60
@@ -42,10 +41,10 @@ def departure(number, at, delay):
     return Event(f"e{number}", "departures", microseconds(at), {"origin": "JFK", "flight": 7, "delay": delay})
 
 
-@pytest.fixture
-def store(open_stores):
+@pytest.fixture(params=BACKENDS)
+def store(open_stores, request):
     """Two departures, one of them materialised, and one plane; all of it as of noon less ten minutes."""
-    found = open_stores("sqlite")
+    found = open_stores(request.param)
     groups = [plan.group for plan in plans(CONTRACT)]
     found.register(groups)
     generation, as_of = found.begin(), microseconds(minute(-10))
@@ -135,6 +134,7 @@ def test_what_is_stale_follows_the_contract(completer):
     assert completer.summary()["stale"] == {"toy.delay": 3, "toy.seats": 2}
 
 
+@pytest.mark.unit
 def test_a_store_that_heard_of_nothing_knows_nothing(open_stores):
     """No events and nothing materialised: that is no count of zero."""
     contract = msgspec.structs.replace(
@@ -149,6 +149,7 @@ def test_a_store_that_heard_of_nothing_knows_nothing(open_stores):
     assert (found.rows[0]["count"], dict(found.missing)) == (None, {"count": 1})
 
 
+@pytest.mark.unit
 def test_a_batch_feature_that_was_never_materialised_is_missing(open_stores):
     """Its weeks cannot be known from the events of a minute; the state of the last hour can."""
     completer = Completer(open_stores("sqlite"), cache_seconds=0)
@@ -211,6 +212,18 @@ def test_what_was_read_is_used_again(store):
     assert one(completer, {"origin": "LGA"}, KEYS).rows[0]["delay"] is None
 
 
+def test_another_workers_event_is_seen_when_the_time_is_over(store):
+    """What was read before it is used for as long as the setting says, and no longer."""
+    completer, now = Completer(store, cache_seconds=2.5), [100.0]
+    completer.cache._clock = lambda: now[0]
+    one(completer, {"origin": "JFK"}, KEYS)
+    store.add([departure(3, minute(-2), 100)])
+    now[0] += 2.4
+    assert one(completer, {"origin": "JFK"}, KEYS).rows[0]["delay"] == 20.0
+    now[0] += 0.1
+    assert one(completer, {"origin": "JFK"}, KEYS).rows[0]["delay"] == 140 / 3
+
+
 def test_a_worker_sees_at_once_what_it_took_in(store):
     """Its cache forgets."""
     completer = Completer(store, cache_seconds=60)
@@ -268,6 +281,7 @@ def test_while_the_store_is_away_rows_follow_the_contract_and_nobody_waits_twice
     assert completer.summary()["error"] == ""
 
 
+@pytest.mark.unit
 def test_a_service_starts_without_its_redis():
     """Nobody listens there: rows follow the contract, and the summary says why."""
     completer = Completer(open_store("redis://127.0.0.1:1"))

@@ -102,6 +102,7 @@ def test_ids_and_traces_travel_in_metadata(host) -> None:
 
     first, second, third = speak(host, talk)
     assert (first["x-request-id"], first["x-model"], first["x-model-version"]) == ("abc", "toy", "1")
+    assert first["x-model-digest"] == host.wanted["toy"].digest
     assert "traceparent" not in first
     assert second["x-request-id"] == trace
     assert second["traceparent"] == f"00-{trace}-b7ad6b7169203331-01"

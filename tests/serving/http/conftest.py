@@ -117,3 +117,17 @@ def in_front() -> Iterator[Callable[..., Both]]:
 def both(host, in_front) -> Both:
     """Both ways to the model `toy`."""
     return in_front(host)
+
+
+@pytest.fixture
+def in_tasks(both, monkeypatch) -> Iterator[list[str]]:
+    """The paths of requests that came to the hot path as ASGI calls."""
+    seen: list[str] = []
+    real = type(both.hot).__call__
+
+    async def watched(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["path"])
+        await real(self, scope, receive, send)
+
+    monkeypatch.setattr(type(both.hot), "__call__", watched)
+    return seen

@@ -136,6 +136,16 @@ def test_every_example_of_the_document_works(make_host, make_bundle) -> None:
     assert sent == 9
 
 
+@pytest.mark.parametrize("path", ["/predict", "/predict?model=toy", "/predict/label", "/predict_batch"])
+def test_before_a_model_is_loaded_callers_are_told_to_come_back(make_host, path) -> None:
+    """503 and when, also for what only a contract knows of: a 404 would say that it will never be there."""
+    answer = make_host().client.post(path, {"row": ROW})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert answer.json()["error"].startswith("no model answers yet: there is no desired.json")
+    contract = make_host().client.get("/models/toy/contract")
+    assert (contract.status_code, contract.json()["error"]) == (503, answer.json()["error"])
+
+
 def test_the_version_of_the_interface_does_not_move_with_a_deployment(host, make_bundle) -> None:
     """It is the interface's; which generation is described is said beside it."""
     before = host.client.get("/openapi.json").json()["info"]
@@ -143,8 +153,8 @@ def test_the_version_of_the_interface_does_not_move_with_a_deployment(host, make
     after = host.client.get("/openapi.json").json()["info"]
     assert before["version"] == after["version"] == "1"
     assert (before["description"], after["description"]) == (
-        "Generation 1 of the desired state.",
-        "Generation 2 of the desired state.",
+        "Models: toy (version 1, default). Generation 1 of the desired state.",
+        "Models: toy (version 1, default), other (version 1). Generation 2 of the desired state.",
     )
 
 

@@ -112,7 +112,12 @@ def test_another_form_would_be_seen(content, words) -> None:
         ("get predict", '"found":"GET","expected":"POST"'),
         ("pickle of bentoml", "expected application/json in UTF-8"),
         ("large body", '"expected":"at most 1024 KiB"'),
+        ("nan literal", "NaN is no number of JSON, and null is a missing one"),
+        ("negative infinity literal", "Infinity is no number of JSON"),
+        ("v2 literal of nan", "NaN is no number of JSON"),
         ("data of a long row", "one row of 2 values: width, height"),
+        ("data of a long row", '"found":"a row of 3 values"'),
+        ("data without its outer list", '"found":"a value without a row around it"'),
     ],
 )
 def test_the_reason_helps(hosts, name, words) -> None:

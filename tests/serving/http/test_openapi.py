@@ -51,6 +51,18 @@ def test_it_shows_the_values_of_the_model(host) -> None:
     assert "A, B are known" in row["letter"]["description"]
 
 
+def test_each_refusal_says_what_it_means(host) -> None:
+    """No two statuses of a route are described alike, and routes stand together by whom they are for."""
+    paths = host.client.get("/openapi.json").json()["paths"]
+    for path, methods in paths.items():
+        for method in methods.values():
+            texts = [response["description"] for response in method["responses"].values()]
+            assert len(set(texts)) == len(texts), path
+            assert len(method["tags"]) == 1
+    assert "`problems` names each field" in paths["/predict"]["post"]["responses"]["422"]["description"]
+    assert set(paths["/readyz"]["get"]["responses"]) == {"200", "503"}
+
+
 @pytest.mark.parametrize(
     ("path", "place", "body"),
     [

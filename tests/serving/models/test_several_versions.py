@@ -106,6 +106,24 @@ def test_a_claimed_route_follows_the_split(make_host, make_bundle) -> None:
     assert (answer.status_code, answer.headers["X-Model-Version"]) == (200, "2")
 
 
+def test_a_route_is_taken_by_every_version_that_claims_it(service, make_bundle) -> None:
+    """Also by one that answers nobody yet: it may become the default, and then needs it (R8)."""
+    toy = make_bundle().contract
+    claim = ("/predict/label",)
+    service.load("2", make_bundle(contract=msgspec.structs.replace(toy, routes=claim), seed=2))
+    other = make_bundle(contract=msgspec.structs.replace(toy, model="other", routes=claim))
+    state = changes.load(
+        read_desired(service.host.settings.state), "other", "1", str(other.path), other.digest
+    )
+    write_desired(service.host.settings.state, msgspec.structs.replace(state, generation=9))
+    service.host.versions.poll()
+    assert "/predict/label, which toy has" in service.refused["other@1"]
+    service.change("make_default", "2")
+    answer = service.host.client.post("/predict/label", {"data": [[1.5, 0.25, "A"]]})
+    assert (answer.status_code, answer.headers["X-Model"]) == (200, "toy")
+    assert list(service.refused) == ["other@1"]
+
+
 def test_a_new_default_answers_at_once_and_back(service) -> None:
     """The way back needs no loading: what was loaded stays as it is."""
     service.load("2")
