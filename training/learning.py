@@ -1,5 +1,7 @@
 """Learners over a contract's columns, each a whole scikit-learn pipeline with its preprocessing."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -124,6 +126,16 @@ def given(pipeline: Any, contract: Contract, rows: pl.DataFrame) -> Any:
     """`rows` in the form that `pipeline` was fitted on: an array for numbers alone, else a table."""
     frame = columns(rows, contract)
     return frame if hasattr(pipeline, "feature_names_in_") else frame.to_numpy()
+
+
+@contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """Learners inside the block use at most `threads` threads: more only wait where two processes learn."""
+    import sklearn  # noqa: F401 - its threads can be limited once they are there
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=threads, user_api="openmp"):
+        yield
 
 
 def target(frame: pl.DataFrame) -> Labels:
