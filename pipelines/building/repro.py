@@ -61,7 +61,7 @@ def _repro(lines: list[list[str]], root: Path, say: Say, how: tuple[str, ...]) -
     alarm.start()
     last: dict[int, str] = {}
     try:
-        processes.extend(_dvc(("repro", "--wait-for-lock", *how, *targets), root) for targets in lines)
+        processes.extend(_dvc(("--wait-for-lock", "repro", *how, *targets), root) for targets in lines)
         for number, line in _printed(processes):
             last[number] = _tell(line.strip(), say) or last.get(number, "")
         for process in processes:
