@@ -125,6 +125,24 @@ def test_a_worktree_that_was_removed_by_hand_is_made_anew(settings):
     assert (root / "params.yaml").is_file()
 
 
+def test_a_run_begins_with_what_is_locked_of_its_own_model(settings, monkeypatch):
+    """The other models' stages are no business of it; its own stay to the letter, also in the checkout."""
+    both = {"schema": "2.0", "stages": {"train@iris": {"cmd": "a"}, "train@flights": {"cmd": "b"}}}
+    lock = settings.checkout / "dvc.lock"
+    lock.write_text(yaml.safe_dump(both))
+    (settings.checkout / ".dvc").mkdir()
+    (settings.checkout / ".dvc" / "config").write_text("")
+    git(settings.checkout, "add", "--all")
+    git(settings.checkout, "commit", "--quiet", "-m", "locked")
+    monkeypatch.setattr(runs, "repro", lambda *_: None)
+    run = runs.build("iris", DAY, settings, say=lambda _: None)
+    assert yaml.safe_load((run.root / "dvc.lock").read_text()) == {
+        **both,
+        "stages": {"train@iris": {"cmd": "a"}},
+    }
+    assert yaml.safe_load(lock.read_text()) == both
+
+
 def test_a_retraining_under_way_is_seen_while_it_lasts(settings):
     """The decision waits for it; a note that a killed one left is not believed."""
     assert in_flight(settings) == ""
