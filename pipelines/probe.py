@@ -1,7 +1,7 @@
 """probe: what cannot be read from a run's files and has to be tried, such as the training again.
 
 DVC runs it in a process of its own with another hash seed than the stage `train` had. It is the longest
-stage, so a second process tries half of it, each on its share of the processors.
+stage, so a second process tries half of it.
 """
 
 import os
@@ -20,13 +20,12 @@ from training import ablation
 from training import model as models
 from training.gates.again import train_again
 from training.gates.handful import memorise
-from training.learning import limited
 
 
 def probe(name: str) -> str:
     """Write `probes/{handful,again}.json`, which the stage `gate` judges, and `ablation.json`."""
     fresh(Artifacts.of(name).probes)
-    with _beside(name, ("ablate",)) as others, limited(max(1, (os.cpu_count() or 1) // 2)):
+    with _beside(name, ("ablate",)) as others:
         return "; ".join([handful(name), again(name), others()])
 
 
