@@ -66,11 +66,11 @@ def _figures(artifacts: Artifacts, limits: GatePolicy) -> Verdicts:
 
 
 def _probes(artifacts: Artifacts, classes: int, graph: bytes, limits: GatePolicy) -> Verdicts:
-    """G02, G08 and G14, from what the stage `probe` tried."""
+    """G02, G08 and G14, from what the stages `probe` and `split` tried."""
     folder = artifacts.probes
     return (
         overfits(read_json(folder / "handful.json", Memorised), classes, limits.G02),
-        no_leak(read_json(folder / "leakage.json", Leakage), limits.G08),
+        no_leak(read_json(artifacts.leakage, Leakage), limits.G08),
         same_again(read_json(folder / "again.json", Again), graph, limits.G14),
     )
 

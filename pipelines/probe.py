@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from contract.errors import FlightlineError
-from pipelines.building.artifacts import Artifacts, existing, read_json, read_table, read_tables, write_json
+from pipelines.building.artifacts import Artifacts, existing, read_json, read_table, write_json
 from pipelines.building.config import params
 from pipelines.building.facts import Facts
 from pipelines.building.stage import fresh
@@ -20,15 +20,12 @@ from training import ablation
 from training import model as models
 from training.gates.again import train_again
 from training.gates.handful import memorise
-from training.gates.leakage import Leakage, single_features
-from training.gates.recomputed import differing, made_again, moments
-from training.model import AT
 
 
 def probe(name: str) -> str:
-    """Write `probes/{handful,leakage,again}.json`, which the stage `gate` judges, and `ablation.json`."""
+    """Write `probes/{handful,again}.json`, which the stage `gate` judges, and `ablation.json`."""
     fresh(Artifacts.of(name).probes)
-    with _beside(name, ("leakage", "ablate")) as others:
+    with _beside(name, ("ablate",)) as others:
         return "; ".join([handful(name), again(name), others()])
 
 
@@ -73,24 +70,6 @@ def handful(name: str) -> str:
     return f"a handful learnt to a loss of {found.loss:.4f}"
 
 
-def leakage(name: str) -> str:
-    """G08: what each feature tells alone, and whether it is what was known at its moment."""
-    model, artifacts = models.load(name), Artifacts.of(name)
-    train, test = (read_table(artifacts.split / f"{part}.parquet") for part in ("train", "test"))
-    at = moments(test, params(name).seed)
-    remade = made_again(model, read_tables(artifacts.checked), test, at)
-    rows = test[AT].is_in(at).sum()
-    found = Leakage(
-        single=single_features(train, test, model.contract),
-        moments=len(at),
-        rows=int(rows),
-        lost=int(rows) - remade.height,
-        differing=differing(remade, test, model.contract),
-    )
-    write_json(artifacts.probes / "leakage.json", found)
-    return f"{len(found.differing)} features of {found.rows} rows are not what was known at {len(at)} moments"
-
-
 def again(name: str) -> str:
     """G14: the same training once more."""
     model, wanted, artifacts = models.load(name), params(name), Artifacts.of(name)
@@ -122,7 +101,6 @@ def ablate(name: str) -> str:
 PARTS: dict[str, Callable[[str], str]] = {
     "handful": handful,
     "again": again,
-    "leakage": leakage,
     "ablate": ablate,
 }
 

@@ -7,14 +7,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import httpx
 import polars as pl
 
 from contract.errors import FlightlineError
 from contract.schema import Contract
+from contract.strict import decode_json, encode_json
 from pipelines.building.artifacts import write_table
-from pipelines.building.config import params
+from pipelines.building.config import IngestParams, params
 from pipelines.building.sources import read_sources
 from pipelines.cli import OK, command, quiet
 from pipelines.ledger import parse_moment
@@ -22,7 +24,7 @@ from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
 from training import model as models
 from training.features import examples
-from training.model import AT, ID, LABEL, LABEL_AT
+from training.model import AT, ID, LABEL, LABEL_AT, Model
 from training.validation import check_all
 
 BATCH = 500  # rows a request
@@ -73,9 +75,17 @@ def replay(
 
 
 def moments(model: str, start: datetime, end: datetime) -> pl.DataFrame:
-    """The examples of a period, each with its features as they were known at its own moment."""
-    definition = models.load(model)
-    tables = definition.known(definition.arrange(read_sources(params(model).ingest)), end + LABELS_WITHIN)
+    """The examples of a period, each with its features as they were known at its own moment.
+
+    The period that was asked for last is kept: staging verifies versions of one day on the same month.
+    """
+    return _moments(models.load(model), encode_json(params(model).ingest), start, end)
+
+
+@lru_cache(maxsize=1)
+def _moments(definition: Model, ingest: bytes, start: datetime, end: datetime) -> pl.DataFrame:
+    sources = read_sources(decode_json(ingest, IngestParams, "ingest"))
+    tables = definition.known(definition.arrange(sources), end + LABELS_WITHIN)
     sound = {name: checked.sound for name, checked in check_all(tables, definition.rules).items()}
     return examples(definition, sound, start, end)
 

@@ -12,7 +12,7 @@ from contract.errors import ConfigError
 from contract.schema import Contract
 from training.evaluation import blocks, loss_name, losses
 from training.intervals import Interval, paired_bootstrap
-from training.learning import scores_of, target
+from training.learning import limited, scores_of, target
 from training.model import Model
 
 CONFIDENCE = 0.975  # of each bound: a 95 % interval
@@ -68,8 +68,6 @@ def ablate(
     if not model.feature_groups:
         return Ablation(metric, sample.height)
     require_partition(model)
-    import sklearn  # noqa: F401 - its threads can be limited once they are there
-    from threadpoolctl import threadpool_limits
 
     def loss(contract: Contract) -> np.ndarray:
         pipeline = model.fit(contract, sample, validation, params, seed).pipeline
@@ -77,7 +75,7 @@ def ablate(
 
     days = blocks(test, by_day=by_day)
     # One thread: on so few rows a second one waits more than it works.
-    with threadpool_limits(limits=1, user_api="openmp"):
+    with limited(1):
         full = loss(model.contract)
         found: dict[str, Interval] = {
             group: paired_bootstrap(

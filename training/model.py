@@ -82,7 +82,7 @@ class Card:
     tags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # there is one of each model: it is equal to itself, and may be a key
 class Model:
     """Everything the pipeline needs to know about one model. All functions are pure.
 

@@ -30,6 +30,7 @@ class Artifacts:
     validation = property(lambda self: self.root / "validation.json")
     split = property(lambda self: self.root / "split")
     facts = property(lambda self: self.root / "split.json")
+    leakage = property(lambda self: self.root / "leakage.json")
     model = property(lambda self: self.root / "model")
     curve = property(lambda self: self.root / "curve.json")
     versions = property(lambda self: self.root / "versions.json")

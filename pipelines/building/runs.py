@@ -118,6 +118,7 @@ def build(
         everything = read_yaml(root / PARAMS)
         everything[model] = _changed(everything[model], as_of, changes)
         (root / PARAMS).write_text(yaml.safe_dump(everything, sort_keys=False), "utf-8")
+        _keep_own(root / "dvc.lock", model)
         cache = settings.checkout / ".dvc" / "cache"
         (root / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n", "utf-8")
         repro(model, root, say)
@@ -163,6 +164,16 @@ def git(settings: Settings, *words: str) -> str:
             "Clone the repository with git",
         )
     return done.stdout
+
+
+def _keep_own(path: Path, model: str) -> None:
+    """Leave in a dvc.lock the stages of `model` alone: DVC reads and writes all of it after each stage."""
+    if not path.is_file():
+        return
+    lock = read_yaml(path)
+    own = {name: stage for name, stage in lock.get("stages", {}).items() if name.endswith(f"@{model}")}
+    if own != lock.get("stages"):
+        replace(path, yaml.safe_dump({**lock, "stages": own}, sort_keys=False).encode())
 
 
 def _lock(settings: Settings) -> Path:

@@ -11,8 +11,7 @@ import pytest
 
 from contract.schema import Aggregate, Contract, Feature
 from pipelines.building.artifacts import read_tables
-from pipelines.probe import leakage
-from pipelines.split import split
+from pipelines.split import leakage, split
 from pipelines.train import train
 from tests.gates.workshop import at_full_size
 from training.features import examples

@@ -14,7 +14,7 @@ from pipelines.package import package
 from pipelines.train import train
 from tests.conftest import toy_contract, toy_graph
 from tests.gates.workshop import at_full_size
-from training.gates.graph import is_contract
+from training.gates.graph import FIRST, is_contract, unused_features
 from training.gates.policy import Schema
 from training.learning import boosted_trees
 from training.model import ID
@@ -75,6 +75,16 @@ def test_a_feature_without_influence_fails(name):
     found = verdict(model.SerializeToString())
     assert found.verdict == "fail"
     assert found.reason == f"declared but without any influence: {name}"
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("place", [0, 999, 995])
+def test_a_feature_counts_as_used_wherever_its_influence_shows(place):
+    """One row of a thousand has another height; the last one changes none of the rows looked at first."""
+    rows = pl.concat([ROWS[:1]] * (2 * FIRST)).with_columns(
+        pl.when(pl.int_range(pl.len()) == place).then(2.0).otherwise("height").alias("height"),
+    )
+    assert unused_features(toy_graph(TOY), TOY, rows) == ["width", "letter"]
 
 
 def declare(patch_model, *added: Feature) -> None:

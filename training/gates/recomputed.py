@@ -36,15 +36,18 @@ def made_again(model: Model, tables: Tables, test: pl.DataFrame, at: list[dateti
         rows.append(model.rows(known).filter(pl.col(ID).is_in(ids)).with_columns(tag))
         streams.append({name: stream.with_columns(tag) for name, stream in model.events(known).items()})
     every = pl.concat(rows)
-    result = every
-    for (name, by, minutes), features in _groups(model.contract).items():
-        reached = pl.concat(
-            _reached(stream[name], moment, minutes, features).join(asked, on=by, how="semi")
+    features, events = [], {}
+    for (name, by, minutes), group in _groups(model.contract).items():
+        reached = (
+            _reached(stream[name], moment, minutes, group).join(asked, on=by, how="semi")
             for stream, moment, asked in zip(streams, at, rows, strict=True)
         )
+        events[_stream(name, by, minutes)] = pl.concat(reached)
+        features += group
+    if features:
         part = msgspec.structs.replace(model.contract, features=tuple(features))
-        result = result.join(aggregates(every, {name: reached}, part), on=ID, how="left")
-    return result.select(ID, *(feature.name for feature in model.contract.features))
+        every = every.join(aggregates(every, events, part), on=ID, how="left")
+    return every.select(ID, *(feature.name for feature in model.contract.features))
 
 
 def differing(again: pl.DataFrame, test: pl.DataFrame, contract: Contract) -> dict[str, int]:
@@ -88,7 +91,13 @@ def _groups(contract: Contract) -> dict[tuple[str, tuple[str, ...], int], list[F
     for feature in contract.features:
         spec = feature.aggregate
         if spec is not None:
-            apart = msgspec.structs.replace(spec, by=(*spec.by, _WORLD))
+            own = _stream(spec.events, spec.by, spec.window_minutes)
+            apart = msgspec.structs.replace(spec, by=(*spec.by, _WORLD), events=own)
             group = found.setdefault((spec.events, spec.by, spec.window_minutes), [])
             group.append(msgspec.structs.replace(feature, aggregate=apart))
     return found
+
+
+def _stream(name: str, by: tuple[str, ...], minutes: int) -> str:
+    """What one group's events are called: another group of the same stream reads others."""
+    return f"{name} {' '.join(by)} {minutes}"

@@ -23,7 +23,6 @@ NEEDS = {
         "split/train.parquet",
     ],
     "probe": [
-        "checked",
         "model/model.onnx",
         "split/train.parquet",
         "split/validation.parquet",
@@ -36,8 +35,8 @@ NEEDS = {
         "rivals.json",
         "predictions.parquet",
         "near.parquet",
+        "leakage.json",
         "probes/handful.json",
-        "probes/leakage.json",
         "probes/again.json",
         "model/model.onnx",
     ],

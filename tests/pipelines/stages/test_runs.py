@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -9,15 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from contract.errors import FlightlineError
-from pipelines.building import runs
+from pipelines.building import repro, runs
 from pipelines.building.runs import candidate, in_flight, under_way
 from pipelines.machine.settings import Settings
 from tests.pipelines.stages.conftest import ROOT
@@ -123,6 +125,24 @@ def test_a_worktree_that_was_removed_by_hand_is_made_anew(settings):
     assert (root / "params.yaml").is_file()
 
 
+def test_a_run_begins_with_what_is_locked_of_its_own_model(settings, monkeypatch):
+    """The other models' stages are no business of it; its own stay to the letter, also in the checkout."""
+    both = {"schema": "2.0", "stages": {"train@iris": {"cmd": "a"}, "train@flights": {"cmd": "b"}}}
+    lock = settings.checkout / "dvc.lock"
+    lock.write_text(yaml.safe_dump(both))
+    (settings.checkout / ".dvc").mkdir()
+    (settings.checkout / ".dvc" / "config").write_text("")
+    git(settings.checkout, "add", "--all")
+    git(settings.checkout, "commit", "--quiet", "-m", "locked")
+    monkeypatch.setattr(runs, "repro", lambda *_: None)
+    run = runs.build("iris", DAY, settings, say=lambda _: None)
+    assert yaml.safe_load((run.root / "dvc.lock").read_text()) == {
+        **both,
+        "stages": {"train@iris": {"cmd": "a"}},
+    }
+    assert yaml.safe_load(lock.read_text()) == both
+
+
 def test_a_retraining_under_way_is_seen_while_it_lasts(settings):
     """The decision waits for it; a note that a killed one left is not believed."""
     assert in_flight(settings) == ""
@@ -143,6 +163,65 @@ def busy(tmp_path) -> Path:
     dvc = Path(sys.executable).parent / "dvc"
     subprocess.run([dvc, "init", "--no-scm", "--quiet"], cwd=folder, check=True, capture_output=True)
     return folder
+
+
+# Says that it is there, and looks for the other one.
+MEETING = """
+import pathlib, sys, time
+mine, other = sys.argv[1:]
+pathlib.Path(mine + ".here").touch()
+deadline = time.monotonic() + 60
+while not pathlib.Path(other + ".here").exists():
+    if time.monotonic() > deadline:
+        sys.exit("error: " + mine + " waited in vain")
+    time.sleep(0.02)
+print(mine, "met", other)
+"""
+MET = """
+stages:
+  meet:
+    foreach: {models}
+    do:
+      cmd: {cmd}
+      outs:
+        - out_${{item}}
+"""
+
+
+@pytest.fixture
+def project(tmp_path) -> Callable[[str, str], Path]:
+    """Make a DVC project of one stage for each of some models."""
+
+    def make(models: str, cmd: str) -> Path:
+        (tmp_path / "meeting.py").write_text(MEETING)
+        (tmp_path / "dvc.yaml").write_text(MET.format(models=models, cmd=json.dumps(cmd)))
+        dvc = Path(sys.executable).parent / "dvc"
+        subprocess.run([dvc, "init", "--no-scm", "--quiet"], cwd=tmp_path, check=True, capture_output=True)
+        return tmp_path
+
+    return make
+
+
+def test_models_are_built_side_by_side(project):
+    """Each waits for the other; one after the other would wait in vain."""
+    said: list[str] = []
+    other = "$(echo ab | tr -d ${item})"
+    root = project("[a, b]", f"{sys.executable} meeting.py ${{item}} {other} && touch out_${{item}}")
+    repro.repro(None, root, said.append)
+    assert sorted(line for line in said if "met" in line) == ["  a met b", "  b met a"]
+    assert {"meet@a", "meet@b"} <= set(yaml.safe_load((root / "dvc.lock").read_text())["stages"])
+
+
+def test_one_model_that_cannot_be_built_leaves_the_others_to_be_built(project):
+    """Its own last line is the reason; the other one's outcome is there."""
+    command = "test ${item} != bad || { echo error: nothing works; exit 3; }; touch out_${item}"
+    root = project("[good, bad]", command)
+    with pytest.raises(FlightlineError, match="dvc repro failed") as failed:
+        repro.repro(None, root, lambda _: None)
+    assert "bad" in failed.value.found
+    assert "good" not in failed.value.found
+    assert (root / "out_good").exists()
+    assert not (root / "out_bad").exists()
 
 
 @contextlib.contextmanager

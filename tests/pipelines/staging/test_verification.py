@@ -9,14 +9,17 @@ import msgspec
 import polars as pl
 import pytest
 
+from pipelines import replay
+from pipelines.building.config import params
 from pipelines.staging import verification
 from pipelines.staging.checks import ENTITY, Found
-from pipelines.staging.past import Past, last_month, the_past
+from pipelines.staging.past import FIRST, Past, last_month, the_past
 from pipelines.staging.verification import verify
 from tests.pipelines.scoring.conftest import rows
 from tests.pipelines.staging.conftest import Service, changed
 from training import model as models
 
+UNTIL = datetime(2013, 1, 1, tzinfo=UTC)
 PAST = Past("rows", rows(250).drop("id"))
 
 
@@ -202,3 +205,25 @@ def test_a_model_of_elsewhere_is_verified_with_its_golden_rows(service: Service)
         "golden rows",
         [dict(item.row) for item in service.bundle.golden.rows[:3]],
     )
+
+
+def test_a_period_that_is_asked_for_again_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal rows from one reading; other source data, or another definition of the model, are read anew."""
+    read: list[object] = []
+    sources = replay.read_sources
+    monkeypatch.setattr(replay, "read_sources", lambda given: read.append(given) or sources(given))
+    replay._moments.cache_clear()
+    first, again = (replay.moments("iris", FIRST, UNTIL) for _ in range(2))
+    assert len(read) == 1
+    assert first.equals(again)
+    known = models.load("iris")
+    monkeypatch.setattr(models, "load", lambda _: replace(known))
+    replay.moments("iris", FIRST, UNTIL)
+    assert len(read) == 2
+    given = params("iris")
+    other = msgspec.structs.replace(
+        given.ingest, files={**given.ingest.files, "more": given.ingest.files["iris"]}
+    )
+    monkeypatch.setattr(replay, "params", lambda _: msgspec.structs.replace(given, ingest=other))
+    replay.moments("iris", FIRST, UNTIL)
+    assert len(read) == 3
