@@ -87,6 +87,18 @@ def test_evidence_of_another_version_or_by_another_key_is_refused(world: World) 
 
 
 @pytest.mark.slow
+def test_a_version_that_ran_before_is_refused_with_the_way_back_to_it(world: World) -> None:
+    """Whoever promotes the last champion again means a rollback, which needs no comparison."""
+    world.promote("regretted")
+    world.promote("regretted", seed=1)
+    with pytest.raises(FlightlineError, match=r"needs none: `python -m pipelines\.rollback regretted`"):
+        promote("regretted", world.settings, "1", say=quiet)
+    said: list[str] = []
+    promote("regretted", world.settings, "2", say=said.append)
+    assert said[-1].endswith(", as before")
+
+
+@pytest.mark.slow
 def test_a_stale_comparison_is_refused_until_qualified_again(world: World) -> None:
     """A bundle that was compared with yesterday's champion is compared again before it replaces today's."""
     world.promote("stale")
