@@ -5,7 +5,6 @@ valid and only what the Role of infra/kubernetes/access allows; keeps for each o
 runs the init containers of a pod for real. `kustomize` is left to the real kubectl.
 """
 
-import fcntl
 import json
 import signal
 import subprocess
@@ -14,7 +13,7 @@ import sys
 from fake_admission import admit, allow
 from fake_objects import FOLDER, KINDS, Cluster, Refused, key_of, kind_of
 from fake_pods import bring_up
-from fake_writes import apply, create, delete, replace
+from fake_writes import apply, create, delete, pause, replace
 
 FLAGS = {
     "get": {"--ignore-not-found", "--output", "--selector", "--raw"},
@@ -32,10 +31,9 @@ def main(words: list[str]) -> int:
     if words[:1] == ["kustomize"]:
         return kustomize(words[1])
     with (FOLDER / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        cluster = Cluster(lock)
         with (FOLDER / "calls.jsonl").open("a") as log:
             log.write(json.dumps(words) + "\n")
-        cluster = Cluster()
         try:
             print(answer(cluster, *parsed(words)), end="")
         except Refused as refusal:
@@ -91,10 +89,13 @@ def answer(cluster: Cluster, words: list[str], flags: dict[str, str]) -> str:
     items = given["items"] if given["kind"] == "List" else [given]
     for item in items:
         admit(namespace, item)
-    return "".join(
-        {"create": create, "replace": replace, "apply": apply}[verb](cluster, namespace, item, flags)
-        for item in items
-    )
+    said = []
+    for item in items:
+        if verb == "apply":
+            pause(cluster, before=item)
+        act = {"create": create, "replace": replace, "apply": apply}[verb]
+        said.append(act(cluster, namespace, item, flags))
+    return "".join(said)
 
 
 def get(cluster: Cluster, namespace: str, words: list[str], flags: dict[str, str]) -> str:

@@ -1,9 +1,10 @@
 """What changes the objects of the fake cluster: create, replace, server-side apply, delete."""
 
 import json
+import os
 
 from fake_admission import allow
-from fake_objects import FOLDER, KINDS, Cluster, Item, Refused, flat, key_of, kind_of, strip, unflat
+from fake_objects import FOLDER, KINDS, Cluster, Item, Refused, flat, key_of, kind_of, strip, unflat, write
 from fake_pods import serve
 
 
@@ -52,6 +53,19 @@ def interfere(cluster: Cluster, key: str) -> None:
         item = cluster.objects[key]
         cluster.write(key, {**item, "data": {**item["data"], **left.pop(0)}})
         (FOLDER / "config.json").write_text(json.dumps(cluster.config))
+
+
+def pause(cluster: Cluster, before: Item) -> None:
+    """Stop half way, before the Deployment, in the call that the test names, until it is told to go on."""
+    waits = cluster.fault("hold") or []
+    if not waits or before["kind"] != "Deployment":
+        return
+    held = waits.pop(0)
+    write(FOLDER / "config.json", json.dumps(cluster.config))
+    if held:
+        with cluster.left_alone():
+            write(FOLDER / "held", str(os.getpid()))
+            (FOLDER / "gate").read_text()  # a pipe: whoever opens it for writing lets this go on
 
 
 def apply(cluster: Cluster, namespace: str, item: Item, flags: dict[str, str]) -> str:
