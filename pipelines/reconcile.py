@@ -16,7 +16,7 @@ from pipelines.cli import FAILED, OK, command, quiet
 from pipelines.delivery.aliases import settle
 from pipelines.delivery.backend import backend
 from pipelines.delivery.placement import VersionRefusedError
-from pipelines.delivery.refusals import clear_refusal, give_back, left, mark_refused
+from pipelines.delivery.refusals import give_back, left, mark_refused
 from pipelines.delivery.registry import REFUSED, Registry, Version, connect
 from pipelines.delivery.services import recorded
 from pipelines.delivery.tracking_server import NoAnswerError
@@ -171,7 +171,6 @@ def _go_back(registry: Registry, version: Version, settings: Settings, say: Say)
         mark_refused(registry, version, str(refusal), say)
         give_back(registry, version, settings, say)
         raise
-    clear_refusal(registry, version)
     return Reconciled(version.model, "deployed", f"went back to version {version.version}")
 
 
