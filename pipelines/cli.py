@@ -1,6 +1,7 @@
 """What every command does alike: one sentence and a non-zero exit instead of a traceback."""
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -12,14 +13,15 @@ from typing import NoReturn
 from contract.errors import ConfigError, FlightlineError
 
 OK, FAILED, USAGE, KEPT, INTERRUPTED = 0, 1, 2, 10, 130
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NOBODY_READS = 141  # what a shell reports of a program whose reader went away
 
 
 def command(main: Callable[[list[str] | None], int]) -> NoReturn:
     """Run `main` on the process's arguments and exit with its code.
 
-    A refusal is printed as one line; an interrupt (Ctrl-C or SIGTERM) unwinds, so that `finally` blocks
-    stop what was started, and exits with 130.
+    A refusal is printed as one line, and so is a full disk; an interrupt (Ctrl-C or SIGTERM) unwinds, so that
+    `finally` blocks stop what was started, and exits with 130.
     """
     interrupts: list[int] = []
 
@@ -43,9 +45,21 @@ def command(main: Callable[[list[str] | None], int]) -> NoReturn:
         elif isinstance(error, FlightlineError):
             print(f"error: {error}", file=sys.stderr)
             code = FAILED
+        elif isinstance(error, OSError) and error.errno in NO_ROOM:
+            print(f"error: {_no_room(error)}", file=sys.stderr)
+            code = FAILED
         else:
             raise
     sys.exit(code)
+
+
+def _no_room(error: OSError) -> FlightlineError:
+    where = f" for {error.filename}" if error.filename else ""
+    return FlightlineError(
+        f"there is no room{where} ({error.strerror})",
+        "a disk that takes what is written",
+        "Make room and run the same command again",
+    )
 
 
 def parser(name: str, purpose: str | None, example: str) -> argparse.ArgumentParser:
