@@ -81,7 +81,7 @@ def test_a_reconciler_outlives_a_full_disk(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(reconcile, "connect", full)
-    with pytest.raises(FlightlineError, match="there is no room .No space left on device."):
+    with pytest.raises(FlightlineError, match="there is no room"):
         reconcile.reconcile(settings_in(tmp_path / "var"), quiet)
 
 
