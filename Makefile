@@ -53,7 +53,7 @@ PYTEST := .venv/bin/python -m pytest
 # At the end, what took longest: whoever adds a test sees what it costs.
 LONGEST := --durations 20 --durations-min 5
 
-.PHONY: help setup demo up down test test-unit test-features test-slow gates gate repro train register \
+.PHONY: help setup demo up down test test-unit test-features test-browser test-slow gates gate repro train register \
 	retrain challenger staging digest approved production monitor summary dispatch backtest bench bench-serving peers \
 	tune reproduce explain check hooks required clean uv
 
@@ -82,6 +82,10 @@ test-unit: setup ## The tests that need no process: under a minute
 # The feature-engineering logic alone, as CI shows it.
 test-features: setup
 	@exec $(PYTEST) tests/training -k "feature" -m "not slow" $(ARGS)
+
+# What a person sees in MLflow's pages, as CI shows it; pictures are left in var/screenshots/.
+test-browser: setup
+	@exec $(PYTEST) -m browser $(ARGS)
 
 # What measures the machine runs alone, after all else.
 test-slow: setup ## The long suites

@@ -1,10 +1,12 @@
 """What every command does alike: one sentence and a non-zero exit instead of a traceback."""
 
 import argparse
+import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -12,14 +14,15 @@ from typing import NoReturn
 from contract.errors import ConfigError, FlightlineError
 
 OK, FAILED, USAGE, KEPT, INTERRUPTED = 0, 1, 2, 10, 130
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NOBODY_READS = 141  # what a shell reports of a program whose reader went away
 
 
 def command(main: Callable[[list[str] | None], int]) -> NoReturn:
     """Run `main` on the process's arguments and exit with its code.
 
-    A refusal is printed as one line; an interrupt (Ctrl-C or SIGTERM) unwinds, so that `finally` blocks
-    stop what was started, and exits with 130.
+    A refusal is printed as one line, and so is a full disk; an interrupt (Ctrl-C or SIGTERM) unwinds, so that
+    `finally` blocks stop what was started, and exits with 130.
     """
     interrupts: list[int] = []
 
@@ -30,7 +33,8 @@ def command(main: Callable[[list[str] | None], int]) -> NoReturn:
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, interrupt)
     try:
-        code = main(None)
+        with enough_room():
+            code = main(None)
     except BrokenPipeError:
         # `… | head`: nothing more can be said, and the interpreter must not try to when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -46,6 +50,26 @@ def command(main: Callable[[list[str] | None], int]) -> NoReturn:
         else:
             raise
     sys.exit(code)
+
+
+@contextmanager
+def enough_room() -> Iterator[None]:
+    """A full disk inside the block is a refusal, and no mistake in the code.
+
+    Raises:
+        FlightlineError: it is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        where = f" for {error.filename}" if error.filename else ""
+        raise FlightlineError(
+            f"there is no room{where} ({error.strerror})",
+            "a disk that takes what is written",
+            "Make room and run the same command again",
+        ) from error
 
 
 def parser(name: str, purpose: str | None, example: str) -> argparse.ArgumentParser:

@@ -18,7 +18,7 @@ from pipelines.delivery.aliases import Pending, following, settle
 from pipelines.delivery.keys import ensure_keys, private_key
 from pipelines.delivery.placement import Change, Deployed, VersionRefusedError, place
 from pipelines.delivery.qualifying import qualified
-from pipelines.delivery.refusals import clear_refusal, give_back, mark_refused, refusals_as_json
+from pipelines.delivery.refusals import give_back, mark_refused, refusals_as_json
 from pipelines.delivery.registry import (
     CHALLENGER,
     STAGING,
@@ -149,7 +149,6 @@ def deploy_locked(
         if version is None:
             give_back(registry, chosen, settings, say)
         raise
-    clear_refusal(registry, chosen)
     return deployed
 
 

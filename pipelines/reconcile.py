@@ -12,11 +12,11 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
 from contract.errors import BundleError, FlightlineError
-from pipelines.cli import FAILED, OK, command, quiet
+from pipelines.cli import FAILED, OK, command, enough_room, quiet
 from pipelines.delivery.aliases import settle
 from pipelines.delivery.backend import backend
 from pipelines.delivery.placement import VersionRefusedError
-from pipelines.delivery.refusals import clear_refusal, give_back, left, mark_refused
+from pipelines.delivery.refusals import give_back, left, mark_refused
 from pipelines.delivery.registry import REFUSED, Registry, Version, connect
 from pipelines.delivery.services import recorded
 from pipelines.delivery.tracking_server import NoAnswerError
@@ -51,6 +51,7 @@ class Said:
     last: tuple[Reconciled, ...] = ()
 
 
+@enough_room()
 def reconcile(
     settings: Settings, say: Say = print, models: Sequence[str] | None = None
 ) -> tuple[Reconciled, ...]:
@@ -59,7 +60,7 @@ def reconcile(
     Only `models` are looked at (default: those of this repository): a shared MLflow holds other people's too.
 
     Raises:
-        FlightlineError: MLflow does not answer, or the service does not start.
+        FlightlineError: MLflow does not answer, the service does not start, or the disk is full.
     """
     registry = connect(settings)
     ours = set(names() if models is None else models)
@@ -171,7 +172,6 @@ def _go_back(registry: Registry, version: Version, settings: Settings, say: Say)
         mark_refused(registry, version, str(refusal), say)
         give_back(registry, version, settings, say)
         raise
-    clear_refusal(registry, version)
     return Reconciled(version.model, "deployed", f"went back to version {version.version}")
 
 

@@ -12,9 +12,11 @@ import msgspec
 
 from contract.errors import ConfigError, FlightlineError
 from contract.strict import decode_json, encode_json
+from pipelines.delivery.refusals import clear_refusal
 from pipelines.delivery.registry import Registry, connect
 from pipelines.delivery.tracking_server import NoAnswerError
 from pipelines.ledger import live, read
+from pipelines.machine.environments import PRODUCTION
 from pipelines.machine.files import replace
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
@@ -81,10 +83,15 @@ def settle(environment: str, settings: Settings, registry: Registry, say: Say = 
 
 
 def _apply(pending: Pending, path: Path, registry: Registry, say: Say) -> None:
-    """Move the alias unless a person did; a note that can never be applied is set aside."""
+    """Move the alias unless a person did, and take off the version what it was refused for.
+
+    A note that can never be applied is set aside.
+    """
     model, alias = pending.model, pending.alias
     try:
         kept = registry.swap_alias(model, alias, pending.version, pending.instead_of)
+        if pending.environment == PRODUCTION:  # it runs now, whatever was once said against it
+            clear_refusal(registry, registry.by_number(model, pending.version))
     except NoAnswerError:
         raise
     except FlightlineError as error:

@@ -121,7 +121,10 @@ class _Placing:
             if isinstance(error, VersionRefusedError) and environment == PRODUCTION and not self._back:
                 self._record_refusal(previous, placed, error)
             raise
-        self.say(f"{environment}: {change.model} version {change.version} is live at {self._backend.url}")
+        again = ", as before" if previous == placed else ""
+        self.say(
+            f"{environment}: {change.model} version {change.version} is live at {self._backend.url}{again}"
+        )
         prune(settings, self.say)
         return Deployed(
             environment=environment,

@@ -6,6 +6,7 @@ from pipelines.delivery.placement import VersionRefusedError
 from pipelines.delivery.refusals import require_not_refused
 from pipelines.delivery.registry import Registry, Version
 from pipelines.delivery.releases import Release, fetch, open_release, require_gates, require_staged
+from pipelines.delivery.trail import neighbours
 from pipelines.ledger import live, read
 from pipelines.machine.environments import PRODUCTION
 from pipelines.machine.settings import Settings
@@ -34,10 +35,20 @@ def qualified(
             f"version {version.version} of {version.model} was compared with "
             f"{compared[:12] or 'no champion'}, but {champion[:12]} is live",
             "a comparison with what is live",
-            f"Qualify and register it again: `python -m pipelines.qualify {version.model}`",
+            _way_on(version, settings),
         )
     _require_contract(release, version, settings)
     return release, evidence
+
+
+def _way_on(version: Version, settings: Settings) -> str:
+    """What a person may do with a version that was not compared with what is live."""
+    model = version.model
+    back, ahead = neighbours(read(settings.ledger), PRODUCTION, model)
+    for known, option in ((back, ""), (ahead, " --forward")):
+        if known is not None and known.version == version.version:
+            return f"It has run before, and needs none: `python -m pipelines.rollback {model}{option}`"
+    return f"Qualify and register it again, as `make register MODEL={model}` does"
 
 
 def _require_contract(release: Release, version: Version, settings: Settings) -> None:

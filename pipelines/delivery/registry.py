@@ -121,8 +121,8 @@ class Registry:
         """
         version = self.aliases(model).get(alias)
         if version is None:
-            known = self.models()
-            hint = "" if model in known else near_miss(model, sorted({*known, *names()}))
+            others = {*self.models(), *names()}
+            hint = "" if model in others else near_miss(model, sorted(others))
             raise FlightlineError(
                 f"no version of {model} has the alias '{alias}'{hint}",
                 "one that has",

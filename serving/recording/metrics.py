@@ -1,9 +1,11 @@
 """What the service counts for Prometheus, beside what BentoML counts itself."""
 
+import os
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serving.recording.tally import BUCKETS, Tally
@@ -23,6 +25,10 @@ ODDITIES = (
     ("missing", "Accepted missing values"),
 )
 
+# Of metrics there are, BentoML's own among them: each has a file in which a process of several counts.
+KINDS = ("counter", "gauge_livesum", "histogram")
+ROOM = 2**20  # bytes of each file: some thousand series
+
 LOG_EVENTS = frozenset({"refused_writes", "torn"})  # of the prediction log's summary; all else is rows
 
 
@@ -38,6 +44,7 @@ class Metrics:
         """Declare the metrics in a registry of their own; /metrics gathers every registry of the process."""
         from prometheus_client import CollectorRegistry, Counter, Histogram
 
+        reserve(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
         self.registry = CollectorRegistry()
         self.registry.register(_Flushing(self))  # first, so that it collects first
         self._seconds = Histogram(
@@ -182,6 +189,22 @@ class _Flushing:
     def collect(self) -> "list[Metric]":
         self._metrics.flush()
         return []
+
+
+def reserve(folder: str | None) -> None:
+    """Have room on the disk for what this process will count.
+
+    prometheus_client maps files with holes into memory. On a full disk the first count that falls into a hole
+    would end the process (SIGBUS) in the middle of an answer.
+
+    Raises:
+        OSError: the disk is full already.
+    """
+    if folder is None or not hasattr(os, "posix_fallocate"):  # counted in memory; or not Linux
+        return
+    for kind in KINDS:
+        with (Path(folder) / f"{kind}_{os.getpid()}.db").open("ab") as file:
+            os.posix_fallocate(file.fileno(), 0, ROOM)
 
 
 def process_and_models(snapshot: "Snapshot", log: dict[str, int | str]) -> str:

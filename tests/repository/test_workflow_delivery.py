@@ -1,4 +1,4 @@
-"""The workflows ship what was approved, and monitoring says what it saw."""
+"""Every merge is staged, the workflows ship what was approved, and monitoring says what it saw (D5, C6)."""
 
 import shutil
 from pathlib import Path
@@ -54,6 +54,23 @@ def undelivered(root: Path) -> list[str]:
     return [name for name, holds in facts.items() if not holds]
 
 
+def untested(root: Path) -> list[str]:
+    """What would let a merge to main or to the staging branch go without a model-deployment test (C6)."""
+    cd = workflows(root)["cd.yml"]
+    job = cd["jobs"]["staging"]
+    staged = [step for step in job["steps"] if step.get("run") == "make staging"]
+    accepted = "steps.challenger.outputs.accepted == 'true'"
+    facts = {
+        "not on a merge": cd[True].get("push") == {"branches": ["main", "staging"]},
+        "the job may be skipped": "if" not in job and "needs" not in job,
+        "nothing is deployed": [step.get("if") for step in staged] == [accepted],
+        "a failure that is passed over": not any(
+            "continue-on-error" in step for step in [job, *job["steps"]]
+        ),
+    }
+    return [name for name, holds in facts.items() if not holds]
+
+
 def mute(root: Path) -> list[str]:
     """What would keep the daily check from seeing production, or from saying what it saw."""
     job = workflows(root)["monitor.yml"]["jobs"]["check"]
@@ -67,7 +84,7 @@ def mute(root: Path) -> list[str]:
     return [name for name, holds in facts.items() if not holds]
 
 
-@pytest.mark.parametrize("rule", [undelivered, mute], ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", [undelivered, untested, mute], ids=lambda rule: rule.__name__)
 def test_delivery_and_monitoring_keep_the_rule(rule):
     """What ships is what was approved; a check that cannot see says so."""
     assert rule(ROOT) == []
@@ -86,6 +103,15 @@ def test_delivery_and_monitoring_keep_the_rule(rule):
         (undelivered, "cd.yml", "        if: github.event_name == 'repository_dispatch'\n", ""),
         (undelivered, "ct.yml", "      accepted: ${{ steps.challenger.outputs.accepted }}", "      a: b"),
         (undelivered, "ct.yml", "    if: needs.retrain.outputs.accepted == 'true'\n", ""),
+        (untested, "cd.yml", "branches: [main, staging]", "branches: [main]"),
+        (untested, "cd.yml", "    environment: staging\n", "    if: github.event_name != 'push'\n"),
+        (untested, "cd.yml", "- run: make staging", "- run: make digest"),
+        (
+            untested,
+            "cd.yml",
+            "- run: make staging\n",
+            "- run: make staging\n        continue-on-error: true\n",
+        ),
         (mute, "monitor.yml", "${{ vars.FLIGHTLINE_RUNNER || 'ubuntu-latest' }}", "ubuntu-latest"),
         (mute, "monitor.yml", "      FLIGHTLINE_VAR: ${{ vars.FLIGHTLINE_VAR }}\n", ""),
         (mute, "monitor.yml", "        if: always()\n", ""),

@@ -12,6 +12,7 @@ from tests.repository.workflows import FOLDER, ROOT, jobs, workflows
 pytestmark = pytest.mark.unit
 
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
+SCREENSHOTS = "var/screenshots"  # where tests/pipelines/promotion/test_browser.py leaves them
 MAKE = re.compile(r"make [a-z][a-z-]*( [A-Z_]+=\w+)*")
 
 
@@ -109,6 +110,25 @@ def unnamed_by_required(root: Path) -> list[str]:
     return found if last.get("if") == "always()" else [*found, "required may be skipped"]
 
 
+def unseen(root: Path) -> list[str]:
+    """What would leave nobody a picture of what the browser showed, above all in a run that fails."""
+    steps = workflows(root)["ci.yml"]["jobs"].get("browser", {}).get("steps", [])
+    runs = [number for number, step in enumerate(steps) if step.get("run") == "make test-browser"]
+    after = steps[runs[0] + 1 :] if runs else []
+    upload = next((step for step in after if "actions/upload-artifact@" in step.get("uses", "")), {})
+    given = upload.get("with", {})
+    facts = {
+        "no browser": bool(runs),
+        "a runner without a browser is green": bool(runs)
+        and steps[runs[0]].get("env", {}).get("REQUIRE") == "browser",
+        "no pictures": given.get("path") == f"{SCREENSHOTS}/*.png",
+        "pictures of passing tests alone": upload.get("if") == "always()",
+        "a missing picture is passed over": given.get("if-no-files-found") == "error",
+        "pictures stay too long": 0 < given.get("retention-days", 0) <= 14,
+    }
+    return [name for name, holds in facts.items() if not holds]
+
+
 RULES = [
     unpinned,
     permissions,
@@ -119,6 +139,7 @@ RULES = [
     keeping_credentials,
     using_secrets,
     unnamed_by_required,
+    unseen,
 ]
 
 
@@ -148,6 +169,17 @@ def test_the_workflows_keep_the_rule(rule):
         (using_secrets, "${{ join(needs.*.result, ' ') }}", "${{ secrets.TOKEN }}"),
         (unnamed_by_required, "needs: [checks, ", "needs: ["),
         (unnamed_by_required, "    if: always()\n    needs:", "    needs:"),
+        (unseen, "run: make test-browser", "run: make test-unit"),
+        (unseen, "          REQUIRE: browser", "          OTHER: browser"),
+        (unseen, "uses: actions/upload-artifact@", "uses: actions/download-artifact@"),
+        (
+            unseen,
+            "        if: always()\n        timeout-minutes: 3\n        with:\n          name: screenshots",
+            "        with:",
+        ),
+        (unseen, "path: var/screenshots/", "path: screenshots/"),
+        (unseen, "          if-no-files-found: error\n", ""),
+        (unseen, "          retention-days: 7\n", ""),
     ],
 )
 def test_a_broken_rule_is_found(tmp_path, rule, old, new):
@@ -159,6 +191,12 @@ def test_a_broken_rule_is_found(tmp_path, rule, old, new):
     assert old in text
     path.write_text(text.replace(old, new, 1))
     assert rule(tmp_path) != []
+
+
+def test_the_screenshots_are_where_ci_looks_for_them():
+    """The folder that the browser's tests write to, and no other."""
+    text = (ROOT / "tests/pipelines/promotion/test_browser.py").read_text()
+    assert 'SCREENSHOTS = Path(__file__).parents[3] / "var" / "screenshots"' in text
 
 
 @pytest.mark.parametrize(

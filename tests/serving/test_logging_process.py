@@ -2,7 +2,9 @@
 
 import errno
 import os
+import shutil
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -85,19 +87,7 @@ def test_a_full_disk_costs_no_answer(tmp_path, build_release, monkeypatch) -> No
             "this machine lets no process mount a file system: the full disk is tried in-process only"
         )
     service = process(tmp_path, build_release)
-    disk = tmp_path / "predictions"
-    disk.mkdir()
-    # The service mounts its own disk before it starts; nobody else sees it but through /proc.
-    mount = f'mount -t tmpfs -o size=1m tmpfs {disk} && exec {PYTHON} "$@"'
-    python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\nexec unshare -rm sh -c '{mount}' sh \"$@\"\n")
-    python.chmod(0o755)
-    monkeypatch.setattr(processes, "PYTHON", python)
-    service.start()
-    try:
-        seen = Path(f"/proc/{service.popen.pid}/root{disk}")
-        room = os.statvfs(seen)
-        assert room.f_blocks * room.f_frsize == 2**20, "it is the machine's own disk that would be filled"
+    with on_a_disk_of_its_own(service, tmp_path / "predictions", 1, monkeypatch) as seen:
         ask(service, 0)
         until(lambda: log(service)["written"] == ANSWERS)
         fill(seen / "filler")
@@ -112,6 +102,43 @@ def test_a_full_disk_costs_no_answer(tmp_path, build_release, monkeypatch) -> No
         until(lambda: log(service)["written"] == 3 * ANSWERS)
         assert log(service)["error"] == ""
         assert logged(seen / "toy") == list(range(3 * ANSWERS))
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_no_service(tmp_path, build_release, monkeypatch) -> None:
+    """Its state is on the full disk, too: what is counted for the first time has its room already."""
+    if not namespaces():
+        pytest.skip("this machine lets no process mount a file system")
+    service = process(tmp_path, build_release)
+    with on_a_disk_of_its_own(service, tmp_path / "state", 8, monkeypatch) as seen:
+        counted = [path.stat() for path in (seen / "bentoml" / "prometheus").glob("*.db")]
+        assert counted
+        assert all(found.st_blocks * 512 >= found.st_size for found in counted), "a hole is a kill (SIGBUS)"
+        fill(seen / "filler")
+        ask(service, 0)
+        text = service.client.get("/metrics").text
+        assert f'flightline_prediction_seconds_count{{model="toy",version="1"}} {ANSWERS}.0' in text
+
+
+@contextmanager
+def on_a_disk_of_its_own(service, folder, mebibytes, monkeypatch):
+    """The service runs for the block, and `folder` is a disk that it mounts before it starts.
+
+    Nobody else sees it but through /proc: the block's value is the folder seen there.
+    """
+    folder.mkdir(exist_ok=True)
+    kept = shutil.copytree(folder, folder.with_name("kept"))
+    mount = f"mount -t tmpfs -o size={mebibytes}m tmpfs {folder} && cp -a {kept}/. {folder}"
+    python = folder.with_name("python")
+    python.write_text(f'#!/bin/sh\nexec unshare -rm sh -c \'{mount} && exec {PYTHON} "$@"\' sh "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(processes, "PYTHON", python)
+    service.start()
+    try:
+        seen = Path(f"/proc/{service.popen.pid}/root{folder}")
+        room = os.statvfs(seen)
+        assert room.f_blocks * room.f_frsize == mebibytes * 2**20, "it is the machine's own disk"
+        yield seen
     finally:
         service.stop()
 

@@ -10,7 +10,7 @@ from contract.errors import FlightlineError
 from pipelines import ledger
 from pipelines.delivery import aliases
 from pipelines.delivery.aliases import Pending, following, settle
-from pipelines.delivery.registry import Registry
+from pipelines.delivery.registry import REFUSED, Registry, Version
 from pipelines.delivery.tracking_server import NoAnswerError
 from pipelines.machine.settings import Settings
 from tests.pipelines.delivery.conftest import settings_in
@@ -19,12 +19,25 @@ pytestmark = pytest.mark.unit
 
 
 class Aliases(Registry):
-    """The registry's own compare-and-set over one alias in memory, and an error to raise instead."""
+    """The registry's own compare-and-set over one alias in memory, and an error to raise instead.
+
+    Every version was refused once, until that is taken off it.
+    """
 
     def __init__(self, found: str) -> None:
         """Begin with the alias on `found`."""
         self.found = found
         self.error: FlightlineError | None = None
+        self.cleared: list[str] = []
+
+    def by_number(self, model: str, version: str) -> Version:
+        """A version that was refused."""
+        return Version(model, version, version * 64, "a-run", {REFUSED: "it was slow"}, ())
+
+    def untag(self, version: Version, key: str) -> None:
+        """Note whose refusal goes."""
+        assert key == REFUSED
+        self.cleared.append(version.version)
 
     def aliases(self, model: str) -> dict[str, str]:  # noqa: ARG002 - there is one model
         """Alias to version."""
@@ -99,6 +112,7 @@ def test_an_unanswered_move_is_made_up_for(place: Settings) -> None:
     assert registry.found == "2"
     settle("production", place, registry)
     assert (registry.found, notes(place)) == ("0", [])
+    assert registry.cleared == ["0"]  # it runs, and is no longer said to be refused
 
 
 @pytest.mark.parametrize("clicked", ["3", "2"])

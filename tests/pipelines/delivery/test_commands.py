@@ -169,6 +169,8 @@ def test_the_registry_names_the_near_miss_of_a_model(world: World) -> None:
     with pytest.raises(FlightlineError) as refused:
         deploy.deploy_production("nearly", world.settings, say=quiet)
     assert "did you mean" not in str(refused.value)
+    with pytest.raises(FlightlineError, match="no version of flights has the alias 'other';"):
+        world.registry.by_alias("flights", "other")  # one of ours, which nobody may have registered yet
 
 
 @pytest.mark.unit

@@ -1,4 +1,4 @@
-"""From alias to production and back, over real servers."""
+"""From alias to production and back, over real servers (D5, D9)."""
 
 import hashlib
 import time

@@ -134,7 +134,7 @@ def test_a_disk_without_room_for_the_ledger_changes_nothing(world: World) -> Non
 
 
 def test_a_rollback_needs_no_registry_and_little_time(world: World) -> None:
-    """R5: MLflow is stopped, callers go on, and in under five seconds the last version answers them all."""
+    """MLflow is stopped, callers go on, and in under five seconds the last version answers them all."""
     model = "cut-off"
     world.promote(model)
     world.promote(model, seed=1)

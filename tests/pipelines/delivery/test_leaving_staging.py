@@ -1,4 +1,4 @@
-"""What staging signs, and which versions do not leave it or are refused after it."""
+"""What staging signs, and which versions do not leave it or are refused after it (D10)."""
 
 import base64
 import json

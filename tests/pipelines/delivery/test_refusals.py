@@ -14,6 +14,7 @@ from contract.statements import StagingEvidence
 from monitoring.decision import Attempt
 from pipelines import ledger
 from pipelines.building import attempts
+from pipelines.delivery.evidence import NOTICE
 from pipelines.delivery.registry import (
     CHAMPION,
     REFUSED,
@@ -24,6 +25,7 @@ from pipelines.deploy import deploy_production, deploy_staging
 from pipelines.promote import promote
 from pipelines.reconcile import reconcile
 from pipelines.register import register
+from pipelines.rollback import rollback
 from pipelines.staging.checks import Check
 from tests.pipelines.delivery.conftest import World, qualify, quiet
 
@@ -84,6 +86,23 @@ def test_evidence_of_another_version_or_by_another_key_is_refused(world: World) 
     with pytest.raises(BundleError, match="trusted staging key"):
         promote("borrowed", world.settings, second.version, say=quiet)
     assert world.serves("production", "borrowed") == first.version
+
+
+@pytest.mark.slow
+def test_a_version_that_ran_before_is_refused_with_the_way_back_to_it(world: World) -> None:
+    """Whoever promotes the last champion again means a rollback, which needs no comparison."""
+    world.promote("regretted")
+    world.promote("regretted", seed=1)
+    with pytest.raises(FlightlineError, match=r"needs none: `python -m pipelines\.rollback regretted`"):
+        promote("regretted", world.settings, "1", say=quiet)
+    said: list[str] = []
+    promote("regretted", world.settings, "2", say=said.append)
+    assert said[-1].endswith(", as before")
+    assert REFUSED in world.registry.by_number("regretted", "1").tags
+    rollback("regretted", world.settings, say=quiet)
+    back = world.registry.by_number("regretted", "1")
+    assert REFUSED not in back.tags
+    assert not back.description.startswith(NOTICE)  # what runs is not said to be refused
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Only what was accepted gets into the registry, once and whole."""
+"""Only what was accepted gets into the registry, once and whole, with its evidence (D4)."""
 
 import shutil
 

@@ -18,7 +18,8 @@ from pipelines.delivery.registry import STAGING_EVIDENCE, Registry, Version, con
 from pipelines.delivery.releases import fetch
 from pipelines.machine.settings import Settings
 from pipelines.register import register
-from tests.pipelines.delivery.conftest import qualify, quiet, running_mlflow, trained
+from tests.pipelines.delivery.conftest import qualify, quiet, running_mlflow, settings_in, trained
+from tests.pipelines.promotion.relays import Probe
 
 AJAX = "/ajax-api/2.0/mlflow"  # what the pages of the UI call
 
@@ -119,3 +120,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         found.make_live(first)
         found.registry.set_alias(found.model, "champion", first.version)
         yield found
+
+
+@pytest.fixture
+def probe(tmp_path: Path) -> Probe:
+    """A relay in a place of its own."""
+    return Probe(settings_in(tmp_path / "var"))

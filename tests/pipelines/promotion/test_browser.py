@@ -1,4 +1,4 @@
-"""A person promotes in MLflow's own pages: a real browser, a real server, real services (D4, R6).
+"""A person promotes in MLflow's own pages: a real browser, a real server, real services (D9).
 
 Screenshots of what the person sees are kept in `var/screenshots/`.
 """

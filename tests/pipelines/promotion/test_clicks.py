@@ -1,4 +1,4 @@
-"""A click in MLflow is carried out, whatever happens to webhook, relay or MLflow (D4, R5, R6)."""
+"""A click in MLflow is carried out, whatever happens to webhook, relay or MLflow (D9)."""
 
 import os
 import subprocess

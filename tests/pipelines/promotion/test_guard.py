@@ -1,4 +1,4 @@
-"""What does not qualify cannot be promoted in MLflow: the dialog says why, and the alias stays (R6)."""
+"""What does not qualify cannot be promoted in MLflow: the dialog says why, and the alias stays (D9)."""
 
 import os
 import shutil

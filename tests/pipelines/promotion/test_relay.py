@@ -1,109 +1,17 @@
-"""The relay over HTTP: what it answers, what it does then, and what it asks of GitHub."""
+"""The relay over HTTP: what it answers, and what it does then."""
 
-import json
 import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import httpx
 import pytest
 
 from contract.errors import FlightlineError
-from pipelines import relay
-from pipelines.delivery.registry import Version
-from pipelines.dispatch import Repository
-from pipelines.machine.settings import RELAY_PORT_VARIABLE, Settings
-from pipelines.promotion.listening import listening
-from pipelines.promotion.webhooks import ID, LARGEST, PATH, SIGNATURE, TIMESTAMP, Delivery, secret, signature
-from pipelines.relay import Relay, deploy_here, dispatch
-from tests.pipelines.delivery.conftest import quiet, settings_in
+from pipelines.promotion.webhooks import LARGEST, PATH, SIGNATURE, Delivery, secret
+from pipelines.relay import deploy_here
+from tests.pipelines.delivery.conftest import quiet
 from tests.pipelines.delivery.test_processes import eventually
-
-DELIVERY = Delivery("11111111-2222", 1_700_000_000, "iris", "champion", "2")
-
-
-class Ended(Exception):  # noqa: N818 - not an error: how a test ends the relay's loop
-    """Leave the loop."""
-
-
-class Probe:
-    """A relay that listens, whose acting is recorded and may fail."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings, self.acted, self.said = settings, [], []
-        self.trouble: FlightlineError | None = None
-        self.ending = False
-
-    def try_it(self, delivery: Delivery) -> bool:
-        """What the relay calls: `act`, until the test ends."""
-        if self.ending:
-            raise Ended
-        return self.act(delivery)
-
-    def act(self, delivery: Delivery) -> bool:
-        """Keep the id of what was to be done, unless there is trouble."""
-        if self.trouble:
-            raise self.trouble
-        self.acted.append(delivery.id)
-        return True
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Listen and work, for the length of the block."""
-        relay = Relay(self.settings, self.try_it, "", self.said.append)
-        port = self.settings.relay_port
-
-        def work() -> None:
-            with suppress(Ended):
-                relay.run()
-
-        worker = threading.Thread(target=work, daemon=True)
-        with listening(port, RELAY_PORT_VARIABLE, "the relay", relay.routes()):
-            worker.start()
-            try:
-                yield
-            finally:
-                self.ending = True
-                self.send(identity=f"the-last-one-of-{id(relay)}")
-                worker.join(30)
-                self.ending = False
-                assert not worker.is_alive()
-
-    def send(
-        self, *, key: str = "", sent: float | None = None, identity: str = "11111111-2222", **headers: str
-    ) -> httpx.Response:
-        """A delivery, signed as MLflow signs."""
-        data = {"name": "iris", "alias": "champion", "version": "2"}
-        body = json.dumps({"entity": "model_version_alias", "action": "created", "data": data}).encode()
-        when = str(int(time.time() if sent is None else sent))
-        signed = signature(key or secret(self.settings), identity, when, body)
-        given = {
-            "Content-Type": "application/json",
-            ID: identity,
-            TIMESTAMP: when,
-            SIGNATURE: signed,
-            **headers,
-        }
-        return self.post(body, given)
-
-    def post(self, body: bytes, headers: dict[str, str], path: str = PATH) -> httpx.Response:
-        """Any request."""
-        return httpx.post(
-            f"http://127.0.0.1:{self.settings.relay_port}{path}",
-            content=body,
-            headers=headers,
-            trust_env=False,
-        )
-
-
-@pytest.fixture
-def probe(tmp_path: Path) -> Probe:
-    """A relay in a place of its own."""
-    return Probe(settings_in(tmp_path / "var"))
+from tests.pipelines.promotion.relays import DELIVERY, Probe
 
 
 def test_a_delivery_is_answered_at_once_and_acted_on_once(probe: Probe) -> None:
@@ -185,126 +93,6 @@ def test_the_secret_may_be_replaced_while_the_relay_runs(probe: Probe) -> None:
         (probe.settings.keys / "webhook.secret").unlink()
         assert probe.send(key=old).status_code == 401
         assert probe.send().status_code == 202
-
-
-class GitHub(ThreadingHTTPServer):
-    """GitHub's `POST /repos/{owner}/{repo}/dispatches`, as strict as it is documented.
-
-    https://docs.github.com/en/rest/repos/repos#create-a-repository-dispatch-event
-    """
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _GitHubHandler)
-        self.events: list[dict[str, object]] = []
-        self.down = False
-
-
-class _GitHubHandler(BaseHTTPRequestHandler):
-    server: GitHub
-
-    def do_POST(self) -> None:
-        raw = self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(self.verdict(raw))
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def verdict(self, raw: bytes) -> int:
-        if self.server.down:
-            return 503
-        if self.headers["Authorization"] != "Bearer secret":
-            return 401
-        if self.path != "/repos/me/it/dispatches":
-            return 404
-        if self.headers["Accept"] != "application/vnd.github+json" or not self.headers["User-Agent"]:
-            return 415
-        if self.headers["X-GitHub-Api-Version"] != "2022-11-28":
-            return 400
-        body = json.loads(raw)
-        event, payload = body.pop("event_type"), body.pop("client_payload", {})
-        fits = isinstance(event, str) and 0 < len(event) <= 100 and isinstance(payload, dict)
-        if body or not fits or len(payload) > 10 or len(json.dumps(payload)) > 65_535:
-            return 422
-        self.server.events.append({"type": event, **payload})
-        return 204
-
-    def log_message(self, *_: object) -> None:
-        """Keep the test's output clean."""
-
-
-@pytest.fixture
-def github() -> Iterator[GitHub]:
-    """GitHub, as far as it matters here."""
-    with GitHub() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def repository(github: GitHub, token: str = "secret") -> Repository:  # noqa: S107 - of a server of our own
-    """The repository, as the environment of a relay names it."""
-    return Repository.from_environment(
-        {
-            "GITHUB_API_URL": f"http://127.0.0.1:{github.server_port}",
-            "GITHUB_REPOSITORY": "me/it",
-            "GITHUB_TOKEN": token,
-        }
-    )
-
-
-@pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The digest of what the registry calls iris version 2."""
-    digest = "2d" * 32
-
-    class OneVersion:
-        def by_number(self, model: str, version: str) -> Version:
-            return Version(model, version, digest, "a-run", {}, ())
-
-    monkeypatch.setattr(relay, "connect", lambda _: OneVersion())
-    return digest
-
-
-def test_a_promotion_becomes_an_event_on_github(probe: Probe, github: GitHub, registered: str) -> None:
-    """The type that cd.yml listens to, with the model, the version and what the version is."""
-    assert dispatch(DELIVERY, probe.settings, repository(github), quiet)
-    named = {"model": "iris", "version": "2", "digest": registered, "delivery": "11111111-2222"}
-    expected = {"type": "promote", **named}
-    assert github.events == [expected]
-
-
-def test_github_is_not_asked_without_need(probe: Probe, github: GitHub) -> None:
-    """Another alias, another team's model and an alias that was taken away start no workflow."""
-    for delivery in (
-        Delivery("1", 0, "iris", "challenger", "2"),
-        Delivery("2", 0, "iris", "Champion", "2"),
-        Delivery("3", 0, "theirs", "champion", "2"),
-        Delivery("4", 0, "iris", "champion", ""),
-    ):
-        assert dispatch(delivery, probe.settings, repository(github), quiet)
-    assert github.events == []
-
-
-def test_a_version_that_the_registry_does_not_tell_is_asked_for_again(probe: Probe, github: GitHub) -> None:
-    """A number alone would leave the workflow to deliver whatever it has."""
-    with pytest.raises(FlightlineError, match="MLflow does not answer"):
-        dispatch(DELIVERY, probe.settings, repository(github), quiet)
-    assert github.events == []
-
-
-@pytest.mark.usefixtures("registered")
-def test_what_github_does_not_take_is_sent_again(probe: Probe, github: GitHub) -> None:
-    """A bad hour of GitHub's, or a token that has run out, delays and loses nothing."""
-    with pytest.raises(FlightlineError, match="answered 401"):
-        dispatch(DELIVERY, probe.settings, repository(github, "expired"), quiet)
-    github.down = True
-    probe.act = lambda delivery: dispatch(delivery, probe.settings, repository(github), quiet)
-    with probe.running():
-        probe.send()
-        assert eventually(lambda: any("answered 503" in line for line in probe.said))
-        github.down = False
-        assert eventually(lambda: [event["delivery"] for event in github.events] == ["11111111-2222"])
 
 
 @pytest.mark.parametrize("delivery", [("theirs", "champion"), ("iris", "challenger")])

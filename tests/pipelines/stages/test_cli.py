@@ -1,5 +1,6 @@
 """Commands end with a sentence and a code, however they end."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -65,6 +66,29 @@ def test_a_refusal_is_one_line_on_standard_error(capsys):
         command(main)
     assert ended.value.code == FAILED
     assert capsys.readouterr().err == "error: two; expected three. Add one.\n"
+
+
+@pytest.mark.unit
+@pytest.mark.usefixtures("quiet_signals")
+def test_a_full_disk_is_one_line_and_another_trouble_of_the_system_is_not_hidden(capsys):
+    """Whoever reads it makes room; a file that is missing is a mistake in the code."""
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "var/ledger.jsonl")
+
+    def missing(_):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "var/ledger.jsonl")
+
+    with pytest.raises(SystemExit) as ended:
+        command(full)
+    assert ended.value.code == FAILED
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "error: there is no room for var/ledger.jsonl (No space left on device); expected "
+    )
+    assert said.count("\n") == 1
+    with pytest.raises(FileNotFoundError):
+        command(missing)
 
 
 @pytest.mark.unit

@@ -104,5 +104,6 @@ def clustered(
             ensure_service(name, here, quiet)
         yield World(Settings.from_environment({**here.variables(), **variables}), tmp_path), cluster
     finally:
+        cluster.end()
         for name in PLACES:
             stop_service(name, here)

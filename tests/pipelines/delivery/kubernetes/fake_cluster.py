@@ -9,7 +9,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -90,6 +90,27 @@ class FakeCluster:
     def faults(self, **faults: Any) -> None:
         """Have these things go wrong, and no others."""
         self.configure(faults=faults)
+
+    def hold(self, call: int) -> None:
+        """Have the `call`-th apply from now on stop half way, before the Deployment."""
+        (self.folder / "gate").unlink(missing_ok=True)
+        (self.folder / "held").unlink(missing_ok=True)
+        os.mkfifo(self.folder / "gate")
+        self.faults(hold=[*[False] * (call - 1), True])
+
+    def held(self) -> int:
+        """The process of the call that stopped half way; 0 as long as there is none."""
+        path = self.folder / "held"
+        return int(path.read_text()) if path.exists() else 0
+
+    def let_go(self) -> None:
+        """Have that call carry out the rest."""
+        (self.folder / "gate").write_text("")
+
+    def end(self) -> None:
+        """Leave no call behind that waits for ever."""
+        with suppress(OSError):  # nobody waits
+            os.close(os.open(self.folder / "gate", os.O_WRONLY | os.O_NONBLOCK))
 
     def edit(self, overlay: str, before: str, after: str) -> None:
         """Change the manifests of an overlay."""

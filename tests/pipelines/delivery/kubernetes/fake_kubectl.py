@@ -5,15 +5,15 @@ valid and only what the Role of infra/kubernetes/access allows; keeps for each o
 runs the init containers of a pod for real. `kustomize` is left to the real kubectl.
 """
 
-import fcntl
 import json
-import os
 import signal
 import subprocess
 import sys
 
-from fake_objects import FOLDER, KINDS, Cluster, Item, Refused, flat, key_of, kind_of, strip, unflat
-from fake_pods import bring_up, serve
+from fake_admission import admit, allow
+from fake_objects import FOLDER, KINDS, Cluster, Refused, key_of, kind_of
+from fake_pods import bring_up
+from fake_writes import apply, create, delete, pause, replace
 
 FLAGS = {
     "get": {"--ignore-not-found", "--output", "--selector", "--raw"},
@@ -31,10 +31,9 @@ def main(words: list[str]) -> int:
     if words[:1] == ["kustomize"]:
         return kustomize(words[1])
     with (FOLDER / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        cluster = Cluster(lock)
         with (FOLDER / "calls.jsonl").open("a") as log:
             log.write(json.dumps(words) + "\n")
-        cluster = Cluster()
         try:
             print(answer(cluster, *parsed(words)), end="")
         except Refused as refusal:
@@ -90,40 +89,13 @@ def answer(cluster: Cluster, words: list[str], flags: dict[str, str]) -> str:
     items = given["items"] if given["kind"] == "List" else [given]
     for item in items:
         admit(namespace, item)
-    return "".join(
-        {"create": create, "replace": replace, "apply": apply}[verb](cluster, namespace, item, flags)
-        for item in items
-    )
-
-
-def admit(namespace: str, item: Item) -> None:
-    """Refuse what is not valid, or meant for elsewhere."""
-    sys.path.append(os.environ["FAKE_LIBRARIES"])  # only now: most commands are done without
-    import kubernetes_validate
-
-    try:
-        kubernetes_validate.validate(item, kubernetes_validate.latest_version(), strict=True)
-    except kubernetes_validate.ValidationError as error:
-        raise Refused(f'error: error validating "STDIN": error validating data: {error.message}') from None
-    if item["metadata"].get("namespace") != namespace:
-        raise Refused(
-            f'error: the namespace from the provided object "{item["metadata"].get("namespace")}" does not '
-            f"match the namespace \"{namespace}\". You must pass '--namespace=…' to perform this operation."
-        )
-
-
-def allow(cluster: Cluster, verb: str, kind: str, namespace: str, name: str = "") -> None:
-    """Refuse what the Role does not allow."""
-    group, resource, _ = KINDS[kind]
-    for rule in cluster.config["rules"]:
-        if group in rule["apiGroups"] and resource in rule["resources"] and verb in rule["verbs"]:
-            with (FOLDER / "used.jsonl").open("a") as log:
-                log.write(json.dumps([resource, verb]) + "\n")
-            return
-    raise Refused(
-        f'Error from server (Forbidden): {resource} "{name}" is forbidden: User "deployer" cannot {verb} '
-        f'resource "{resource}" in API group "{group}" in the namespace "{namespace}"'
-    )
+    said = []
+    for item in items:
+        if verb == "apply":
+            pause(cluster, before=item)
+        act = {"create": create, "replace": replace, "apply": apply}[verb]
+        said.append(act(cluster, namespace, item, flags))
+    return "".join(said)
 
 
 def get(cluster: Cluster, namespace: str, words: list[str], flags: dict[str, str]) -> str:
@@ -163,109 +135,6 @@ def ask_pod(cluster: Cluster, namespace: str, url: str) -> str:
         return str(cluster.config.get("metrics", ""))
     with urlopen(f"{behind['url']}/{path}", timeout=5) as answer:  # noqa: S310 - http, of the test's own
         return str(answer.read().decode())
-
-
-def create(cluster: Cluster, namespace: str, item: Item, flags: dict[str, str]) -> str:
-    """Make what is not there."""
-    kind, name = item["kind"].lower(), item["metadata"]["name"]
-    allow(cluster, "create", kind, namespace, name)
-    key = key_of(namespace, kind, name)
-    if key in cluster.objects:
-        raise Refused(
-            f'Error from server (AlreadyExists): error when creating "STDIN": {KINDS[kind][1]} "{name}" '
-            "already exists"
-        )
-    cluster.write(key, item)
-    cluster.owners[key] = {flags["--field-manager"]: flat(item)}
-    return f"{kind}/{name} created\n"
-
-
-def replace(cluster: Cluster, namespace: str, item: Item, flags: dict[str, str]) -> str:
-    """Exchange what was read and is still so."""
-    kind, name = item["kind"].lower(), item["metadata"]["name"]
-    for verb in ("get", "update"):
-        allow(cluster, verb, kind, namespace, name)
-    key = key_of(namespace, kind, name)
-    interfere(cluster, key)
-    if key not in cluster.objects:
-        raise Refused(
-            f'Error from server (NotFound): error when replacing "STDIN": {KINDS[kind][1]} "{name}" not found'
-        )
-    version = item["metadata"].get("resourceVersion")
-    if version and version != cluster.objects[key]["metadata"]["resourceVersion"]:
-        raise Refused(
-            f'Error from server (Conflict): error when replacing "STDIN": Operation cannot be fulfilled on '
-            f'{KINDS[kind][1]} "{name}": the object has been modified; please apply your changes to the '
-            "latest version and try again"
-        )
-    cluster.write(key, item)
-    cluster.owners[key] = {flags["--field-manager"]: flat(item)}
-    return f"{kind}/{name} replaced\n"
-
-
-def interfere(cluster: Cluster, key: str) -> None:
-    """Be somebody else who writes first, as often as the test asks for."""
-    left = cluster.fault("interfere") or []
-    if left and key in cluster.objects:
-        item = cluster.objects[key]
-        cluster.write(key, {**item, "data": {**item["data"], **left.pop(0)}})
-        (FOLDER / "config.json").write_text(json.dumps(cluster.config))
-
-
-def apply(cluster: Cluster, namespace: str, item: Item, flags: dict[str, str]) -> str:
-    """Server-side: the fields of one manager, if no other has set one of them to another value."""
-    kind, name = item["kind"].lower(), item["metadata"]["name"]
-    if "--server-side" not in flags:
-        raise Refused("error: a client-side apply knows no field managers")
-    for verb in ("get", "patch"):
-        allow(cluster, verb, kind, namespace, name)
-    key, manager = key_of(namespace, kind, name), flags["--field-manager"]
-    if key not in cluster.objects:
-        allow(cluster, "create", kind, namespace, name)
-    elif cluster.objects[key].get("immutable") and cluster.objects[key].get("data") != item.get("data"):
-        raise Refused(
-            f'The ConfigMap "{name}" is invalid: data: Forbidden: field is immutable when `immutable` is set'
-        )
-    owners = cluster.owners.setdefault(key, {})
-    mine = flat(item)
-    for who, theirs in owners.items():
-        clash = [path for path, value in theirs.items() if who != manager and mine.get(path, value) != value]
-        if clash:
-            raise Refused(
-                f"error: Apply failed with {len(clash)} conflict{'s' * (len(clash) > 1)}: conflict with "
-                f'"{who}" using {item["apiVersion"]}: {clash[0]}\n'
-                "Please review the fields above--they currently have other managers."
-            )
-    owners[manager] = mine
-    merged: Item = {}
-    for fields in owners.values():
-        merged.update(fields)
-    before = cluster.objects.get(key)
-    after = unflat(merged)
-    if before is None or flat(strip(before)) != flat(strip(after)):
-        cluster.write(key, after)
-    return f"{kind}/{name} serverside-applied\n"
-
-
-def delete(cluster: Cluster, namespace: str, words: list[str], flags: dict[str, str]) -> str:
-    """Remove objects; the pods and replica sets of a deployment go with it."""
-    kind, said = kind_of(words[0]), []
-    for name in words[1:]:
-        allow(cluster, "delete", kind, namespace, name)
-        if cluster.objects.pop(key_of(namespace, kind, name), None) is not None:
-            said.append(f'{kind} "{name}" deleted\n')
-        elif "--ignore-not-found" not in flags:
-            raise Refused(f'Error from server (NotFound): {KINDS[kind][1]} "{name}" not found')
-        cluster.owners.pop(key_of(namespace, kind, name), None)
-    if kind == "deployment" and said:
-        for key in [
-            key
-            for key in cluster.objects
-            if key.startswith((f"{namespace}/pod/", f"{namespace}/replicaset/"))
-        ]:
-            del cluster.objects[key]
-        serve(cluster, namespace, {"generation": 1, "default": "", "models": {}})
-    return "".join(said)
 
 
 def rollout(cluster: Cluster, namespace: str, words: list[str], flags: dict[str, str]) -> str:

@@ -1,9 +1,12 @@
 """What the fake cluster holds: objects, and for each who has set which of its fields."""
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 FOLDER = Path(os.environ["FAKE_CLUSTER"])
 KINDS = {
@@ -26,11 +29,16 @@ class Refused(Exception):  # noqa: N818 - an answer on its way out
 
 
 class Cluster:
-    """The objects, by NAMESPACE/KIND/NAME, and who set which of their fields."""
+    """The objects, by NAMESPACE/KIND/NAME, and who set which of their fields; `lock` keeps others away."""
 
-    def __init__(self) -> None:
-        """Read them."""
-        self.path = FOLDER / "objects.json"
+    def __init__(self, lock: TextIO) -> None:
+        """Wait until nobody else is at it, and read them."""
+        self.path, self.lock = FOLDER / "objects.json", lock
+        self.read()
+
+    def read(self) -> None:
+        """See what is there now."""
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.config: Item = json.loads((FOLDER / "config.json").read_text())
         found = json.loads(self.path.read_text()) if self.path.exists() else {}
         self.objects: dict[str, Item] = found.get("objects", {})
@@ -43,6 +51,14 @@ class Cluster:
         temporary = self.path.with_suffix(".part")
         temporary.write_text(json.dumps(kept, indent=1))
         temporary.replace(self.path)
+
+    @contextmanager
+    def left_alone(self) -> Iterator[None]:
+        """Let others act, and go on with what they have made of it."""
+        self.save()
+        fcntl.flock(self.lock, fcntl.LOCK_UN)
+        yield
+        self.read()
 
     def write(self, key: str, item: Item) -> None:
         """Set an object, with the next versions."""

@@ -5,10 +5,13 @@ import json
 import os
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 from fake_objects import FOLDER, Cluster, Item, Refused, key_of, write
+
+ACKNOWLEDGED_S = 20.0  # in which a service that lives takes up what it is told
 
 
 def bring_up(cluster: Cluster, namespace: str, item: Item) -> bool:
@@ -176,16 +179,21 @@ def serve(cluster: Cluster, namespace: str, told: Item) -> bool:
     for model in told["models"].values():
         model["older_contract"] = True  # a fresh pod knows no older one
     write(path, json.dumps({**told, "generation": generation}))
+    found = acknowledged(behind["url"], generation)
+    if found and found["refused"]:
+        write(path, json.dumps({**json.loads(before), "generation": generation + 1}))
+    return bool(found) and not found["refused"]
+
+
+def acknowledged(url: str, generation: int) -> Item:
+    """What a service says once it has taken up a generation; nothing where it does not in time."""
     from urllib.request import urlopen
 
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + ACKNOWLEDGED_S
     while time.monotonic() < ends:
-        with urlopen(f"{behind['url']}/status", timeout=5) as answer:  # noqa: S310 - http, of the test's own
-            found = json.load(answer)
+        with urlopen(f"{url}/status", timeout=5) as answer:  # noqa: S310 - http, of the test's own
+            found: Item = json.load(answer)
         if found["generation"] >= generation:
-            if not found["refused"]:
-                return True
-            write(path, json.dumps({**json.loads(before), "generation": generation + 1}))
-            return False
-        time.sleep(0.05)
-    return False
+            return found
+        threading.Event().wait(0.05)
+    return {}

@@ -17,6 +17,14 @@ def quiet(_: str) -> None:
     """Say nothing."""
 
 
+@pytest.fixture
+def serving(place: Place) -> Place:
+    """Production, where version 1 answers."""
+    place.backend.ensure(quiet)
+    place.backend.converge(place.wanted("1"))
+    return place
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "sentence"),
@@ -26,33 +34,27 @@ def quiet(_: str) -> None:
         ({"late": True}, "timed out waiting for the condition"),
     ],
 )
-def test_pods_that_do_not_come_up_are_a_refusal_with_their_reason(place: Place, fault, sentence) -> None:
+def test_pods_that_do_not_come_up_are_a_refusal_with_their_reason(serving: Place, fault, sentence) -> None:
     """What ran before serves on, and going back to it takes no new pods."""
-    backend = place.backend
-    backend.ensure(quiet)
-    backend.converge(place.wanted("1"))
-    place.cluster.faults(**fault)
+    serving.cluster.faults(**fault)
     with pytest.raises(FlightlineError, match=f"production refused generation 2: .*{sentence}"):
-        backend.converge(place.wanted("2"))
-    assert place.cluster.served()[-1] == {"toy": "1"}
-    assert not backend.intact(place.wanted("1"))
-    place.cluster.faults()
-    backend.converge(place.wanted("1"))
-    assert backend.intact(place.wanted("1"))
+        serving.backend.converge(serving.wanted("2"))
+    assert serving.cluster.served()[-1] == {"toy": "1"}
+    assert not serving.backend.intact(serving.wanted("1"))
+    serving.cluster.faults()
+    serving.backend.converge(serving.wanted("1"))
+    assert serving.backend.intact(serving.wanted("1"))
 
 
 @pytest.mark.slow
-def test_a_tampered_release_is_refused_by_the_loader_and_its_sentence_arrives(place: Place) -> None:
+def test_a_tampered_release_is_refused_by_the_loader_and_its_sentence_arrives(serving: Place) -> None:
     """The storage is trusted by nobody (R6)."""
-    place.cluster.configure(loading=True)
-    backend = place.backend
-    backend.ensure(quiet)
-    backend.converge(place.wanted("1"))
-    path = place.settings.releases / place.digests["2"] / "bundle" / "golden.json"
+    serving.cluster.configure(loading=True)
+    path = serving.settings.releases / serving.digests["2"] / "bundle" / "golden.json"
     path.write_text(path.read_text() + " ")
     with pytest.raises(FlightlineError, match=r"refused generation 2: loader: .*golden\.json"):
-        backend.converge(place.wanted("2"))
-    assert place.cluster.served() == [{"toy": "1"}]
+        serving.backend.converge(serving.wanted("2"))
+    assert serving.cluster.served() == [{"toy": "1"}]
 
 
 @pytest.mark.slow
@@ -67,66 +69,51 @@ def test_a_release_that_is_nowhere_is_refused_before_any_pod_is(place: Place) ->
 
 
 @pytest.mark.slow
-def test_somebody_who_writes_first_is_not_overwritten(place: Place) -> None:
+def test_somebody_who_writes_first_is_not_overwritten(serving: Place) -> None:
     """A change that leaves the champions alone is built upon; the writer retries on fresh facts."""
-    backend = place.backend
-    backend.ensure(quiet)
-    backend.converge(place.wanted("1"))
-    place.cluster.faults(interfere=[{}, {}])
-    assert backend.converge(place.wanted("2")) == 2
-    replaced = [call for call in place.cluster.calls() if call[0] == "replace"]
+    serving.cluster.faults(interfere=[{}, {}])
+    assert serving.backend.converge(serving.wanted("2")) == 2
+    replaced = [call for call in serving.cluster.calls() if call[0] == "replace"]
     assert len(replaced) == 3
 
 
-def test_another_champion_meanwhile_is_one_clear_sentence(place: Place) -> None:
+def test_another_champion_meanwhile_is_one_clear_sentence(serving: Place) -> None:
     """Whoever comes second must decide again, on what is live by then."""
-    backend = place.backend
-    backend.ensure(quiet)
-    backend.converge(place.wanted("1"))
-    backend.desire(place.wanted("2"))
-    other = place.cluster.one(f"configmap/{HEAD}")["data"]
-    backend.converge(place.wanted("1"))
-    place.cluster.faults(interfere=[other])
+    serving.backend.desire(serving.wanted("2"))
+    other = serving.cluster.one(f"configmap/{HEAD}")["data"]
+    serving.backend.converge(serving.wanted("1"))
+    serving.cluster.faults(interfere=[other])
     with pytest.raises(
         ConflictError, match=r"changed by somebody else at the same moment.*one change at a time"
     ):
-        backend.converge(place.wanted("1"))
-    assert told(place)["models"]["toy"]["default"] == "2"  # type: ignore[index]
+        serving.backend.converge(serving.wanted("1"))
+    assert told(serving)["models"]["toy"]["default"] == "2"  # type: ignore[index]
 
 
 @pytest.mark.slow
-def test_a_writer_that_never_gets_through_gives_up(place: Place) -> None:
+def test_a_writer_that_never_gets_through_gives_up(serving: Place) -> None:
     """After a few tries, with the same sentence."""
-    backend = place.backend
-    backend.ensure(quiet)
-    backend.converge(place.wanted("1"))
-    place.cluster.faults(interfere=[{}] * backends.TRIES)
+    serving.cluster.faults(interfere=[{}] * backends.TRIES)
     with pytest.raises(ConflictError):
-        backend.converge(place.wanted("2"))
+        serving.backend.converge(serving.wanted("2"))
 
 
 @pytest.mark.slow
-def test_a_field_that_a_person_has_set_is_named_with_its_owner(place: Place) -> None:
+def test_a_field_that_a_person_has_set_is_named_with_its_owner(serving: Place) -> None:
     """Server-side apply takes nothing from anybody."""
-    backend = place.backend
-    backend.ensure(quiet)
-    backend.converge(place.wanted("1"))
     path = '.spec.template.spec.containers[name="server"].resources.limits.memory'
-    place.cluster.set("deployment/flightline", path, "4Gi", "kubectl-edit")
+    serving.cluster.set("deployment/flightline", path, "4Gi", "kubectl-edit")
     with pytest.raises(OwnedError, match=r"resources\.limits\.memory in .* was set by 'kubectl-edit'"):
-        backend.converge(place.wanted("2"))
-    assert place.cluster.served() == [{"toy": "1"}]
+        serving.backend.converge(serving.wanted("2"))
+    assert serving.cluster.served() == [{"toy": "1"}]
 
 
 @pytest.mark.slow
-def test_an_autoscaler_owns_the_replicas(place: Place) -> None:
+def test_an_autoscaler_owns_the_replicas(serving: Place) -> None:
     """What it has set is neither touched nor in the way."""
-    backend = place.backend
-    backend.ensure(quiet)
-    backend.converge(place.wanted("1"))
-    place.cluster.set("deployment/flightline", ".spec.replicas", 9, "kube-controller-manager")
-    backend.converge(place.wanted("2"))
-    assert place.cluster.one("deployment/flightline")["spec"]["replicas"] == 9
+    serving.cluster.set("deployment/flightline", ".spec.replicas", 9, "kube-controller-manager")
+    serving.backend.converge(serving.wanted("2"))
+    assert serving.cluster.one("deployment/flightline")["spec"]["replicas"] == 9
 
 
 def test_a_cluster_that_does_not_answer_is_a_sentence(place: Place) -> None:
