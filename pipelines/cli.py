@@ -5,7 +5,8 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -32,7 +33,8 @@ def command(main: Callable[[list[str] | None], int]) -> NoReturn:
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, interrupt)
     try:
-        code = main(None)
+        with enough_room():
+            code = main(None)
     except BrokenPipeError:
         # `… | head`: nothing more can be said, and the interpreter must not try to when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -45,21 +47,29 @@ def command(main: Callable[[list[str] | None], int]) -> NoReturn:
         elif isinstance(error, FlightlineError):
             print(f"error: {error}", file=sys.stderr)
             code = FAILED
-        elif isinstance(error, OSError) and error.errno in NO_ROOM:
-            print(f"error: {_no_room(error)}", file=sys.stderr)
-            code = FAILED
         else:
             raise
     sys.exit(code)
 
 
-def _no_room(error: OSError) -> FlightlineError:
-    where = f" for {error.filename}" if error.filename else ""
-    return FlightlineError(
-        f"there is no room{where} ({error.strerror})",
-        "a disk that takes what is written",
-        "Make room and run the same command again",
-    )
+@contextmanager
+def enough_room() -> Iterator[None]:
+    """A full disk inside the block is a refusal, and no mistake in the code.
+
+    Raises:
+        FlightlineError: it is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        where = f" for {error.filename}" if error.filename else ""
+        raise FlightlineError(
+            f"there is no room{where} ({error.strerror})",
+            "a disk that takes what is written",
+            "Make room and run the same command again",
+        ) from error
 
 
 def parser(name: str, purpose: str | None, example: str) -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
 from contract.errors import BundleError, FlightlineError
-from pipelines.cli import FAILED, OK, command, quiet
+from pipelines.cli import FAILED, OK, command, enough_room, quiet
 from pipelines.delivery.aliases import settle
 from pipelines.delivery.backend import backend
 from pipelines.delivery.placement import VersionRefusedError
@@ -51,6 +51,7 @@ class Said:
     last: tuple[Reconciled, ...] = ()
 
 
+@enough_room()
 def reconcile(
     settings: Settings, say: Say = print, models: Sequence[str] | None = None
 ) -> tuple[Reconciled, ...]:
@@ -59,7 +60,7 @@ def reconcile(
     Only `models` are looked at (default: those of this repository): a shared MLflow holds other people's too.
 
     Raises:
-        FlightlineError: MLflow does not answer, or the service does not start.
+        FlightlineError: MLflow does not answer, the service does not start, or the disk is full.
     """
     registry = connect(settings)
     ours = set(names() if models is None else models)

@@ -1,13 +1,17 @@
 """`make up` starts what carries out a click, where it is this machine's to do so."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import pytest
 
-from pipelines import local
+from contract.errors import FlightlineError
+from pipelines import local, reconcile
 from pipelines.machine.processes import start_all, stop
 from pipelines.machine.settings import Settings
 from tests.pipelines.delivery.conftest import quiet, settings_in
@@ -67,6 +71,18 @@ def test_a_reconciler_says_how_it_goes(tmp_path: Path) -> None:
     log = (settings.logs / "reconciler.log").read_text()
     assert log.count("MLflow does not answer") == 1
     assert "Traceback" not in log
+
+
+@pytest.mark.unit
+def test_a_reconciler_outlives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a round that came to nothing, as any other trouble is; so it is for the relay."""
+
+    def full(_: Settings) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(reconcile, "connect", full)
+    with pytest.raises(FlightlineError, match="there is no room"):
+        reconcile.reconcile(settings_in(tmp_path / "var"), quiet)
 
 
 def test_a_relay_that_has_nowhere_to_send_does_not_start(tmp_path: Path) -> None:
