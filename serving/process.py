@@ -25,9 +25,11 @@ SWITCH_SECONDS = 0.0005
 
 def serve(listener: socket.socket, *, grace_seconds: int, supervised: bool) -> int:
     """Serve on `listener` until a signal; `supervised` accepts nothing before the service is ready."""
+    from serving.allocator import keep_freed
     from serving.http.wire import protocol
     from serving.service import Flightline
 
+    keep_freed()
     sys.setswitchinterval(SWITCH_SECONDS)
     service: Any = Flightline  # the decorator made it a bentoml.Service
     sockets = [listener]

@@ -48,9 +48,10 @@ class SeamService(bentoml.Service[Any]):  # type: ignore[misc]  # it is Any to m
 
         async def seam(scope: "Scope", receive: "Receive", send: "Send") -> None:
             if scope["type"] == "lifespan" and "state" in scope:
+                from serving.http.bodies import BATCH_BYTES
                 from serving.http.whole import OFFER, Offer
 
-                scope["state"][OFFER] = Offer(b"/predict", take)
+                scope["state"][OFFER] = Offer(b"/predict", take, b"/predict_batch", BATCH_BYTES)
             if scope["type"] == "http":
                 send = self.instance.drain.sending(send)
                 if scope["path"] not in BENTOML_PATHS or scope["method"] not in {"GET", "HEAD"}:

@@ -8,6 +8,8 @@ from uvicorn.server import ServerState
 
 from serving.http.whole import OFFER, Offer, Whole
 
+DIGITS = 12  # of a content length that is looked at
+
 
 class Start:
     """The first headers of every answer, which are uvicorn's own, made once a second."""
@@ -40,6 +42,7 @@ class DirectProtocol(HttpToolsProtocol):
             offer = None  # it knows nothing of them
         self._offer, self.start = offer, start
         self._whole: Whole | None = None  # the request that is arriving, where it may be one
+        self._pieces: list[bytes] | None = None  # of its body, where that is handed on in one
         self._idle_since: float | None = None  # loop time of the last answer, while nothing is asked
         self.leaving = False  # the connection ends with what it asks next
 
@@ -77,6 +80,7 @@ class DirectProtocol(HttpToolsProtocol):
                 return
             self._begin(self.headers)
         super().on_headers_complete()
+        self._pieces = [] if offer is not None and self._is_long(offer) else None
 
     def _begin(self, headers: list[tuple[bytes, bytes]]) -> None:
         """Have uvicorn begin, after all, with the request whose head has been read."""
@@ -95,15 +99,20 @@ class DirectProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Keep it, or hand it to the application that has begun to read."""
-        if self._whole is None:
-            super().on_body(body)
-        else:
+        if self._whole is not None:
             self._whole.body += body
+        elif self._pieces is not None:
+            self._pieces.append(body)
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Have what arrived whole answered."""
         whole = self._whole
         if whole is None:
+            pieces, self._pieces = self._pieces, None
+            if pieces is not None and not self.cycle.response_complete:
+                self.cycle.body = b"".join(pieces)  # type: ignore[assignment]  # it is only read from now on
             super().on_message_complete()
             return
         self.cycle, self._whole = whole, None  # type: ignore[assignment]  # it stands for one
@@ -129,6 +138,19 @@ class DirectProtocol(HttpToolsProtocol):
             and parser.should_keep_alive()
             and parser.get_http_version() == "1.1"
             and not (self.expect_100_continue or self.leaving or self.flow.write_paused)
+        )
+
+    def _is_long(self, offer: Offer) -> bool:
+        """Whether the body that follows is to be handed on in one piece."""
+        url, path = self.url, offer.long_path
+        if not path or not (url == path or url.startswith(path + b"?")) or self.expect_100_continue:
+            return False
+        said = [value for name, value in self.headers if name == b"content-length"]
+        return (
+            len(said) == 1
+            and len(said[0]) <= DIGITS
+            and said[0].isdigit()
+            and int(said[0]) <= offer.long_bytes
         )
 
     def replace(self, whole: Whole, cycle: RequestResponseCycle) -> None:

@@ -9,6 +9,7 @@ import httptools
 import uvicorn
 from uvicorn.server import ServerState
 
+from serving.http.bodies import BATCH_BYTES
 from serving.http.whole import OFFER, Offer
 from serving.http.wire import protocol
 
@@ -51,7 +52,8 @@ async def hear(
     config.load()
     server, make = ServerState(), protocol({})
     server.default_headers = DATE
-    state = {OFFER: Offer(b"/predict", take or both.hot.take)} if offered else {}
+    offer = Offer(b"/predict", take or both.hot.take, b"/predict_batch", BATCH_BYTES)
+    state = {OFFER: offer} if offered else {}
     listening = await asyncio.get_running_loop().create_server(
         lambda: make(config=config, server_state=server, app_state=state), "127.0.0.1", 0
     )
