@@ -17,6 +17,7 @@ from contract.bundle import Bundle, open_bundle
 from contract.errors import BundleError, FlightlineError
 from contract.locks import exclusive
 from contract.strict import decode_json, near_miss
+from pipelines.building.artifacts import Duration
 from pipelines.building.config import read_yaml
 from pipelines.cli import OK, artifacts_option, command, json_option, parser, quiet
 from pipelines.delivery.evidence import read_evidence, without_front_matter
@@ -152,6 +153,7 @@ def _write(registry: Registry, run: Any, folder: Path, bundle: Bundle, source: L
     metrics = [
         *(Metric(name, value, began, 0) for name, value in _numbers(folder / "metrics.json")),
         *(Metric(name, value, began, 0) for name, value in _gains(folder / "ablation.json")),
+        *(Metric(name, value, began, 0) for name, value in _duration(folder / "duration.json", bundle)),
         *(Metric(name, value, began, step) for name, step, value in _curve(folder / "curve.json")),
     ]
     for start in range(0, len(metrics), BATCH):
@@ -201,6 +203,14 @@ def _gains(path: Path) -> Iterator[tuple[str, float]]:
         for name, value in found.items():
             if value is not None and math.isfinite(value):
                 yield f"ablation.{group}.{name}", value
+
+
+def _duration(path: Path, bundle: Bundle) -> Iterator[tuple[str, float]]:
+    """How long its training took (M6), unless this graph came from a cache and another one was timed."""
+    if path.is_file():
+        found = _json(path, Duration)
+        if found.graph == hashlib.sha256((bundle.path / "model.onnx").read_bytes()).hexdigest():
+            yield "training_seconds", found.seconds
 
 
 def _curve(path: Path) -> Iterator[tuple[str, int, float]]:

@@ -1,6 +1,8 @@
 """train: training and validation rows -> the fitted pipeline and the ONNX graph that ships."""
 
+import hashlib
 import platform
+import time
 from importlib import metadata
 
 import msgspec
@@ -8,7 +10,7 @@ import polars as pl
 
 from contract.errors import FlightlineError
 from contract.schema import Contract
-from pipelines.building.artifacts import Artifacts, read_table, write_json
+from pipelines.building.artifacts import Artifacts, Duration, read_table, write_json
 from pipelines.building.config import params
 from pipelines.building.stage import fresh, stage_main
 from pipelines.cli import command
@@ -31,9 +33,11 @@ def train(name: str) -> str:
     """Write `model/{model.onnx,fitted.joblib,simple.joblib}`, `curve.json` and `versions.json`.
 
     The joblib files stay in training: evaluation compares the graph with them. Serving never unpickles.
+    `duration.json` is beside them, for whoever tracks the run (M6).
     """
     import joblib  # the stages after this one import this module, and train nothing
 
+    began = time.perf_counter()
     model, wanted, artifacts = models.load(name), params(name), Artifacts.of(name)
     rows = read_table(artifacts.split / "train.parquet")
     require_values(rows, model.contract)
@@ -51,6 +55,8 @@ def train(name: str) -> str:
         trained_with={library: metadata.version(library) for library in TRAINED_WITH},
     )
     write_json(artifacts.versions, versions)
+    took = Duration(graph=hashlib.sha256(graph).hexdigest(), seconds=time.perf_counter() - began)
+    write_json(artifacts.duration, took)
     rounds = f"{len(fitted.curve.train) - 1} iterations, " if fitted.curve.train else ""
     return f"{rows.height:,} rows, {rounds}graph of {len(graph) / 1024:.0f} KiB"
 

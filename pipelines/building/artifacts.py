@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import polars as pl
 
 from contract.errors import FlightlineError
@@ -43,6 +44,16 @@ class Artifacts:
     ablation = property(lambda self: self.root / "ablation.json")
     report = property(lambda self: self.root / "report")
     bundle = property(lambda self: self.root / "bundle")
+    duration = property(
+        lambda self: self.root / "duration.json"
+    )  # never the same twice: no output of a stage
+
+
+class Duration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long the training of a graph took: known where it was trained, not where it came from a cache."""
+
+    graph: str  # sha256
+    seconds: float
 
 
 def existing(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """Only what was accepted gets into the registry, once and whole, with its evidence (D4)."""
 
+import hashlib
 import shutil
 
 import msgspec
@@ -9,6 +10,7 @@ from contract.bundle import open_bundle
 from contract.errors import FlightlineError
 from contract.statements import Qualification
 from contract.strict import decode_json, encode_json
+from pipelines.building.artifacts import Artifacts, Duration
 from pipelines.delivery.registry import (
     CHALLENGER,
     Registry,
@@ -40,6 +42,22 @@ def test_registering_twice_makes_one_version(world: World) -> None:
         "G10": "pass",
     }
     assert stored.source.startswith("mlflow-artifacts:/")
+
+
+def test_a_run_says_how_long_its_training_took(world: World) -> None:
+    """M6: with the accuracy, in MLflow; a time that was taken of another graph is not this one's."""
+    artifacts, bundle = world.build("timed")
+    graph = hashlib.sha256((bundle.path / "model.onnx").read_bytes()).hexdigest()
+    path = Artifacts.of("timed", artifacts).duration
+    client = world.registry.client
+    path.write_bytes(encode_json(Duration(graph=graph, seconds=2.5)))
+    run_id = track("timed", world.settings, artifacts, quiet).run_id
+    assert client.get_run(run_id).data.metrics["training_seconds"] == 2.5
+    artifacts, _ = world.build("cached")
+    path = Artifacts.of("cached", artifacts).duration
+    path.write_bytes(encode_json(Duration(graph="0" * 64, seconds=2.5)))
+    run_id = track("cached", world.settings, artifacts, quiet).run_id
+    assert "training_seconds" not in client.get_run(run_id).data.metrics
 
 
 def test_a_run_is_tracked_with_curve_metrics_and_gates(world: World) -> None:

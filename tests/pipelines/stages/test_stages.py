@@ -1,5 +1,6 @@
 """The stages, each leaving what it declares, the same on every run."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import yaml
 
 from contract.bundle import FILES, open_bundle
 from contract.errors import FlightlineError
-from pipelines.building.artifacts import Artifacts, read_tables
+from contract.strict import decode_json
+from pipelines.building.artifacts import Artifacts, Duration, read_tables
 from pipelines.train import require_values
 from tests.pipelines.stages.conftest import ROOT, STAGES, run_stages, settings_into
 from training.models.iris import CONTRACT
@@ -120,6 +122,16 @@ def test_a_stage_says_in_one_line_what_it_did(finished_copy, capsys, stage):
     out = capsys.readouterr().out
     assert out.startswith(f"{stage} iris: ")
     assert out.count("\n") == 1
+
+
+def test_training_notes_how_long_it_took_for_which_graph(finished_copy):
+    """M6; the note is no output of the stage, so that two trainings still have the same ones."""
+    artifacts = Artifacts.of(MODEL)
+    artifacts.duration.unlink(missing_ok=True)
+    run_stages(finished_copy, "train")
+    found = decode_json(artifacts.duration.read_bytes(), Duration, "duration.json")
+    assert found.graph == hashlib.sha256((artifacts.model / "model.onnx").read_bytes()).hexdigest()
+    assert 0 < found.seconds < 600
 
 
 def test_the_bundle_says_what_trained_it_and_not_what_packed_it(finished_copy):
