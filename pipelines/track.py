@@ -17,7 +17,7 @@ from contract.bundle import Bundle, open_bundle
 from contract.errors import BundleError, FlightlineError
 from contract.locks import exclusive
 from contract.strict import decode_json, near_miss
-from pipelines.building.artifacts import Duration
+from pipelines.building.artifacts import Duration, duration_file
 from pipelines.building.config import read_yaml
 from pipelines.cli import OK, artifacts_option, command, json_option, parser, quiet
 from pipelines.delivery.evidence import read_evidence, without_front_matter
@@ -149,16 +149,20 @@ def _write(registry: Registry, run: Any, folder: Path, bundle: Bundle, source: L
     from mlflow.entities import Metric, Param, RunTag
 
     client, run_id = registry.client, run.info.run_id
+    checkout = folder.absolute().parents[1]
     began = run.info.start_time  # one timestamp: the same point written twice is one point
     metrics = [
         *(Metric(name, value, began, 0) for name, value in _numbers(folder / "metrics.json")),
         *(Metric(name, value, began, 0) for name, value in _gains(folder / "ablation.json")),
-        *(Metric(name, value, began, 0) for name, value in _duration(folder / "duration.json", bundle)),
+        *(
+            Metric(name, value, began, 0)
+            for name, value in _duration(duration_file(bundle.model, checkout), bundle)
+        ),
         *(Metric(name, value, began, step) for name, step, value in _curve(folder / "curve.json")),
     ]
     for start in range(0, len(metrics), BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + BATCH])
-    params = {**_params(folder.absolute().parents[1], bundle.model), "seed": str(bundle.environment.seed)}
+    params = {**_params(checkout, bundle.model), "seed": str(bundle.environment.seed)}
     client.log_batch(
         run_id, params=[Param(name, value[:PARAM_LIMIT]) for name, value in params.items()][:100]
     )
@@ -183,7 +187,7 @@ def _write(registry: Registry, run: Any, folder: Path, bundle: Bundle, source: L
     for path in sorted([*folder.iterdir(), *(folder / "report").glob("*")]):
         if path.is_file() and path.suffix in PICTURES:
             client.log_artifact(run_id, str(path), "report")
-    for path in (folder.absolute().parents[1] / name for name in LINEAGE):
+    for path in (checkout / name for name in LINEAGE):
         if path.is_file():
             client.log_artifact(run_id, str(path), "lineage")
     client.set_terminated(run_id, "FINISHED")
@@ -205,8 +209,9 @@ def _gains(path: Path) -> Iterator[tuple[str, float]]:
                 yield f"ablation.{group}.{name}", value
 
 
-def _duration(path: Path, bundle: Bundle) -> Iterator[tuple[str, float]]:
+def _duration(checkout: Path, bundle: Bundle) -> Iterator[tuple[str, float]]:
     """How long its training took (M6), unless this graph came from a cache and another one was timed."""
+    path = duration_file(bundle.model, checkout)
     if path.is_file():
         found = _json(path, Duration)
         if found.graph == hashlib.sha256((bundle.path / "model.onnx").read_bytes()).hexdigest():

@@ -10,7 +10,7 @@ import polars as pl
 
 from contract.errors import FlightlineError
 from contract.schema import Contract
-from pipelines.building.artifacts import Artifacts, Duration, read_table, write_json
+from pipelines.building.artifacts import Artifacts, Duration, duration_file, read_table, write_json
 from pipelines.building.config import params
 from pipelines.building.stage import fresh, stage_main
 from pipelines.cli import command
@@ -33,7 +33,7 @@ def train(name: str) -> str:
     """Write `model/{model.onnx,fitted.joblib,simple.joblib}`, `curve.json` and `versions.json`.
 
     The joblib files stay in training: evaluation compares the graph with them. Serving never unpickles.
-    `duration.json` is beside them, for whoever tracks the run (M6).
+    How long it took is noted for whoever tracks the run (M6).
     """
     import joblib  # the stages after this one import this module, and train nothing
 
@@ -56,7 +56,7 @@ def train(name: str) -> str:
     )
     write_json(artifacts.versions, versions)
     took = Duration(graph=hashlib.sha256(graph).hexdigest(), seconds=time.perf_counter() - began)
-    write_json(artifacts.duration, took)
+    write_json(duration_file(name), took)
     rounds = f"{len(fitted.curve.train) - 1} iterations, " if fitted.curve.train else ""
     return f"{rows.height:,} rows, {rounds}graph of {len(graph) / 1024:.0f} KiB"
 

@@ -44,9 +44,6 @@ class Artifacts:
     ablation = property(lambda self: self.root / "ablation.json")
     report = property(lambda self: self.root / "report")
     bundle = property(lambda self: self.root / "bundle")
-    duration = property(
-        lambda self: self.root / "duration.json"
-    )  # never the same twice: no output of a stage
 
 
 class Duration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,6 +51,11 @@ class Duration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     graph: str  # sha256
     seconds: float
+
+
+def duration_file(model: str, checkout: Path = Path()) -> Path:
+    """Where the last training in `checkout` noted it: never the same twice, and so no output of a stage."""
+    return checkout / "var" / "training" / f"{model}.json"
 
 
 def existing(path: Path) -> Path:

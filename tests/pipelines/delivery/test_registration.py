@@ -10,7 +10,7 @@ from contract.bundle import open_bundle
 from contract.errors import FlightlineError
 from contract.statements import Qualification
 from contract.strict import decode_json, encode_json
-from pipelines.building.artifacts import Artifacts, Duration
+from pipelines.building.artifacts import Duration, duration_file
 from pipelines.delivery.registry import (
     CHALLENGER,
     Registry,
@@ -48,13 +48,14 @@ def test_a_run_says_how_long_its_training_took(world: World) -> None:
     """M6: with the accuracy, in MLflow; a time that was taken of another graph is not this one's."""
     artifacts, bundle = world.build("timed")
     graph = hashlib.sha256((bundle.path / "model.onnx").read_bytes()).hexdigest()
-    path = Artifacts.of("timed", artifacts).duration
+    path = duration_file("timed", artifacts.parent)
+    path.parent.mkdir(parents=True)
     client = world.registry.client
     path.write_bytes(encode_json(Duration(graph=graph, seconds=2.5)))
     run_id = track("timed", world.settings, artifacts, quiet).run_id
     assert client.get_run(run_id).data.metrics["training_seconds"] == 2.5
     artifacts, _ = world.build("cached")
-    path = Artifacts.of("cached", artifacts).duration
+    path = duration_file("cached", artifacts.parent)
     path.write_bytes(encode_json(Duration(graph="0" * 64, seconds=2.5)))
     run_id = track("cached", world.settings, artifacts, quiet).run_id
     assert "training_seconds" not in client.get_run(run_id).data.metrics
