@@ -68,7 +68,7 @@ def decode_rows(contract: Contract, rows: Sequence[Any], prefix: str = "rows") -
     for index, row in enumerate(rows):
         place = prefix if prefix == "row" else f"{prefix}[{index}]"
         if not isinstance(row, dict):
-            problems.add(place, _name(row), "an object of feature names and values")
+            problems.add(place, in_words(row), "an object of feature names and values")
         else:
             if not row.keys() <= known:
                 _refuse_unknown(row, known, place, problems)
@@ -130,9 +130,9 @@ def _check(feature: Feature, value: Any, problems: _Problems) -> tuple[Value, tu
     if feature.kind == "category":
         return _category(feature, value, problems)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return None, (_name(value), _expected(feature)), ""
+        return None, (in_words(value), _expected(feature)), ""
     if not abs(value) <= FLOAT32_MAX:  # NaN fails every comparison, too
-        return None, (_name(value), "a finite number that fits in 32 bits"), ""
+        return None, (in_words(value), "a finite number that fits in 32 bits"), ""
     number = float(value)
     if feature.in_range(number):
         return number, None, ""
@@ -143,7 +143,7 @@ def _check(feature: Feature, value: Any, problems: _Problems) -> tuple[Value, tu
 
 def _category(feature: Feature, value: Any, problems: _Problems) -> tuple[Value, tuple[str, str] | None, str]:
     if not isinstance(value, str):
-        return None, (_name(value), _expected(feature)), ""
+        return None, (in_words(value), _expected(feature)), ""
     if not value or "\0" in value:  # "" is how a graph is told of a missing category
         return None, ("an empty string" if not value else "a NUL character", _expected(feature)), ""
     if not feature.categories or value in feature.categories:
@@ -170,7 +170,7 @@ def _expected(feature: Feature) -> str:
     return "a number" + or_null
 
 
-def _name(value: Any) -> str:
+def in_words(value: Any) -> str:
     """A word for what was sent: short, whatever its size."""
     if isinstance(value, bool):
         return "a boolean"

@@ -17,6 +17,7 @@ from serving.features.completion import Completer
 from serving.http import bodies, openapi
 from serving.http.admission import Admission
 from serving.http.answers import Answerer, Call
+from serving.http.batch_bodies import BatchBody, batch_rows
 from serving.http.bodies import RefusedError
 from serving.http.completing import Completing
 from serving.http.events import Events
@@ -150,17 +151,17 @@ class _Api:
     async def predict_batch(self, request: Request) -> Response:
         began = time.perf_counter()
         served = self._choose(request)
-        body = await bodies.read_body(request, bodies.BatchBody, bodies.BATCH_BYTES)
+        body = await bodies.read_body(request, BatchBody, bodies.BATCH_BYTES)
         now = datetime.now(UTC)
-        bodies.check_rows(body)
+        sent = batch_rows(body)
         entities = [bodies.check_entity(value, f"ids[{i}]") for i, value in enumerate(body.ids or [])]
         moments = [
             bodies.check_moment(value, f"at[{i}]", self._settings.clock, now)
             for i, value in enumerate(body.at or [])
         ]
-        count = len(body.rows)
+        count = len(sent)
         when = moments or [now] * count
-        whole = await self._completing.whole(served.predictor.contract, body.rows, body.keys, when)
+        whole = await self._completing.whole(served.predictor.contract, sent, body.keys, when)
         rows = decode_rows(served.predictor.contract, whole.rows)
         note_rows(request.scope, count)
         ids = entities or [None] * count

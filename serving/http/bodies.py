@@ -52,15 +52,6 @@ class PredictBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: dict[str, Any] | None = None  # of stored features, where they are no features themselves
 
 
-class BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of /predict_batch."""
-
-    rows: list[Any]
-    ids: list[str] | None = None
-    at: list[str] | None = None
-    keys: list[Any] | None = None
-
-
 class DataBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a route that a contract claims: one row, values in the order of declaration."""
 
@@ -97,22 +88,6 @@ async def read_body(request: Request, into: type[T], limit: int) -> T:
         return convert(value, into, "body")
     except ConfigError as error:
         raise RefusedError(422, str(error), [Problem("body", error.found, error.expected)]) from None
-
-
-def check_rows(body: BatchBody) -> None:
-    """Refuse a batch that is empty, too long, or whose lists differ in length.
-
-    Raises:
-        RefusedError: 422.
-    """
-    rows = len(body.rows)
-    if not 1 <= rows <= BATCH_ROWS:
-        problem = Problem("rows", f"{rows} rows", f"1 to {BATCH_ROWS}")
-        raise RefusedError(422, f"the batch has {rows} rows; expected 1 to {BATCH_ROWS}", [problem])
-    for name, values in (("ids", body.ids), ("at", body.at), ("keys", body.keys)):
-        if values is not None and len(values) != rows:
-            problem = Problem(name, f"{len(values)} values", f"{rows}, one a row")
-            raise RefusedError(422, f"'{name}' has {len(values)} values for {rows} rows", [problem])
 
 
 def check_entity(value: str | None, place: str) -> str | None:
@@ -237,12 +212,16 @@ def _count_keys(value: object) -> int | None:
 
 
 def _count_below(row: dict[str, Any]) -> int | None:
-    """The keys of the objects in a row, as events have them; None where something lies deeper."""
+    """The keys of the objects in a row, as events have them; None where something lies deeper.
+
+    A list of plain values, as a column is one, has none.
+    """
     count = 0
     for value in row.values():
         if isinstance(value, list):
-            return None
-        if isinstance(value, dict):
+            if any(isinstance(deeper, dict | list) for deeper in value):
+                return None
+        elif isinstance(value, dict):
             if any(isinstance(deeper, dict | list) for deeper in value.values()):
                 return None
             count += len(value)

@@ -7,6 +7,7 @@ not, is the business of `bodies` and `rows`; both ways answer alike, byte for by
 import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -21,6 +22,10 @@ from serving.recording.tally import Tally
 from serving.rows import FLOAT32_MAX, Categories, Numbers, Value
 
 Row: TypeAlias = Any  # a struct: the numbers in the contract's order, and then the categories
+
+Columns: TypeAlias = tuple[
+    list[Any], ...
+]  # of all rows: the numbers in the contract's order, then the categories
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_LENGTH)]
 _LONG = 8_192  # bytes
@@ -53,6 +58,13 @@ class Plan:
             ("ids", list[_Text] | None, None),
             ("at", list[str] | None, None),
         )
+        self.decode_columns = _decoder(
+            "Columns",
+            ("columns", _columns_type(contract)),
+            ("ids", list[_Text] | None, None),
+            ("at", list[str] | None, None),
+        )
+        self._row = row
         self._numbers, self._categories = contract.numbers, contract.categories
         bounds = [_lenient_bounds(feature) for feature in self._numbers]
         self._low, self._high = (np.array([bound[side] for bound in bounds]) for side in (0, 1))
@@ -97,6 +109,25 @@ class Plan:
             categories = np.fromiter(texts, np.object_, count * words).reshape(count, words)
         if categories is not None and self._nullable:
             categories[categories == None] = ""  # noqa: E711 - elementwise, as numpy has it
+        return Packed(exact, exact.astype(np.float32), categories)
+
+    def rows_of(self, columns: Columns) -> list[Row]:
+        """The same as rows."""
+        return [self._row(*values) for values in zip(*columns, strict=True)]
+
+    def pack_columns(self, columns: Columns) -> Packed:
+        """What `pack` makes of the same as rows."""
+        count, numbers = len(columns[0]), len(self._numbers)
+        exact = np.empty((count, numbers), np.float64)
+        for index, values in enumerate(columns[:numbers]):
+            exact[:, index] = np.fromiter(values, np.float64, count)
+        categories = None
+        if self._categories:
+            categories = np.empty((count, len(self._categories)), np.object_)
+            for index, values in enumerate(columns[numbers:]):
+                categories[:, index] = values
+            if self._nullable:
+                categories[categories == None] = ""  # noqa: E711 - elementwise, as numpy has it
         return Packed(exact, exact.astype(np.float32), categories)
 
     def count(self, runs: list[Packed]) -> tuple[Counter[str], Counter[str], Counter[str]]:
@@ -166,11 +197,25 @@ def _lenient_bounds(feature: Feature) -> tuple[float, float]:
 
 def _row_type(contract: Contract) -> Any:
     """A struct with one required field a feature: the slow way judges, or completes, what is absent."""
+    return _by_feature("Row", contract, _value_type)
+
+
+def _columns_type(contract: Contract) -> Any:
+    """The same of lists, a value a row."""
+    most = msgspec.Meta(min_length=1, max_length=BATCH_ROWS)
+
+    def values(feature: Feature) -> Any:
+        return Annotated[list[_value_type(feature)], most]  # type: ignore[misc]  # a type made at run time
+
+    return _by_feature("Values", contract, values)
+
+
+def _by_feature(name: str, contract: Contract, kind: Callable[[Feature], Any]) -> Any:
     features = (*contract.numbers, *contract.categories)
     names = [f"f{index}" for index in range(len(features))]  # a feature may have any name
     return msgspec.defstruct(
-        "Row",
-        [(name, _value_type(feature)) for name, feature in zip(names, features, strict=True)],
+        name,
+        [(field, kind(feature)) for field, feature in zip(names, features, strict=True)],
         forbid_unknown_fields=True,
         rename=dict(zip(names, (feature.name for feature in features), strict=True)),
         gc=False,

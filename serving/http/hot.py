@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec.structs import astuple
 
 from serving.http import bodies
 from serving.http.admission import INLINE_ROWS, OVERLOADED, RETRY_SECONDS, Admission
@@ -229,7 +230,7 @@ class Hot:
     ) -> Waiting | None:
         """A long batch, packed at once: what it was decoded into is in the processor's cache."""
         waiting = self._many(plan, data, request_id, caller, arrival)
-        if waiting is not None and waiting.count > INLINE_ROWS:
+        if waiting is not None and waiting.count > INLINE_ROWS and waiting.packed is None:
             waiting.packed, waiting.rows = plan.pack(waiting.rows), []
         return waiting
 
@@ -238,18 +239,33 @@ class Hot:
     ) -> Waiting | None:
         """A batch, where it is perfectly good."""
         body = _decoded(plan.decode_many, data)
+        columns = None
         if body is None:
-            return None
-        rows, ids, at = body.rows, body.ids, body.at
-        count = len(rows)
+            body = _decoded(plan.decode_columns, data)
+            if body is None:
+                return None
+            columns = astuple(body.columns)
+            rows, count = [], len(columns[0])
+            if any(len(values) != count for values in columns):
+                return None
+        else:
+            rows, count = body.rows, len(body.rows)
+        ids, at = body.ids, body.at
         if any(given is not None and len(given) != count for given in (ids, at)):
             return None
-        if not all_once(data, 1 + count * plan.width + (ids is not None) + (at is not None)):
+        keys = plan.width * (count if columns is None else 1)
+        if not all_once(data, 1 + keys + (ids is not None) + (at is not None)):
             return None
         moments = [arrival.at] * count if at is None else self._moments(at, arrival)
         if moments is None:
             return None
-        return Waiting(arrival, rows, count, False, request_id, ids or [None] * count, moments, caller)
+        packed = None
+        if columns is not None and count > INLINE_ROWS:
+            packed = plan.pack_columns(columns)
+        elif columns is not None:
+            rows = plan.rows_of(columns)
+        entities = ids or [None] * count
+        return Waiting(arrival, rows, count, False, request_id, entities, moments, caller, packed=packed)
 
     def _moments(self, at: list[str], arrival: Arrival) -> list[datetime] | None:
         """Those that the caller names, where this environment's clock allows it."""

@@ -20,8 +20,8 @@ VERSION = "1"  # of this interface: another one where a caller would have to cha
 def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
     """OpenAPI 3.0 of the routes that work now, with examples that may be sent as they are.
 
-    What it cannot say: that `ids` and `at` are as long as `rows`, which model a row is for, and what stands
-    where in the row of a claimed route.
+    What it cannot say: that `ids`, `at` and columns are as long as there are rows, which model a row is for,
+    and what stands where in the row of a claimed route.
     """
     moments = _list(_MOMENT[clock]) if clock == "request" else _MOMENT[clock]
     models = dict(sorted(snapshot.models.items(), key=lambda item: (item[0] != snapshot.default, item[0])))
@@ -57,17 +57,11 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
             ),
             "/predict_batch": _post(
                 f"Predict up to {BATCH_ROWS} rows",
-                _body(
-                    contracts,
-                    lambda row: {
-                        "rows": {**_list(row), "minItems": 1, "maxItems": BATCH_ROWS},
-                        "ids": _or_null(_list(_ID)),
-                        "at": _or_null(moments),
-                        "keys": _or_null(_list(_or_null(_keys(contracts)))),
-                    },
-                    ["rows"],
-                ),
-                {name: {"rows": [row]} for name, row in rows.items()},
+                {"oneOf": [_batch(contracts, moments, form) for form in ("rows", "columns")]},
+                {
+                    **{name: {"rows": [row]} for name, row in rows.items()},
+                    **{f"{name}, by column": {"columns": _turned(row)} for name, row in rows.items()},
+                },
                 choice,
             ),
             **({"/events": _events(contracts)} if _streams(contracts) else {}),
@@ -84,7 +78,12 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
             "/readyz": _ready(),
             "/metrics": _get("Prometheus metrics"),
         },
-        "components": {"schemas": {f"{name}Row": _row(contract) for name, contract in contracts.items()}},
+        "components": {
+            "schemas": {
+                **{f"{name}Row": _row(contract) for name, contract in contracts.items()},
+                **{f"{name}Columns": _columns(contract) for name, contract in contracts.items()},
+            }
+        },
     }
     return with_answers(described, models, dict(snapshot.routes))
 
@@ -166,8 +165,37 @@ def _list(item: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": item}
 
 
-def _body(contracts: dict[str, Contract], properties: Any, required: list[str]) -> dict[str, Any]:
-    row = {"anyOf": [{"$ref": f"#/components/schemas/{name}Row"} for name in contracts]}
+def _batch(contracts: dict[str, Contract], moments: dict[str, Any], form: str) -> dict[str, Any]:
+    """A body of /predict_batch, in one of its two forms."""
+
+    def properties(each: dict[str, Any]) -> dict[str, Any]:
+        return {
+            form: each if form == "columns" else {**_list(each), "minItems": 1, "maxItems": BATCH_ROWS},
+            "ids": _or_null(_list(_ID)),
+            "at": _or_null(moments),
+            "keys": _or_null(_list(_or_null(_keys(contracts)))),
+        }
+
+    return _body(contracts, properties, [form], "Columns" if form == "columns" else "Row")
+
+
+def _turned(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: [value] for name, value in row.items()}
+
+
+def _columns(contract: Contract) -> dict[str, Any]:
+    described = _row(contract)
+    described["properties"] = {
+        name: {**_list(value), "minItems": 1, "maxItems": BATCH_ROWS}
+        for name, value in described["properties"].items()
+    }
+    return described
+
+
+def _body(
+    contracts: dict[str, Contract], properties: Any, required: list[str], kind: str = "Row"
+) -> dict[str, Any]:
+    row = {"anyOf": [{"$ref": f"#/components/schemas/{name}{kind}"} for name in contracts]}
     return {
         "type": "object",
         "required": required,

@@ -3,6 +3,7 @@
 import json
 import re
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,12 @@ ROW = {"width": 1.5, "height": 0.25, "letter": "A"}
 ID = ("x-request-id", "r-1")
 JSON = ("content-type", "application/json")
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def turned(rows):
+    """The same by column."""
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
 
 # Half of the values are good, the others are each wrong, or odd, in a way of their own.
 NUMBERS = st.one_of(
@@ -44,6 +51,18 @@ BODIES = st.one_of(
     st.fixed_dictionaries(
         {"rows": st.lists(st.one_of(GOOD, GOOD, ROWS), max_size=2 * INLINE_ROWS)},
         optional={"ids": st.lists(IDS, max_size=3), "at": st.lists(MOMENTS, max_size=3)},
+    ),
+    st.fixed_dictionaries(
+        {
+            "columns": st.one_of(
+                st.lists(GOOD, min_size=1, max_size=2 * INLINE_ROWS).map(turned),
+                st.fixed_dictionaries(
+                    {"width": st.lists(NUMBERS, max_size=2)},
+                    optional={"height": st.lists(NUMBERS, max_size=2), "letter": st.lists(TEXTS, max_size=2)},
+                ),
+            )
+        },
+        optional={"ids": st.lists(IDS, max_size=3), "rows": st.lists(GOOD, max_size=1)},
     ),
 )
 # Ways to write the same, or to break it: what is done to the bytes.
@@ -127,6 +146,28 @@ def test_good_rows_are_answered_by_the_hot_path_itself(both, rows, ascii_only) -
     assert by_itself or '\\":' in json.dumps(rows) or '":' in data.decode().replace('": ', "")
     assert hot.status == 200
     alike(hot, slow)
+
+
+@pytest.mark.parametrize("count", [1, INLINE_ROWS, INLINE_ROWS + 1, 1_000])
+def test_columns_are_answered_as_the_rows_that_they_are(both, count) -> None:
+    """By the hot path itself, and the log has the same of both."""
+    rows = [
+        {**ROW, "width": index % 10, "height": None if index % 3 else index / 7} for index in range(count)
+    ]
+    ids = [f"row-{index}" for index in range(count)]
+    found = []
+    for body in ({"rows": rows, "ids": ids}, {"columns": turned(rows), "ids": ids}):
+        hot, slow, by_itself = both.ask(
+            [json.dumps(body).encode()], path="/predict_batch", headers=[JSON, ID]
+        )
+        assert by_itself
+        alike(hot, slow)
+        found.append(hot)
+    alike(*found)
+    both.host.log.close()
+    logged = pl.read_parquet(both.host.settings.predictions / "toy" / "*.parquet")
+    each = logged.drop("received_at", "event_time", "latency_ms").unique()
+    assert (logged.height, each.height) == (4 * count, count)
 
 
 HEADERS = {

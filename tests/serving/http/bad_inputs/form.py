@@ -58,6 +58,11 @@ def batch(field: str, **change: Any) -> Bad:
     return body({"rows": [ROW, ROW]} | change, field, url="/predict_batch")
 
 
+def columns(field: str, **values: Any) -> Bad:
+    """A batch by column."""
+    return body({"columns": values}, field, url="/predict_batch")
+
+
 def data(value: object, field: str = "data") -> Bad:
     """A body of the claimed route."""
     return body({"data": value}, field, url="/predict/label")

@@ -1,7 +1,7 @@
 """JSON of another shape than a route takes: /predict, /predict_batch and a claimed route."""
 
 from serving.http.bodies import BATCH_ROWS
-from tests.serving.http.bad_inputs.form import PLAIN, ROW, Bad, batch, body, data, text
+from tests.serving.http.bad_inputs.form import PLAIN, ROW, Bad, batch, body, columns, data, text
 
 REPLAY = {"url": "/predict", "clock": "request"}
 REPLAYS = {"url": "/predict_batch", "clock": "request"}
@@ -84,6 +84,25 @@ CASES = {
     "batch with a row that is an array": batch("rows[0]", rows=[[1, 2, "A"], ROW]),
     "batch with a row that is a string": batch("rows[1]", rows=[ROW, "A"]),
     "batch with a row in a row": batch("rows[0]", rows=[[ROW], ROW]),
+    "batch of rows and columns": batch("body", columns={"width": [1, 2]}),
+    "batch by column that is empty": columns("rows"),
+    "batch by column of no rows": columns("rows", width=[]),
+    "batch by column of too many rows": columns("rows", width=[1] * (BATCH_ROWS + 1)),
+    "batch by column of two lengths": columns("columns.height", width=[1, 2], height=[1]),
+    "batch by column with a value for a list": columns("columns.width", width=1),
+    "batch by column with an object for a list": columns("columns.width", width={"0": 1}),
+    "batch by column with a wrong value": columns("rows[1].width", width=[1, "wide"]),
+    "batch by column with a list in a list": columns("rows[0].width", width=[[1]]),
+    "batch by column with an object in a list": columns("rows[0].width", width=[{"width": 1}]),
+    "batch by column without a feature": columns("rows[0].width", height=[1]),
+    "batch by column with another feature": columns("rows[0].weight", width=[1], weight=[1]),
+    "batch by column as a list": body({"columns": [[1, 2]]}, "body", url="/predict_batch"),
+    "batch by column with too few ids": body(
+        {"columns": {"width": [1, 2]}, "ids": ["a"]}, "ids", url="/predict_batch"
+    ),
+    "batch by column that has one twice": text(
+        '{"columns": {"width": [1], "width": [2]}}', "width", status=422, url="/predict_batch"
+    ),
     "batch with too few ids": batch("ids", ids=["a"]),
     "batch with too many ids": batch("ids", ids=["a", "b", "c"]),
     "batch with no ids in a list": batch("ids", ids=[]),
