@@ -154,10 +154,7 @@ def _write(registry: Registry, run: Any, folder: Path, bundle: Bundle, source: L
     metrics = [
         *(Metric(name, value, began, 0) for name, value in _numbers(folder / "metrics.json")),
         *(Metric(name, value, began, 0) for name, value in _gains(folder / "ablation.json")),
-        *(
-            Metric(name, value, began, 0)
-            for name, value in _duration(duration_file(bundle.model, checkout), bundle)
-        ),
+        *(Metric(name, value, began, 0) for name, value in _duration(checkout, bundle)),
         *(Metric(name, value, began, step) for name, step, value in _curve(folder / "curve.json")),
     ]
     for start in range(0, len(metrics), BATCH):

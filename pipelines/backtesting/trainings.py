@@ -18,7 +18,7 @@ from pipelines.building.config import PARAMS, POLICY, ModelParams, params, read_
 from pipelines.building.facts import PARTS, Facts
 from pipelines.building.sources import read_sources
 from pipelines.machine.settings import ROOT
-from pipelines.split import keep
+from pipelines.split import keep, leakage
 from pipelines.validate import validate
 from training import model as models
 from training.features import examples as examples_of
@@ -120,6 +120,7 @@ def train(name: str, item: Plan, data: Data, folder: Path, until: str = "package
         validate(name)
         parts = cut(data.examples, wanted.split, item.as_of)
         facts = keep(parts, wanted.split, _unlabelled(data.examples, item.as_of), artifacts)
+        leakage(name)
         for stage in stages(until):
             stage(name)
         return _read(item, Artifacts.of(name, folder / "artifacts"), folder, facts)
