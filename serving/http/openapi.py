@@ -4,14 +4,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from contract.bundle import GoldenRow
-from contract.schema import Contract, Feature
-from serving.features.origins import KEY_LENGTH
+from contract.schema import Contract
+from serving.http import schemas
 from serving.http.bodies import BATCH_ROWS, ID_LENGTH
 from serving.http.events import EVENTS, FACTS
 from serving.http.openapi_answers import REFUSED, with_answers
 from serving.http.openapi_v2 import v2_paths
 from serving.models.versions import Served, Snapshot
-from serving.rows import FLOAT32_MAX
 from serving.settings import Clock
 
 VERSION = "1"  # of this interface: another one where a caller would have to change
@@ -23,7 +22,7 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
     What it cannot say: that `ids`, `at` and columns are as long as there are rows, which model a row is for,
     and what stands where in the row of a claimed route.
     """
-    moments = _list(_MOMENT[clock]) if clock == "request" else _MOMENT[clock]
+    moments = schemas.list_of(schemas.MOMENT[clock]) if clock == "request" else schemas.MOMENT[clock]
     models = dict(sorted(snapshot.models.items(), key=lambda item: (item[0] != snapshot.default, item[0])))
     contracts = {name: served.predictor.contract for name, served in models.items()}
     rows = {name: _example(served) for name, served in models.items()}
@@ -42,13 +41,13 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
         "paths": {
             "/predict": _post(
                 "Predict one row",
-                _body(
+                schemas.body_of(
                     contracts,
                     lambda row: {
                         "row": row,
-                        "id": _or_null(_ID),
-                        "at": _or_null(_MOMENT[clock]),
-                        "keys": _or_null(_keys(contracts)),
+                        "id": schemas.or_null(schemas.ID),
+                        "at": schemas.or_null(schemas.MOMENT[clock]),
+                        "keys": schemas.or_null(schemas.keys_of(contracts)),
                     },
                     ["row"],
                 ),
@@ -57,17 +56,20 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
             ),
             "/predict_batch": _post(
                 f"Predict up to {BATCH_ROWS} rows",
-                {"oneOf": [_batch(contracts, moments, form) for form in ("rows", "columns")]},
+                {"oneOf": [schemas.batch_body(contracts, moments, form) for form in ("rows", "columns")]},
                 {
                     **{name: {"rows": [row]} for name, row in rows.items()},
-                    **{f"{name}, by column": {"columns": _turned(row)} for name, row in rows.items()},
+                    **{
+                        f"{name}, by column": {"columns": schemas.by_column(row)}
+                        for name, row in rows.items()
+                    },
                 },
                 choice,
             ),
             **({"/events": _events(contracts)} if _streams(contracts) else {}),
             **{route: _claimed(models[name], clock) for route, name in sorted(snapshot.routes.items())},
             "/scores/{model}/{entity_id}": _lookup(models),
-            **v2_paths(models, _MOMENT[clock]),
+            **v2_paths(models, schemas.MOMENT[clock]),
             "/models": _get("The models that answer, and their versions"),
             "/models/{name}/contract": _get(
                 "The contract of a model",
@@ -80,8 +82,8 @@ def document(snapshot: Snapshot, clock: Clock = "wall") -> dict[str, Any]:
         },
         "components": {
             "schemas": {
-                **{f"{name}Row": _row(contract) for name, contract in contracts.items()},
-                **{f"{name}Columns": _columns(contract) for name, contract in contracts.items()},
+                **{f"{name}Row": schemas.row_of(contract) for name, contract in contracts.items()},
+                **{f"{name}Columns": schemas.columns_of(contract) for name, contract in contracts.items()},
             }
         },
     }
@@ -97,41 +99,6 @@ def _about(snapshot: Snapshot, models: dict[str, Served]) -> str:
 
 _TEXT = {"type": "string"}
 _VERSION = "One of the model's loaded versions, as /models lists them; else its split decides"
-_ID = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": ID_LENGTH,
-    "description": "whom a row is about, such as a flight: the prediction log keeps it for labels to come",
-}
-_MOMENT: dict[Clock, dict[str, Any]] = {
-    "request": {
-        "type": "string",
-        "format": "date-time",
-        "description": "the moment that a row is about; now unless it is said",
-    },
-    "wall": {
-        "type": "string",
-        "enum": [None],
-        "description": "Refused: this environment's clock is wall time",
-    },
-}
-
-
-def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
-    return {**schema, "nullable": True}
-
-
-def _keys(contracts: dict[str, Contract]) -> dict[str, Any]:
-    """The keys of stored features that a caller sends beside a row."""
-    names = sorted({key for contract in contracts.values() for key in contract.keys})
-    kinds = [{"type": "string", "maxLength": KEY_LENGTH}, {"type": "integer"}]
-    return {
-        "type": "object",
-        "nullable": True,
-        "additionalProperties": False,
-        "description": "keys of features that the row leaves to the online store",
-        "properties": {name: {"oneOf": kinds, "nullable": True} for name in names},
-    }
 
 
 def _streams(contracts: dict[str, Contract]) -> list[str]:
@@ -148,7 +115,7 @@ def _events(contracts: dict[str, Contract]) -> dict[str, Any]:
         "properties": {
             "id": {"type": "string", "minLength": 1, "maxLength": ID_LENGTH},
             "stream": {"type": "string", "enum": streams},
-            "at": _MOMENT["request"],
+            "at": schemas.MOMENT["request"],
             "facts": {"type": "object", "maxProperties": FACTS},
         },
     }
@@ -161,79 +128,6 @@ def _events(contracts: dict[str, Contract]) -> dict[str, Any]:
     return _post(f"Take in up to {EVENTS} events of {', '.join(streams)}", schema, {}, [])
 
 
-def _list(item: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "items": item}
-
-
-def _batch(contracts: dict[str, Contract], moments: dict[str, Any], form: str) -> dict[str, Any]:
-    """A body of /predict_batch, in one of its two forms."""
-
-    def properties(each: dict[str, Any]) -> dict[str, Any]:
-        return {
-            form: each if form == "columns" else {**_list(each), "minItems": 1, "maxItems": BATCH_ROWS},
-            "ids": _or_null(_list(_ID)),
-            "at": _or_null(moments),
-            "keys": _or_null(_list(_or_null(_keys(contracts)))),
-        }
-
-    return _body(contracts, properties, [form], "Columns" if form == "columns" else "Row")
-
-
-def _turned(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: [value] for name, value in row.items()}
-
-
-def _columns(contract: Contract) -> dict[str, Any]:
-    described = _row(contract)
-    described["properties"] = {
-        name: {**_list(value), "minItems": 1, "maxItems": BATCH_ROWS}
-        for name, value in described["properties"].items()
-    }
-    return described
-
-
-def _body(
-    contracts: dict[str, Contract], properties: Any, required: list[str], kind: str = "Row"
-) -> dict[str, Any]:
-    row = {"anyOf": [{"$ref": f"#/components/schemas/{name}{kind}"} for name in contracts]}
-    return {
-        "type": "object",
-        "required": required,
-        "additionalProperties": False,
-        "properties": properties(row if contracts else {"type": "object"}),
-    }
-
-
-def _row(contract: Contract) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "additionalProperties": False,
-        "required": [feature.name for feature in contract.features if not feature.nullable],
-        "properties": {feature.name: _feature(feature) for feature in contract.features},
-    }
-
-
-def _feature(feature: Feature) -> dict[str, Any]:
-    unit = f" ({feature.unit})" if feature.unit else ""
-    schema: dict[str, Any] = {
-        "type": "number" if feature.kind == "number" else "string",
-        "description": feature.description + unit,
-    }
-    if feature.nullable:
-        schema["nullable"] = True
-    if feature.kind == "number":
-        # Where a value out of range is accepted, what fits in 32 bits decides.
-        refused = feature.out_of_range == "refuse"
-        low, high = (feature.minimum, feature.maximum) if refused else (None, None)
-        schema["minimum"] = -FLOAT32_MAX if low is None else low
-        schema["maximum"] = FLOAT32_MAX if high is None else high
-    else:
-        schema |= {"minLength": 1, "pattern": "^[^\\u0000]*$"}
-    if feature.categories and feature.unknown_category == "refuse":
-        schema["enum"] = [*feature.categories, *([None] if feature.nullable else [])]
-    return schema
-
-
 def _example(served: Served) -> dict[str, Any]:
     golden: GoldenRow = served.predictor.bundle.golden.rows[0]
     return dict(golden.row)
@@ -241,20 +135,20 @@ def _example(served: Served) -> dict[str, Any]:
 
 def _claimed(served: Served, clock: Clock) -> dict[str, Any]:
     contract = served.predictor.contract
-    kinds = [_feature(feature) for feature in contract.features]
+    kinds = [schemas.feature_of(feature) for feature in contract.features]
     each = {"anyOf": [kind for index, kind in enumerate(kinds) if kind not in kinds[:index]]}
     widths = dict.fromkeys(len(contract.features) - left for left in (0, len(contract.stored)))
-    rows = [{**_list(each), "minItems": width, "maxItems": width} for width in widths]
-    data = {**_list({"anyOf": rows} if len(rows) > 1 else rows[0]), "minItems": 1, "maxItems": 1}
+    rows = [{**schemas.list_of(each), "minItems": width, "maxItems": width} for width in widths]
+    data = {**schemas.list_of({"anyOf": rows} if len(rows) > 1 else rows[0]), "minItems": 1, "maxItems": 1}
     schema = {
         "type": "object",
         "required": ["data"],
         "additionalProperties": False,
         "properties": {
             "data": data,
-            "id": _or_null(_ID),
-            "at": _or_null(_MOMENT[clock]),
-            "keys": _or_null(_keys({contract.model: contract})),
+            "id": schemas.or_null(schemas.ID),
+            "at": schemas.or_null(schemas.MOMENT[clock]),
+            "keys": schemas.or_null(schemas.keys_of({contract.model: contract})),
         },
     }
     row = _example(served)
