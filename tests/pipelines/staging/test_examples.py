@@ -11,9 +11,9 @@ pytestmark = pytest.mark.unit
 
 
 def test_every_example_of_the_real_document_is_answered(service: Service) -> None:
-    """Single, batch and both of the protocol's, and one made of the features' own examples."""
+    """Single, both forms of a batch, both of the protocol's, and one made of the features' own examples."""
     with service.client as client:
-        assert examples(client, service.bundle, "1").startswith("5 examples answered, 2 of them as")
+        assert examples(client, service.bundle, "1").startswith("6 examples answered, 3 of them as")
     assert {"/predict", "/predict_batch", "/v2/models/toy/infer", "/v2/models/toy/versions/1/infer"} <= set(
         service.asked
     )
