@@ -44,6 +44,9 @@ def command(main: Callable[[list[str] | None], int]) -> NoReturn:
         if interrupts or isinstance(error, KeyboardInterrupt):
             print("interrupted; run the same command again to continue.", file=sys.stderr)
             code = INTERRUPTED
+            # An interrupt inside of an exec, as libraries make classes with it, is remembered as unhandled by
+            # the interpreter, which would end itself with the signal after all; the next exec forgets it.
+            exec("")  # noqa: S102 - of nothing
         elif isinstance(error, FlightlineError):
             print(f"error: {error}", file=sys.stderr)
             code = FAILED

@@ -122,6 +122,29 @@ def test_an_interrupt_unwinds_and_says_how_to_continue(tmp_path, how):
     assert err == "interrupted; run the same command again to continue.\n"
 
 
+def test_an_interrupt_while_a_library_makes_a_class_ends_with_the_same_code(tmp_path):
+    """A named tuple is made by exec, and one that is interrupted leaves a mark on the interpreter."""
+    (tmp_path / "making.py").write_text(
+        "from pipelines.cli import command\n"
+        "import signal\n"
+        "def main(_):\n"
+        "    exec('signal.raise_signal(signal.SIGINT)')\n"
+        "    return 0\n"
+        "command(main)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "making"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.returncode, done.stdout) == (INTERRUPTED, "")
+    assert done.stderr == "interrupted; run the same command again to continue.\n"
+
+
 @pytest.mark.unit
 @pytest.mark.usefixtures("quiet_signals")
 def test_an_interrupt_that_a_library_turned_into_its_own_error_is_still_one(capsys):
