@@ -11,8 +11,8 @@ from serving.rows import NAME_LENGTH, Problem, in_words
 class BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rows, or the same by column: each name once, and so a third of the bytes."""
 
-    rows: list[Any] | None = None
-    columns: dict[str, Any] | None = None  # values by feature, one a row
+    rows: list[Any] | msgspec.UnsetType = msgspec.UNSET
+    columns: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET  # values by feature, one a row
     ids: list[str] | None = None
     at: list[str] | None = None
     keys: list[Any] | None = None
@@ -24,11 +24,13 @@ def batch_rows(body: BatchBody) -> list[Any]:
     Raises:
         RefusedError: 422.
     """
-    if (body.rows is None) == (body.columns is None):
-        found = "neither" if body.rows is None else "both"
+    rows = body.rows
+    if rows is msgspec.UNSET and body.columns is not msgspec.UNSET:
+        rows = _by_row(body.columns)
+    elif rows is msgspec.UNSET or body.columns is not msgspec.UNSET:
+        found = "neither" if rows is msgspec.UNSET else "both"
         sentence = f"the batch has {found} of 'rows' and 'columns'; expected one of them"
         raise RefusedError(422, sentence, [Problem("body", found, "either rows or columns")])
-    rows = _by_row(body.columns) if body.rows is None else body.rows
     _check_count(len(rows))
     for name, values in (("ids", body.ids), ("at", body.at), ("keys", body.keys)):
         if values is not None and len(values) != len(rows):
@@ -37,10 +39,10 @@ def batch_rows(body: BatchBody) -> list[Any]:
     return rows
 
 
-def _by_row(columns: dict[str, Any] | None) -> list[Any]:
+def _by_row(columns: dict[str, Any]) -> list[Any]:
     """The rows of `columns`, each feature's values in the order of the rows."""
     lengths: dict[str, int] = {}
-    for name, values in (columns or {}).items():
+    for name, values in columns.items():
         place = f"columns.{name[:NAME_LENGTH]}"
         if not isinstance(values, list):
             problem = Problem(place, in_words(values), "a list of values, one a row")
@@ -52,8 +54,8 @@ def _by_row(columns: dict[str, Any] | None) -> list[Any]:
             problem = Problem(place, f"{length} values", f"{wanted}, as {first} has")
             raise RefusedError(422, f"{place} has {length} values; expected {problem.expected}", [problem])
     _check_count(next(iter(lengths.values()), 0))
-    names = list(columns or {})
-    return [dict(zip(names, row, strict=True)) for row in zip(*(columns or {}).values(), strict=True)]
+    names = list(columns)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _check_count(rows: int) -> None:

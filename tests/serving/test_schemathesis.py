@@ -32,8 +32,8 @@ MOST_FAILURES = "5"  # then it ends: where everything fails it would look for a 
 STARTS = "import sys; from serving.__main__ import main; sys.exit(main())"
 # Each is a way in which service and document may part, and the name of the failure that must be reported.
 _RANGE = """
-import serving.http.openapi as o; f = o._feature
-o._feature = lambda feature: {**f(feature), **({'maximum': 99} if feature.name == 'width' else {})}
+import serving.http.schemas as o; f = o.feature_of
+o.feature_of = lambda feature: {**f(feature), **({'maximum': 99} if feature.name == 'width' else {})}
 """
 _REQUIRED = """
 import serving.http.openapi as o; f = o._parameter

@@ -85,6 +85,8 @@ CASES = {
     "batch with a row that is a string": batch("rows[1]", rows=[ROW, "A"]),
     "batch with a row in a row": batch("rows[0]", rows=[[ROW], ROW]),
     "batch of rows and columns": batch("body", columns={"width": [1, 2]}),
+    "batch of rows, and columns that are null": batch("body", columns=None),
+    "batch by column that is null": body({"columns": None}, "body", url="/predict_batch"),
     "batch by column that is empty": columns("rows"),
     "batch by column of no rows": columns("rows", width=[]),
     "batch by column of too many rows": columns("rows", width=[1] * (BATCH_ROWS + 1)),
