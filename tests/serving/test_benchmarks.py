@@ -143,9 +143,9 @@ def test_threads_and_workers_reach_the_process(bundle, tmp_path) -> None:
 
 
 def test_a_million_predictions_have_a_price_in_every_way(bundle, tmp_path) -> None:
-    """Single rows, batches in three forms, and the scoring command; what was not logged is said."""
+    """Single rows, batches in every form, and the scoring command; what was not logged is said."""
     found = cost.bench(prepare(bundle, tmp_path / "place"), seconds=1, turns=1, scored=5_000)
-    assert len(found) == 5
+    assert len(found) == 6
     assert all(one.values["core_s_per_million"] > 0 for one in found)
     assert found[-1].values["predictions"] == 5_000
     assert "pipelines.score" in cost.table(found)
@@ -155,10 +155,10 @@ def test_rows_a_second_stand_beside_onnxruntime(bundle, tmp_path) -> None:
     """Each way has its own turn of the graph alone, before and after."""
     found = rows.bench(bundle, tmp_path / "place", seconds=0.2, turns=1)
     ways = [one.name for one in found if not one.name.startswith(rows.BASE)]
+    assert ways == ["V2 over gRPC", "V2 over REST, binary", "JSON by column", "JSON by row"]
     assert [one.name for one in found if one.name.startswith(rows.BASE)] == [
         f"{rows.BASE}, beside {name}" for name in ways
     ]
-    assert len(ways) == 3
     assert all(one.values["rows_per_s"] > 0 and one.values["cpu_us_per_row"] >= 0 for one in found)
 
 
