@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serving.recording.tally import AT_ONCE, Tally
+from serving.recording.tally import AT_ONCE, RUNS_AT_ONCE, Tally
 
 pytestmark = pytest.mark.unit
 
@@ -30,9 +30,19 @@ def test_what_waits_is_counted_when_somebody_asks() -> None:
 def test_many_rows_are_counted_without_being_asked_for() -> None:
     """So that what waits has a bound."""
     tally = Tally()
-    for _ in range(AT_ONCE):
+    tally.later(odd, 1, AT_ONCE - 1)
+    assert tally.missing["width"] == 0
+    tally.later(odd, 1, 1)
+    assert tally.missing["width"] == 2
+
+
+def test_many_runs_are_counted_before_they_hold_many_rows() -> None:
+    """What counting costs a run hardly depends on its rows, and the event loop waits for all of it."""
+    tally = Tally()
+    for _ in range(RUNS_AT_ONCE):
+        assert tally.missing["width"] == 0
         tally.later(odd, 1, 1)
-    assert tally.missing["width"] == AT_ONCE
+    assert tally.missing["width"] == RUNS_AT_ONCE
 
 
 def test_a_thread_that_asks_meanwhile_loses_nothing() -> None:
