@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 # Seconds. One row takes well under a millisecond, a batch of a thousand some tens.
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
-# Rows, and runs, that are looked at together: many more would hold up the event loop. In a run of its own a row
-# costs the most: 512 of those took a millisecond, in which a single caller's next request waited.
+# Rows, and runs, that are looked at together: many more would hold up the event loop. A row costs the most in
+# a run of its own: 512 of those took a millisecond, for which a single caller waited.
 AT_ONCE, RUNS_AT_ONCE = 512, 64
 
 # Finds, in what some runs took: rows by feature that are out of range, of an unknown category, or missing.
@@ -56,8 +56,11 @@ class Tally:
         """Have `count` look at `rows` together with others, which takes it a fraction of the time a row."""
         self._waiting.append((count, rows))
         self._size += size
-        if self._size >= AT_ONCE or len(self._waiting) >= RUNS_AT_ONCE:
-            self.settle()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to `settle`: best when the callers have their answers."""
+        return self._size >= AT_ONCE or len(self._waiting) >= RUNS_AT_ONCE
 
     def settle(self) -> None:
         """Count what waits. Any thread may ask for it."""
