@@ -7,17 +7,22 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from contract.errors import FlightlineError
 from contract.statements import STAGING_CHECKS
+from contract.strict import encode_json
 from pipelines import ledger
 from pipelines import status as command
+from pipelines.delivery.aliases import Pending
 from pipelines.delivery.board import age, board, traffic
 from pipelines.delivery.registry import CHAMPION, REFUSED, STAGING_EVIDENCE
 from pipelines.delivery.standing import Evidence, LastChange, Refusal, Row, Status, status
-from serving.models.desired import Desired, DesiredVersion, change_desired
+from pipelines.machine import files
+from pipelines.machine.settings import Settings
+from serving.models.desired import Desired, DesiredModel, DesiredVersion, change_desired, write_desired
 from tests.pipelines.delivery.conftest import World, evidence, free_ports, settings_in
 
 CHANGE = LastChange("2013-04-01T00:00:00+00:00", "deploy", "ada", "it is better", "")
@@ -172,6 +177,63 @@ def test_a_version_that_was_tried_and_refused_is_shown_until_the_next_change(tmp
 
 
 @pytest.mark.unit
+def test_an_alias_that_waits_for_mlflow_is_shown_to(tmp_path: Path) -> None:
+    """Rolled back while MLflow was down: what runs is known, and where the alias is to go."""
+    settings = settings_in(tmp_path)
+    deployed(settings, "production", "1", "2")
+    note = Pending("production", "toy", "champion", "2", ("1",))
+    path = settings.var / "pending-aliases" / "production.toy.json"
+    for version, awaited in (("2", "2"), ("3", "")):  # a note that was never carried out promises nothing
+        files.replace(path, encode_json(msgspec.structs.replace(note, version=version)))
+        (row,) = status(settings).rows
+        assert (row.version, row.alias, row.awaited) == ("2", "", awaited)
+    files.replace(path, encode_json(note))
+    text = shown(status(settings))
+    assert (
+        f"registry not reachable: MLflow does not answer at {settings.tracking_uri}; is to be moved to "
+        in text
+    )
+    assert "is to be moved to version 2 once MLflow answers" in text
+    assert "version 2 (222222222222) for" in text
+
+
+@pytest.mark.unit
+def test_a_ledger_that_was_changed_hides_no_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence names the line; what is to be served is shown, and a program knows by the exit code."""
+    settings = settings_in(tmp_path)
+    deployed(settings, "production", "1", "2")
+    for environment, version in (("staging", "3"), ("production", "2")):
+        wanted = DesiredModel.of(version, str(settings.releases / version), version * 64)
+        write_desired(
+            settings.state(environment), Desired(generation=1, default="toy", models={"toy": wanted})
+        )
+    for name, value in settings.variables().items():
+        monkeypatch.setenv(name, value)
+    assert command.main(["--json"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert (whole["ledger"], whole["rows"][0]["version"]) == ("", "2")
+    lines = settings.ledger.read_text().splitlines(keepends=True)
+    settings.ledger.write_text("".join([lines[0], lines[1].replace('"ada"', '"eve"')]))
+    assert command.main(["--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["ledger"].startswith("ledger.jsonl, line 2 was edited, or a line before it removed")
+    assert [(row["environment"], row["version"], row["split"]) for row in found["rows"]] == [
+        ("staging", "", {"3": 100.0}),
+        ("production", "", {"2": 100.0}),
+    ]
+    assert found["services"] == {"staging": "stopped", "production": "stopped"}
+    assert command.main([]) == 1
+    text = capsys.readouterr().out
+    assert "ledger  ledger.jsonl, line 2 was edited" in text
+    assert text.count("line 2") == 1
+    assert text.count("runs     not known, as the ledger is not believed") == 2
+    assert "all to 3" in text
+    assert "never ran" not in text
+
+
+@pytest.mark.unit
 def test_watching_looks_again_until_it_is_ended() -> None:
     """Each look is drawn; Ctrl-C is how one ends it, and no failure."""
     looks = 0
@@ -200,6 +262,19 @@ def test_watching_is_for_people() -> None:
     """A program reads one object."""
     with pytest.raises(FlightlineError, match="--json and --watch"):
         command.main(["--json", "--watch"])
+
+
+def deployed(settings: Settings, environment: str, *versions: str) -> None:
+    """Lines in the ledger: each of these versions of toy took over from the one before."""
+    before = None
+    for day, version in enumerate(versions, start=1):
+        placed = ledger.Placed(version, version * 64)
+        at = datetime(2013, 4, day, tzinfo=UTC)
+        ledger.append(
+            settings.ledger,
+            ledger.Entry(at, environment, "toy", "deploy", before, placed, "ada", "it is", ""),
+        )
+        before = placed
 
 
 def test_a_promoted_version_shows_its_evidence_and_who_promoted_it(world: World) -> None:
@@ -260,8 +335,6 @@ def test_a_split_and_a_mirror_are_shown_as_they_are_desired(world: World) -> Non
 
 def replaced(before: Desired | None, name: str, *, versions: object, split: dict[str, float]) -> Desired:
     """A desired state with one model changed; without `versions`, down to its first."""
-    import msgspec
-
     assert before is not None
     model = before.models[name]
     changed = msgspec.structs.replace(
@@ -296,3 +369,8 @@ def test_without_mlflow_the_ledger_and_the_services_still_tell(world: World) -> 
     assert row.change is not None
     assert row.change.who == "ada"
     assert not row.disagrees
+    assert row.alias_unknown == f"registry not reachable: MLflow does not answer at http://127.0.0.1:{port}"
+    text = shown(found)
+    assert f"alias    {row.alias_unknown}" in text
+    assert "all to 1" in text
+    assert of(world, "production", "offline").alias_unknown == ""
