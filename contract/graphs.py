@@ -10,8 +10,8 @@ TELEMETRY_OFF = "ORT_DISABLE_TELEMETRY"
 def onnxruntime() -> ModuleType:
     """The library, imported by whoever asks first, without its telemetry unless the variable says otherwise.
 
-    Its telemetry is on by default: a database in the user's cache folder, a thread that writes it and sends to
-    the makers, and megabytes of memory. Once the library is imported it has begun.
+    Its telemetry is on by default: a database in the user's cache folder, a thread that writes it and sends
+    to the makers, and megabytes of memory. Once the library is imported it has begun.
     """
     os.environ.setdefault(TELEMETRY_OFF, "1")
     return importlib.import_module("onnxruntime")
