@@ -61,11 +61,13 @@ def _facts(made: dict[str, Column], answers: Sequence[Answered | Gathered], size
             each = chain.from_iterable([value] * size for value, size in zip(values, sizes, strict=True))
             made[name] = yield from columns.texts(list(each))
     yield
-    runs = _each(answers, "sizes", np.int64)
+    runs = np.array(_flat(answers, "sizes"), np.int64)
     received = yield from _moments(_flat(answers, "moments"))
     made["received_at"] = columns.moments(np.repeat(received, runs))
     made["event_time"] = columns.moments((yield from _moments(_flat(answers, "event_times"))))
-    made["latency_ms"] = columns.numbers(np.repeat(_each(answers, "latencies_ms", np.float64), runs))
+    made["latency_ms"] = columns.numbers(
+        np.repeat(np.array(_flat(answers, "latencies_ms"), np.float64), runs)
+    )
     if _nobody(answers, "keys"):
         made["keys"] = columns.constant(None, rows)
     else:
@@ -83,7 +85,7 @@ def _nobody(answers: Sequence[Answered | Gathered], name: str) -> bool:
 
 
 def _flat(answers: Sequence[Answered | Gathered], name: str) -> list[Any]:
-    """What each of `answers` holds under `name`, a list with one item a row, as one list."""
+    """What each of `answers` holds under `name`, a list, as one list."""
     return list(chain.from_iterable(map(attrgetter(name), answers)))
 
 
@@ -98,13 +100,6 @@ def _moments(moments: list[datetime]) -> Steps[NDArray[np.int64]]:
             found.append(since)
         yield
     return np.array(found, np.int64)
-
-
-def _each(answers: Sequence[Answered | Gathered], name: str, kind: Any) -> NDArray[Any]:
-    """What each holds under `name`, a list or an array of numbers, as one array."""
-    if len(answers) <= FEW:
-        return np.concatenate([np.array(getattr(item, name), kind) for item in answers])
-    return np.array(_flat(answers, name), kind)
 
 
 def _keys(item: Answered | Gathered, size: int) -> list[str | None]:

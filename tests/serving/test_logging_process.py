@@ -87,7 +87,7 @@ def test_a_full_disk_costs_no_answer(tmp_path, build_release, monkeypatch) -> No
         assert (full["waiting"], full["written"]) == (ANSWERS, ANSWERS)
         ask(service, 2 * ANSWERS)  # and it still answers
         text = service.client.get("/metrics").text
-        assert 'flightline_prediction_log_events{kind="refused_writes"}' in text
+        assert 'flightline_prediction_log_events_total{kind="refused_writes"}' in text
         (seen / "filler").unlink()
         until(lambda: log(service)["written"] == 3 * ANSWERS)
         assert log(service)["error"] == ""
