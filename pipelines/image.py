@@ -2,8 +2,8 @@
 
 The release is verified as a deployment verifies it, built into an image on top of the generic server, and
 tested as a container: read-only, without root, capabilities or a network. Only then is it called
-`flightline-MODEL:VERSION`. Older images that nobody goes back to are removed; `--prune` does only that. The model
-file stays in the registry in any case.
+`flightline-MODEL:VERSION`. Older images that nobody goes back to are removed; `--prune` does only that. The
+model file stays in the registry in any case.
 """
 
 import json

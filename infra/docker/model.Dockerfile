@@ -2,7 +2,7 @@
 ARG SERVING_IMAGE=flightline-serving
 FROM ${SERVING_IMAGE}
 
-COPY release /release
+COPY model /
 
 ARG MODEL
 ARG VERSION

@@ -26,15 +26,17 @@ Entry = tuple[str, Path | bytes]
 def code(root: Path) -> list[Entry]:
     """The server's modules below `root`, as they lie in the context."""
     found = (path for name in CODE for path in (root / name).rglob("*.py"))
-    return [(f"code/{path.relative_to(root).as_posix()}", path.read_bytes()) for path in sorted(found)]
+    inside = "code/opt/flightline/code"
+    return [(f"{inside}/{path.relative_to(root).as_posix()}", path.read_bytes()) for path in sorted(found)]
 
 
 def dependencies(tree: Path) -> list[Entry]:
     """The installed files below `tree`."""
+    inside = "dependencies/opt/flightline/site-packages"
     kept = (item for item in tree.iterdir() if item.name not in LEFT_OUT)
     found = (path for item in kept for path in ([item] if item.is_file() else item.rglob("*")))
     return [
-        (f"site-packages/{path.relative_to(tree).as_posix()}", path)
+        (f"{inside}/{path.relative_to(tree).as_posix()}", path)
         for path in sorted(found)
         if path.is_file() and path.suffix != ".pyc"
     ]
@@ -46,7 +48,7 @@ def release(held: Release) -> list[Entry]:
     files = [f"{BUNDLE}/{name}" for name in names] + [
         f"{ATTESTATIONS}/{kind}.json" for kind in KINDS.values()
     ]
-    return [(f"release/{name}", (held.path / name).read_bytes()) for name in files]
+    return [(f"model/release/{name}", (held.path / name).read_bytes()) for name in files]
 
 
 def fingerprint(entries: Iterable[Entry], *more: str) -> str:
