@@ -15,7 +15,8 @@ AS_OF ?=
 GATE ?=
 # The bundle that a person approved, as `make digest` prints it.
 DIGEST ?=
-# MODEL@VERSION or MODEL@ALIAS of what `make reproduce` builds again; the champion of MODEL where it is empty.
+# MODEL@VERSION or MODEL@ALIAS of what `make reproduce` builds again (empty: the champion of MODEL), and of what
+# `make image` makes the image (empty: MODEL is trained, qualified and registered first).
 VERSION ?=
 # What `make explain` walks through: an id of a held-out row, or a JSON file with a request. Empty: some row.
 ROW ?=
@@ -55,7 +56,7 @@ PYTEST := .venv/bin/python -m pytest
 LONGEST := --durations 20 --durations-min 5
 
 .PHONY: help setup demo up down test test-unit test-features test-browser test-slow gates gate repro train register \
-	retrain challenger staging digest approved production monitor summary dispatch backtest bench bench-serving peers \
+	retrain challenger image staging digest approved production monitor summary dispatch backtest bench bench-serving peers \
 	tune reproduce explain check hooks required clean uv
 
 help: ## This list
@@ -121,6 +122,9 @@ retrain: setup ## Train a challenger as of AS_OF and register it if it earns it
 # make turns every failing recipe into exit code 2, so that the champion stays is an output here and not a code.
 challenger: $(if $(value AS_OF),setup,train)
 	@$(RUN) pipelines.challenger "$$MODEL" $${AS_OF:+--as-of "$$AS_OF"} $(ARGS)
+
+image: $(if $(value VERSION),setup,challenger) ## Train and register MODEL, and make its tested container image; or that of VERSION=iris@2
+	@$(RUN) pipelines.image "$${VERSION:-$$MODEL@challenger}" $(ARGS)
 
 staging: setup ## Deploy the challenger to staging and test it there
 	@$(RUN) pipelines.deploy staging "$$MODEL" $(ARGS)

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 import pytest
 
@@ -28,6 +29,8 @@ NEEDS = {
     "redis": Need(("redis-server",), "redis-server"),
     "wrk": Need(("wrk",), "wrk"),
     "kubectl": Need(("kubectl",), "kubernetes-client"),  # 1.27 or newer: kustomize components
+    "docker": Need(("dockerd",), "docker.io"),
+    "mmdebstrap": Need(("mmdebstrap",), "mmdebstrap"),  # makes the base image where there is no registry
 }
 
 
@@ -52,7 +55,11 @@ def find(word: str) -> str:
         path = shutil.which(command)
         if path:
             return path
-    reason = f"{need.commands[0]} is not installed (Debian package: {need.package})"
+    return lack(word, f"{need.commands[0]} is not installed (Debian package: {need.package})")
+
+
+def lack(word: str, reason: str) -> NoReturn:
+    """Skip the running test for want of what `word` stands for, or fail it where REQUIRE names that."""
     if word in required(os.environ.get(VARIABLE, "")):
         pytest.fail(f"{reason}, and {VARIABLE} asks for '{word}'", pytrace=False)
     pytest.skip(reason)

@@ -57,9 +57,9 @@ def test_shell_scripts_are_sound(tmp_path):
 @pytest.mark.parametrize(
     ("installed", "asked"),
     [
-        ((), "chromium redis-server wrk kubernetes-client"),
-        (("wrk", "kubectl"), "chromium redis-server"),
-        (("chromium", "redis-server", "wrk", "kubectl"), ""),
+        ((), "chromium redis-server wrk kubernetes-client docker.io mmdebstrap"),
+        (("wrk", "kubectl", "dockerd"), "chromium redis-server mmdebstrap"),
+        (("chromium", "redis-server", "wrk", "kubectl", "dockerd", "mmdebstrap"), ""),
     ],
 )
 def test_the_runner_installs_what_is_missing_and_then_requires_it(tmp_path, installed, asked):
@@ -78,7 +78,7 @@ def test_the_runner_installs_what_is_missing_and_then_requires_it(tmp_path, inst
         command, env={"PATH": str(path)}, capture_output=True, text=True, timeout=60, check=True
     )
     lines = found.stdout.splitlines()
-    words = "browser,redis,wrk,kubectl"
+    words = "browser,redis,wrk,kubectl,docker,mmdebstrap"
     assert lines[-2:] == [f"make test REQUIRE={words}", f"make test-slow REQUIRE={words}"]
     installs = [line for line in lines if line.startswith("apt-get install")]
     assert [line.endswith(f" {asked} REQUIRE=") for line in installs] == ([True] if asked else [])

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 # Recipes that take a value which a workflow may have got from outside.
 WITH_VALUES = (
     *("train", "register", "retrain", "challenger", "staging", "digest", "approved", "production", "monitor"),
-    *("summary", "dispatch", "tune", "reproduce", "explain"),
+    *("summary", "dispatch", "tune", "reproduce", "explain", "image"),
 )
 
 
@@ -71,6 +71,14 @@ def test_a_challenger_is_built_here_or_retrained(make):
     assert make("challenger").stdout.split() == [built, "python|-m|pipelines.challenger|flights|"]
     dated = make("challenger", AS_OF="2013-05-01").stdout.split()
     assert dated == ["python|-m|pipelines.challenger|flights|--as-of|2013-05-01|"]
+
+
+def test_an_image_is_of_what_was_just_trained_or_of_a_version(make):
+    """One flow from training to image; a version that is there needs no training."""
+    built = "python|-m|pipelines.build|iris|"
+    made = "python|-m|pipelines.image|iris@challenger|"
+    assert make("image", MODEL="iris").stdout.split() == [built, "python|-m|pipelines.challenger|iris|", made]
+    assert make("image", VERSION="iris@2").stdout.split() == ["python|-m|pipelines.image|iris@2|"]
 
 
 @pytest.mark.parametrize("digest", ["", "0" * 64])

@@ -71,6 +71,19 @@ def untested(root: Path) -> list[str]:
     return [name for name, holds in facts.items() if not holds]
 
 
+def unpackaged(root: Path) -> list[str]:
+    """What would let the image of a model be of another version than staging has tested, or go untested (R5)."""
+    steps = workflows(root)["cd.yml"]["jobs"]["staging"]["steps"]
+    order = [step.get("run") for step in steps if step.get("run") in {"make staging", "make image", "make down"}]
+    image = next((step for step in steps if step.get("run") == "make image"), {})
+    facts = {
+        "no image is made": order == ["make staging", "make image", "make down"],
+        "an image of nothing": image.get("if") == "steps.challenger.outputs.accepted == 'true'",
+        "an image of something else": image.get("env") == {"VERSION": "${{ env.MODEL }}@staging"},
+    }
+    return [name for name, holds in facts.items() if not holds]
+
+
 def mute(root: Path) -> list[str]:
     """What would keep the daily check from seeing production, or from saying what it saw."""
     job = workflows(root)["monitor.yml"]["jobs"]["check"]
@@ -84,7 +97,7 @@ def mute(root: Path) -> list[str]:
     return [name for name, holds in facts.items() if not holds]
 
 
-@pytest.mark.parametrize("rule", [undelivered, untested, mute], ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", [undelivered, untested, unpackaged, mute], ids=lambda rule: rule.__name__)
 def test_delivery_and_monitoring_keep_the_rule(rule):
     """What ships is what was approved; a check that cannot see says so."""
     assert rule(ROOT) == []
@@ -111,6 +124,14 @@ def test_delivery_and_monitoring_keep_the_rule(rule):
             "cd.yml",
             "- run: make staging\n",
             "- run: make staging\n        continue-on-error: true\n",
+        ),
+        (unpackaged, "cd.yml", "- run: make image", "- run: make digest"),
+        (unpackaged, "cd.yml", "${{ env.MODEL }}@staging", "${{ env.MODEL }}@champion"),
+        (
+            unpackaged,
+            "cd.yml",
+            "- run: make image\n        if: steps.challenger.outputs.accepted == 'true'\n",
+            "- run: make image\n",
         ),
         (mute, "monitor.yml", "${{ vars.FLIGHTLINE_RUNNER || 'ubuntu-latest' }}", "ubuntu-latest"),
         (mute, "monitor.yml", "      FLIGHTLINE_VAR: ${{ vars.FLIGHTLINE_VAR }}\n", ""),
