@@ -1,6 +1,5 @@
 """onnxruntime, as training tries graphs with it and serving runs them: one that tells nobody what it does."""
 
-import importlib
 import os
 from types import ModuleType
 
@@ -14,4 +13,7 @@ def onnxruntime() -> ModuleType:
     to the makers, and megabytes of memory. Once the library is imported it has begun.
     """
     os.environ.setdefault(TELEMETRY_OFF, "1")
-    return importlib.import_module("onnxruntime")
+    import onnxruntime as library
+
+    found: ModuleType = library
+    return found

@@ -198,5 +198,8 @@ def _admin(settings: Settings) -> "Admin | None":
 
 def _settle() -> None:
     """Take everything loaded so far out of the collector's sight: it is walked no more during requests."""
+    from serving.allocator import give_back
+
     gc.collect()
     gc.freeze()
+    give_back()
