@@ -1,5 +1,6 @@
 """What is kept of an image: a record on this machine, and a tag on the version, where a person sees it."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -79,18 +80,23 @@ def refused(name: str, checks: Sequence[Check], release: Release, version: str, 
     )
 
 
-def path(model: str, version: str, settings: Settings) -> Path:
-    """Where the last record of a version is."""
-    return settings.var / "images" / model / f"{version}.json"
+def path(record: Record, settings: Settings) -> Path:
+    """Where it is kept: a refusal beside the record of the image that a version has, if it has one."""
+    ending = "json" if record.result == "released" else "refused.json"
+    return settings.var / "images" / record.model / f"{record.version}.{ending}"
 
 
 def keep(record: Record, settings: Settings) -> None:
-    """Write the record in place of the one before, unless that says as much: of the tests, say."""
-    where = path(record.model, record.version, settings)
-    if record.result == "released" and not record.created and not record.pushed and where.is_file():
-        before = json.loads(where.read_bytes())
-        if (before.get("result"), before.get("id")) == ("released", record.id):
-            return
+    """Write the record in place of the one before, unless that is of the same image and knows its tests."""
+    where = path(record, settings)
+    if record.result == "released":
+        path(dataclasses.replace(record, result="refused"), settings).unlink(
+            missing_ok=True
+        )  # it is not so any more
+        if not record.created and not record.pushed and where.is_file():
+            before = json.loads(where.read_bytes())
+            if before.get("id") == record.id:
+                return
     replace(where, encode_json(asdict(record)))
 
 

@@ -31,6 +31,9 @@ from pipelines.staging.examples import examples
 
 How = Literal["in the image", "loaded"]
 POLL_S = 0.2
+# A release does not become a better one: a service that gives the same reason for so long is not waited for.
+PATIENCE_S = 2.0
+LOADING = "being loaded"  # the one reason that goes away by itself
 ONE_REQUEST_S = 10.0
 # Megabytes of each writable folder; a container writes nowhere else.
 WRITABLE = {"/state": 128, "/predictions": 64, "/tmp": 64}  # noqa: S108 - a folder of the container
@@ -128,7 +131,7 @@ def _given(trial: Trial, folder: Path, settings: Settings) -> Iterator[str]:
 def _starts(url: str, name: str, shop: Workshop) -> str:
     """Wait until the service says that it is ready."""
     begun, wait_s = time.monotonic(), shop.images.ready_s
-    said = "it did not answer"
+    said, since = "it did not answer", begun
     with httpx.Client(base_url=url, timeout=ONE_REQUEST_S, trust_env=False) as client:
         while time.monotonic() - begun < wait_s:
             try:
@@ -139,10 +142,11 @@ def _starts(url: str, name: str, shop: Workshop) -> str:
             else:
                 if response.is_success:
                     return f"ready after {time.monotonic() - begun:.1f} s"
-                said = " ".join(response.text.split())
-                # A release never becomes a better one: what it says now it will say at the end.
-                if "being loaded" not in said:
-                    raise Found(said[:400])
+                reason, now = " ".join(response.text.split())[:400], time.monotonic()
+                if reason != said or LOADING in reason:
+                    said, since = reason, now
+                if now - since > PATIENCE_S:
+                    raise Found(said)
             threading.Event().wait(POLL_S)
     raise Found(f"not ready within {wait_s:.0f} s: {said[:300]}")
 

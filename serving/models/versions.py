@@ -48,7 +48,8 @@ class Versions:
         self._source = Source(settings)
         self._presence = Presence(settings.state, self.worker)
         self._ready = False
-        self._problem = f"there is no {DESIRED} yet"
+        # A service of one release needs no such file.
+        self._problem = "its release is being loaded" if settings.pinned else f"there is no {DESIRED} yet"
         self._seen: object = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="versions")

@@ -50,6 +50,8 @@ def test_the_release_is_served_without_a_desired_state(tmp_path, make_bundle, ve
     release = make_bundle()
     made = Versions(settings(tmp_path, **variables(how, release)))
     versions.append(made)
+    assert not made.ready
+    assert made.reason == "its release is being loaded"  # it needs no desired state, so it misses none
     made.poll()
     assert made.ready
     served = made.current.choose("toy", None, "any")

@@ -1,4 +1,8 @@
-"""A Docker engine for tests: the one that answers, or one of our own that leaves nothing behind."""
+"""A Docker engine for tests: one of our own, that leaves nothing behind.
+
+Where CI is set the engine that answers is taken, since the machine is thrown away. Elsewhere that one may
+hold images of a person, by the very names that tests give and take away.
+"""
 
 import os
 import shutil
@@ -25,13 +29,13 @@ def running_engine() -> Iterator[dict[str, str]]:
 
     Skips (or fails, where REQUIRE asks for it) if there is none and none can be started.
     """
-    if _answers({}):
+    if os.environ.get("CI") and _answers({}):
         with _base({}, os.environ.get("FLIGHTLINE_BASE_IMAGE", "")) as name:
             yield {"FLIGHTLINE_BASE_IMAGE": name}
         return
     dockerd = find("docker")
     if os.geteuid() != 0:
-        lack("docker", "no Docker engine answers, and only root can start one")
+        lack("docker", "only root can start a Docker engine")
     # Not below pytest's folders: the path of a socket has at most 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="fl-"))
     try:
@@ -84,8 +88,10 @@ def _base(variables: dict[str, str], given: str) -> Iterator[str]:
         if done.returncode != 0:
             lack("mmdebstrap", f"mmdebstrap made no base image: {' '.join(done.stderr.split())[-300:]}")
         _docker(variables, "import", str(made), BASE)
-    yield BASE
-    _docker(variables, "image", "rm", "--force", BASE)
+    try:
+        yield BASE
+    finally:
+        _docker(variables, "image", "rm", "--force", BASE)
 
 
 def _docker(variables: dict[str, str], *words: str) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipelines.images.docker import Image
 from pipelines.images.making import Made, UntestedError
 from pipelines.images.retention import Pruned
 from pipelines.images.workshop import Workshop
+from pipelines.machine.settings import Settings
 from pipelines.staging.checks import Check
 from tests.pipelines.images.conftest import COMMIT, quiet
 
@@ -30,6 +32,11 @@ PASSED = Check("golden answers", passed=True, seen="4 rows")
 MADE = Made("flightline-toy:1", BUILT, "flightline-serving:abc", "abc", created=True, checks=(PASSED,))
 
 
+def kept_at(settings: Settings) -> Path:
+    """Where the record of a released image is."""
+    return settings.var / "images" / "toy" / "1.json"
+
+
 def version(release: Release, **tags: str) -> Version:
     """The registered version of a release."""
     return Version(release.bundle.model, "1", release.bundle.digest, "run", tags, ())
@@ -39,7 +46,7 @@ def test_a_record_says_what_when_and_from_where(release: Callable[..., Release],
     """The time is the caller's; the commit is the one that the model was trained from."""
     held = release()
     records.keep(records.released(MADE, held, "1", MOMENT), shop.settings)
-    kept = json.loads(records.path("toy", "1", shop.settings).read_bytes())
+    kept = json.loads(kept_at(shop.settings).read_bytes())
     assert (kept["result"], kept["at"], kept["commit"]) == ("released", "2013-04-01T12:00:00+00:00", COMMIT)
     assert (kept["digest"], kept["id"], kept["size"]) == (held.bundle.digest, "sha256:1", 500)
     assert [check["name"] for check in kept["checks"]] == ["golden answers"]
@@ -51,7 +58,7 @@ def test_looking_again_does_not_lose_what_was_seen(release: Callable[..., Releas
     records.keep(records.released(MADE, held, "1", MOMENT), shop.settings)
     again = dataclasses.replace(MADE, created=False, checks=())
     records.keep(records.released(again, held, "1", LATER), shop.settings)
-    kept = json.loads(records.path("toy", "1", shop.settings).read_bytes())
+    kept = json.loads(kept_at(shop.settings).read_bytes())
     assert (kept["at"], len(kept["checks"])) == ("2013-04-01T12:00:00+00:00", 1)
 
 
@@ -180,5 +187,11 @@ def test_a_refused_image_is_recorded_and_nothing_else_follows(command: Any) -> N
     with pytest.raises(UntestedError):
         image.image("toy@1", command.settings, at=MOMENT, say=quiet)
     assert command.done == ["fetch", "gates", "make"]
-    kept = json.loads(records.path("toy", "1", command.settings).read_bytes())
+    where = command.settings.var / "images" / "toy" / "1.refused.json"
+    kept = json.loads(where.read_bytes())
     assert (kept["result"], kept["id"], kept["checks"][0]["seen"]) == ("refused", "", "root")
+    assert not kept_at(command.settings).exists()
+    command.make = lambda: MADE
+    image.image("toy@1", command.settings, say=quiet)
+    assert kept_at(command.settings).exists()
+    assert not where.exists()
