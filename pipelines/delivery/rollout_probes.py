@@ -21,7 +21,7 @@ from serving.models.traffic import draw
 
 ROWS = 500  # different ones at most; more would take longer to read than they are worth
 SEGMENTS = 20  # of the log, the newest: each is a part of a second, or of a batch
-ROUND_S = 0.1  # between two looks at what was counted
+ROUND_S = 0.25  # between two looks at what was counted
 TIMEOUT_S = 10.0
 ANSWERED, SERVERS_FAULT = 200, 500
 
