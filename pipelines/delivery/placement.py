@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from contract.errors import FlightlineError
+from pipelines.cli import enough_room
 from pipelines.delivery.backend import Backend, backend
 from pipelines.delivery.kept import prune
 from pipelines.delivery.next_state import champions
@@ -213,17 +214,20 @@ class _Placing:
         """
         environment, settings, exact = self.change.environment, self.settings, (self.change.model,)
         before = recorded(environment, read(settings.ledger), settings)
-        if not keep_running:
-            self._backend.stop()
-            self._backend.desire(before, exact)
-            return
         try:
-            if not self._backend.running():
-                self._backend.desire(before, exact)
-                self._start_again()
-            self._backend.converge(before, exact)
-        except FlightlineError as error:
-            self.say(f"{environment}: what ran before is desired again, but not confirmed ({error.found})")
+            with enough_room():
+                if not keep_running:
+                    self._backend.stop()
+                    self._backend.desire(before, exact)
+                    return
+                if not self._backend.running():
+                    self._backend.desire(before, exact)
+                    self._start_again()
+                self._backend.converge(before, exact)
+        except (
+            FlightlineError
+        ) as error:  # whoever looks next puts it in order: `unfinished` and the ledger tell
+            self.say(f"{environment}: it is not confirmed that what ran before does so again ({error.found})")
 
     def _start_again(self) -> None:
         """Start the service; one that was killed holds its port for a moment longer than it can be found."""

@@ -28,6 +28,7 @@ from pipelines.delivery.smoke import golden_by_name
 from pipelines.machine.processes import Say
 from pipelines.machine.progress import step as tell
 from pipelines.machine.settings import Settings
+from pipelines.machine.tls import authorities
 from serving.models.desired import ALL, DesiredModel
 
 LOOK_S = 0.2  # between two looks where there is nothing to send
@@ -89,7 +90,7 @@ class Rolling:
         champion = self.before[self.model]
         self._serve(mirror={}, split={})
         url = self.settings.service_url(self.environment)
-        with httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False) as client:
+        with httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False, verify=authorities()) as client:
             steps = [self._golden(client)]
             prober = Prober(client, self.model, self._rows(), self.policy.probes)
             mirror = {self.version: self.policy.shadow.percent}

@@ -10,6 +10,7 @@ import httpx
 
 from contract.errors import FlightlineError
 from pipelines.delivery.rollout_decision import Latencies
+from pipelines.machine.tls import authorities
 from serving.recording.tally import BUCKETS
 
 TIMEOUT_S = 10.0
@@ -72,7 +73,8 @@ def read_metrics(url: str) -> str:
     """
 
     def ask() -> str:
-        return httpx.get(f"{url}/metrics", timeout=TIMEOUT_S, trust_env=False).raise_for_status().text
+        answer = httpx.get(f"{url}/metrics", timeout=TIMEOUT_S, trust_env=False, verify=authorities())
+        return answer.raise_for_status().text
 
     try:
         try:

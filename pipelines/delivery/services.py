@@ -15,6 +15,7 @@ from pipelines.machine.environments import port_variable
 from pipelines.machine.files import replace
 from pipelines.machine.processes import Program, Running, Say, family, find, start_all, stop
 from pipelines.machine.settings import Settings
+from pipelines.machine.tls import authorities
 from serving.models.desired import (
     Ack,
     Desired,
@@ -197,7 +198,9 @@ def _has_loaded(ack: Ack, wanted: Mapping[str, DesiredModel]) -> bool:
 def ready(environment: str, settings: Settings) -> bool:
     """Whether the service says that it can answer."""
     try:
-        answer = httpx.get(f"{settings.service_url(environment)}/readyz", timeout=5.0, trust_env=False)
+        answer = httpx.get(
+            f"{settings.service_url(environment)}/readyz", timeout=5.0, trust_env=False, verify=authorities()
+        )
     except httpx.TransportError:
         return False
     return answer.status_code == READY

@@ -11,6 +11,7 @@ import numpy as np
 from contract.bundle import Bundle, GoldenRow
 from contract.schema import Contract
 from pipelines.machine.environments import Smoke
+from pipelines.machine.tls import authorities
 from pipelines.staging.bad import bad_inputs, unrefused
 from pipelines.staging.checks import ENTITY, Check, Found, Look, answer, checked, expect
 
@@ -22,7 +23,9 @@ def run_smoke(
     url: str, bundle: Bundle, version: str, limits: Smoke, transport: httpx.BaseTransport | None = None
 ) -> tuple[Check, ...]:
     """Every check against the service at `url`, which should serve `version` of the model in `bundle`."""
-    with httpx.Client(base_url=url, timeout=10.0, trust_env=False, transport=transport) as client:
+    with httpx.Client(
+        base_url=url, timeout=10.0, trust_env=False, verify=authorities(), transport=transport
+    ) as client:
         suite: list[tuple[str, Look]] = [
             ("ready", lambda: _ready(client)),
             ("version", lambda: _version(client, bundle, version)),

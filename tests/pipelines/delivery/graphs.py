@@ -10,7 +10,7 @@ from contract.bundle import Golden
 from tests.conftest import golden_rows, toy_contract, toy_graph
 
 TALL = 50.0  # of the last golden row of a toy alone the height is above it
-SIZE = 1000  # of two matrices whose product takes some tens of milliseconds on one core
+SIZE = 2000  # of two matrices: a product takes 75 ms on a fast core, and a policy allows 20 ms
 
 
 def hasty(model: str, *, seed: int = 0) -> dict[str, Any]:

@@ -1,16 +1,18 @@
 """A deployer that is killed (SIGKILL) before one of its effects: run as a process of its own by the tests.
 
 `python -m tests.pipelines.delivery.killed NUMBER MODEL VERSION`, or `back` in the place of the version: a
-rollback. It prints each effect before it comes to it;
-the last one is what it was killed before. An effect is a file put in its place or removed in the folder of
-FLIGHTLINE_VAR, the ledger opened for a line, a request that changes something in MLflow, a command that
-changes something on a cluster, or the file that completes a release in the storage beside that folder.
+rollback. It prints each effect before it comes to it; the last one is what it was killed before. With -NUMBER
+the disk is full from that effect on, and it goes on. An effect is a file put in its place or removed in the
+folder of FLIGHTLINE_VAR, the ledger opened for a line, a request that changes something in MLflow, a command
+that changes something on a cluster, or the file that completes a release in the storage beside that folder.
 """
 
 import os
+import resource
 import signal
 import sys
 
+from pipelines.cli import OK, command
 from pipelines.delivery import placement
 from pipelines.delivery.kubernetes.storage import LAST
 from pipelines.machine.settings import Settings
@@ -24,7 +26,7 @@ CHANGING = (b"POST", b"PATCH", b"DELETE", b"PUT")
 
 
 def effects(number: int, var: str) -> None:
-    """End this process before its effect `number`, from one; 0 is never."""
+    """End this process before its effect `number`, from one; 0 is never. Below zero, no file grows then."""
     count = 0
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
@@ -36,6 +38,8 @@ def effects(number: int, var: str) -> None:
         print(f"effect {count}: {name}", flush=True)
         if count == number:
             os.kill(os.getpid(), signal.SIGKILL)
+        if count == -number:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
     sys.addaudithook(hook)
 
@@ -63,7 +67,7 @@ def _effect(event: str, arguments: tuple[object, ...], var: str) -> str | None:
     return None
 
 
-def main() -> None:
+def main(_: list[str] | None = None) -> int:
     """Promote a version, or go back, as far as that goes."""
     number, model, version = sys.argv[1:]
     placement.read_rollout = lambda *_: QUICK  # type: ignore[assignment]  # toy models have no policy
@@ -74,7 +78,8 @@ def main() -> None:
     else:
         promote(model, settings, version, actor="ada")
     print("done", flush=True)
+    return OK
 
 
 if __name__ == "__main__":
-    main()
+    command(main)
