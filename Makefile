@@ -40,6 +40,7 @@ export UV_PYTHON_DOWNLOADS := never
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export BENTOML_DO_NOT_TRACK := True
+export ORT_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 # Without it one competing process makes OpenMP's spinning threads take minutes.
 export OMP_WAIT_POLICY := PASSIVE

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import polars as pl
 
 from benchmarks.calibration import Figure, measured
 from contract.bundle import Bundle, open_bundle
 from contract.errors import FlightlineError
+from contract.graphs import onnxruntime
 from contract.predictions import FEATURE_PREFIX
 from serving.rows import decode_rows
 
@@ -57,13 +57,12 @@ def inference(bundle_path: Path) -> list[Figure]:
 
 def session(bundle: Bundle, threads: int = 1) -> Any:
     """The bundle's graph with the options of the service: one core, which it does not spin on."""
-    options = onnxruntime.SessionOptions()
+    library = onnxruntime()
+    options = library.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(
-        bundle.read("model.onnx"), options, providers=["CPUExecutionProvider"]
-    )
+    return library.InferenceSession(bundle.read("model.onnx"), options, providers=["CPUExecutionProvider"])
 
 
 def _rows(path: Path, most: int) -> list[dict[str, object]]:

@@ -94,7 +94,7 @@ def read(path: Path) -> list[Entry]:
         FlightlineError: a line was edited, removed or inserted.
     """
     # Before the lines: a writer adds the line first, so the lines are never older than this.
-    head = _head(path).read_text().strip() if _head(path).exists() else ""
+    head = _head(path).read_text(errors="replace").strip() if _head(path).exists() else ""
     data = path.read_bytes() if path.exists() else b""
     entries: list[Entry] = []
     for number, line in enumerate(data.splitlines(keepends=True), start=1):

@@ -25,6 +25,7 @@ from pipelines.delivery.turns import changing
 from pipelines.deploy import deploy_locked
 from pipelines.ledger import Entry, live, read
 from pipelines.machine.environments import PRODUCTION
+from pipelines.machine.logs import note
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import RECONCILER_PORT_VARIABLE, Settings
 from pipelines.promotion.listening import Route, listening
@@ -106,21 +107,21 @@ def _rounds(settings: Settings, options: argparse.Namespace, said: Said) -> int:
     while True:
         done: tuple[Reconciled, ...] = ()
         try:
-            done = reconcile(settings, quiet if options.json else print)
+            done = reconcile(settings, quiet if options.json else note)
             said.trouble = ""
         except FlightlineError as error:
             if options.every is None:
                 raise
             if said.trouble != str(error):  # once, not every few seconds
-                print(f"{error} Trying again every {options.every:g} s.", flush=True)
+                note(f"{error} Trying again every {options.every:g} s.")
             said.trouble = str(error)
         said.rounds, said.last = said.rounds + 1, done
         if options.json:
-            print(json.dumps([asdict(item) for item in done]))
+            note(json.dumps([asdict(item) for item in done]))
         else:
             for item in done:
                 if options.every is None or item.outcome != "agrees":
-                    print(f"{item.model}: {item.outcome}, {item.detail}", flush=True)
+                    note(f"{item.model}: {item.outcome}, {item.detail}")
         if options.every is None:
             return FAILED if any(item.outcome in {"refused", "failed"} for item in done) else OK
         threading.Event().wait(options.every)

@@ -1,7 +1,7 @@
 """What runs where, since when, by whom and on what evidence; and what the registry says should.
 
 It looks at MLflow, the services and the ledger, and changes nothing. Nothing needs to run: what does not
-answer is said to.
+answer is said to. Exit code 1: the ledger was changed, and says nothing of what runs.
 """
 
 import json
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from contract.errors import FlightlineError
-from pipelines.cli import OK, command, json_option, parser
+from pipelines.cli import FAILED, OK, command, json_option, parser
 from pipelines.delivery.board import board
 from pipelines.delivery.standing import Status, status
 from pipelines.machine.settings import Settings
@@ -32,16 +32,18 @@ def main(argv: list[str] | None = None) -> int:
     if options.json and options.watch:
         raise FlightlineError("--json and --watch ask for two things", "one of them", "Leave one out")
     if options.json:
-        print(json.dumps(asdict(status(settings)), indent=2))
-        return OK
+        found = status(settings)
+        print(json.dumps(asdict(found), indent=2))
+        return FAILED if found.ledger else OK
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     if options.watch:
         watch(lambda: status(settings), console, threading.Event())
-    else:
-        console.print(board(status(settings)))
-    return OK
+        return OK
+    found = status(settings)
+    console.print(board(found))
+    return FAILED if found.ledger else OK
 
 
 def watch(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from contract.attestation import read_trust
 from contract.errors import FlightlineError
+from serving.lean import spare
 from serving.settings import Settings
 
 # Seconds for requests in flight after SIGTERM. One second cuts off slow ones.
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         _prepare(settings.state / "bentoml")
         if given.workers > 1:
             return _supervise(settings, listener, given.workers)
+        spare()
         from serving.process import serve
 
         return serve(listener, grace_seconds=GRACE_SECONDS, supervised=False)
@@ -89,6 +91,7 @@ def _supervise(settings: Settings, listener: socket.socket, workers: int) -> int
 
 def _worker(listener: int, lifeline: int) -> int:
     """Be one worker of a supervisor."""
+    spare()
     from serving.process import end_with, serve
 
     end_with(lifeline)

@@ -11,6 +11,18 @@ KEPT_BYTES = 16 * 1024 * 1024  # some requests of the longest kind: limits of `s
 AHEAD_BYTES = 1024 * 1024
 
 
+def give_back() -> bool:
+    """Give the system what is free now, once; False where the C library cannot.
+
+    For when a service is loaded: what that took is never asked for again.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is None:
+        return False
+    trim(0)
+    return True
+
+
 def keep_freed() -> bool:
     """Keep up to `KEPT_BYTES` of each heap for the next request; False where the C library cannot."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

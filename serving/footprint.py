@@ -13,6 +13,7 @@ from pathlib import Path
 
 from contract.attestation import read_trust
 from contract.errors import FlightlineError
+from contract.graphs import onnxruntime
 from serving.models.predictor import Predictor
 
 
@@ -29,6 +30,7 @@ def resident() -> int:
 def main(arguments: list[str]) -> int:
     """Load the bundle between two looks at the process's memory."""
     release, digest, trust = arguments
+    onnxruntime()  # a part of the program, and not of the bundle
     gc.collect()
     before = resident()
     predictor = Predictor.load(Path(release), digest, "0", read_trust(Path(trust)))

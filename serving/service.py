@@ -91,7 +91,7 @@ class Flightline:
         from serving.recording.mirror import MirroringLog
 
         settings = Settings.from_environment()
-        self.settings, self.metrics = settings, Metrics()
+        self.settings = settings
         self.admin = _admin(settings)  # first: it is what can fail, and no thread is left behind by it
         self.versions = Versions(settings, on_ready=_settle)
         self.log = MirroringLog(
@@ -100,6 +100,7 @@ class Flightline:
             LogSettings.from_environment(),
             lambda: self.versions.current,
         )
+        self.metrics = Metrics(self.log.summary)
         self.spans = Spans(settings.otlp_endpoint) if settings.otlp_endpoint else None
         self.grpc: GrpcServer | None = None
         self.completer = Completer(open_store(settings.online_store), settings.online_cache_s)
@@ -180,7 +181,7 @@ class Flightline:
         from serving.recording.metrics import process_and_models
         from serving.resources import worker_resources
 
-        models = process_and_models(self.versions.current, self.log.summary())
+        models = process_and_models(self.versions.current)
         return gathered + models + worker_resources(self.settings.state)
 
 
@@ -197,5 +198,8 @@ def _admin(settings: Settings) -> "Admin | None":
 
 def _settle() -> None:
     """Take everything loaded so far out of the collector's sight: it is walked no more during requests."""
+    from serving.allocator import give_back
+
     gc.collect()
     gc.freeze()
+    give_back()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import polars as pl
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from contract.attestation import Trust, sign, trusted_key
 from contract.bundle import Environment, Golden, GoldenRow, seal
+from contract.graphs import onnxruntime
 from contract.schema import Contract, Feature
 from contract.statements import ManifestStatement
 from contract.strict import encode_json
@@ -114,7 +114,7 @@ def golden_rows(contract: Contract, graph: bytes) -> tuple[GoldenRow, ...]:
         {"width": 5.0, "height": 60.0, "letter": "?"},
     ]
     names = [feature.name for feature in contract.features]
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    session = onnxruntime().InferenceSession(graph, providers=["CPUExecutionProvider"])
     width = session.get_inputs()[0].shape[1]
     numbers = np.zeros((len(rows), width), dtype=np.float32)
     for column, feature in enumerate(contract.numbers):

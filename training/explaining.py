@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from contract.graphs import onnxruntime
 from contract.schema import Contract
 from training.export import feed_of, run
 
@@ -143,8 +144,8 @@ def occlusion(
 def _opened(graph: bytes, contract: Contract, row: pl.DataFrame) -> tuple[Any, dict[str, Any]]:
     """The graph, and the value of each of its tensors for `row`."""
     import onnx
-    import onnxruntime as ort
 
+    ort = onnxruntime()
     model = onnx.load_from_string(graph)
     known = {output.name for output in model.graph.output}
     names = [name for node in model.graph.node for name in node.output]

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from contract.errors import FlightlineError
+from contract.graphs import onnxruntime
 from contract.schema import Contract
 from training.model import columns
 
@@ -70,15 +71,13 @@ def run(graph: bytes, contract: Contract, frame: pl.DataFrame) -> tuple[np.ndarr
     Raises:
         FlightlineError: the graph does not take the contract's inputs.
     """
-    import onnxruntime as ort
-    from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
-
+    ort = onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # the same sums in the same order on every machine
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     try:
         label, scores = session.run(["label", "scores"], feed_of(contract, frame))
-    except InvalidArgument as error:
+    except ort.capi.onnxruntime_pybind11_state.InvalidArgument as error:
         raise FlightlineError(
             f"the graph refuses the inputs of '{contract.model}' ({' '.join(str(error).split())[:200]})",
             f"a graph of {len(contract.numbers)} numbers and {len(contract.categories)} categories",

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from contract.graphs import TELEMETRY_OFF
+
 ROOT = Path(__file__).parents[2]
 OURS = "flightline"
 LIMIT = "echo"
@@ -115,4 +117,5 @@ def environment(place: Place) -> dict[str, str]:
         "BENTOML_HOME": str(place.work / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
         "DO_NOT_TRACK": "1",
+        TELEMETRY_OFF: "1",
     }

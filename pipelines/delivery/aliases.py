@@ -41,7 +41,7 @@ def following(
     A block that fails takes the note back, unless the ledger says that the version is live all the same.
     Without a `registry` a connection is opened after the block; the note stays when MLflow does not answer.
     """
-    path = _path(pending, settings)
+    path = _path(pending.environment, pending.model, settings)
     older = path.read_bytes() if path.exists() else None
     noted = _write(pending, path)
     try:
@@ -80,6 +80,14 @@ def settle(environment: str, settings: Settings, registry: Registry, say: Say = 
             _apply(noted, path, registry, say)
         else:
             path.unlink()
+
+
+def awaited(environment: str, model: str, settings: Settings) -> str:
+    """The version to which the alias is to go once it is live and MLflow answers; empty: none is noted."""
+    try:
+        return decode_json(_path(environment, model, settings).read_bytes(), Pending, "a note").version
+    except (FileNotFoundError, ConfigError):  # a damaged note is set aside, and said, by who applies it
+        return ""
 
 
 def _apply(pending: Pending, path: Path, registry: Registry, say: Say) -> None:
@@ -129,5 +137,5 @@ def _set_aside(path: Path, error: FlightlineError, say: Say) -> None:
     say(f"a pending alias cannot be moved and is set aside as {aside}: {error}")
 
 
-def _path(pending: Pending, settings: Settings) -> Path:
-    return settings.var / "pending-aliases" / f"{pending.environment}.{pending.model}.json"
+def _path(environment: str, model: str, settings: Settings) -> Path:
+    return settings.var / "pending-aliases" / f"{environment}.{model}.json"

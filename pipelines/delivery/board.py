@@ -21,8 +21,10 @@ UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 def board(found: Status) -> RenderableType:
     """Everything on one screen, eighty columns wide."""
-    reached = not found.mlflow.startswith("does not")
+    reached = found.mlflow.startswith("http")
     parts: list[RenderableType] = [Text.assemble("mlflow  ", (found.mlflow, GOOD if reached else BAD))]
+    if found.ledger:
+        parts.append(Text.assemble("ledger  ", (found.ledger, BAD)))
     for name, carrier in found.carriers.items():
         parts.append(_carrier(name, carrier, _webhook(found.webhook) if name == RELAY else ""))
     for name, state in found.services.items():
@@ -31,7 +33,8 @@ def board(found: Status) -> RenderableType:
             Text.assemble("\n", (name, "bold"), "  ", (state, colour), "  ", (found.urls[name], FAINT))
         )
         rows = [row for row in found.rows if row.environment == name]
-        parts.append(_models(rows) if rows else Text("  no model was deployed", FAINT))
+        none = "no model is to be served" if found.ledger else "no model was deployed"
+        parts.append(_models(rows, doubted=bool(found.ledger)) if rows else Text(f"  {none}", FAINT))
     return Group(*parts)
 
 
@@ -52,12 +55,16 @@ def _webhook(found: Webhook | None) -> str:
     return f"; last webhook {age(found.age_s)} ago: '{found.alias}' of {found.model} {to}{done}"
 
 
-def _models(rows: Sequence[Row]) -> Table:
+def _models(rows: Sequence[Row], *, doubted: bool) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     for row in rows:
-        table.add_row("  " + row.model, "runs", _version(row))
-        if row.version:
+        runs = Text("not known, as the ledger is not believed", DOUBTFUL) if doubted else _version(row)
+        table.add_row("  " + row.model, "runs", runs)
+        if row.alias_unknown or row.awaited:
+            table.add_row("", "alias", Text(_alias(row), DOUBTFUL))
+        if traffic(row):
             table.add_row("", "traffic", traffic(row))
+        if row.version:
             table.add_row("", "staging", _evidence(row.evidence))
             table.add_row("", "changed", _change(row))
         if row.tried is not None:
@@ -65,6 +72,12 @@ def _models(rows: Sequence[Row]) -> Table:
             words = f"version {row.tried.version}, tried by {row.tried.who}, {when}Z: {row.tried.why}"
             table.add_row("", "refused", Text(words, BAD))
     return table
+
+
+def _alias(row: Row) -> str:
+    """What is not known of it, and where it is to go."""
+    waits = f"is to be moved to version {row.awaited} once MLflow answers" if row.awaited else ""
+    return "; ".join(part for part in (row.alias_unknown, waits) if part)
 
 
 def age(seconds: float | None) -> str:

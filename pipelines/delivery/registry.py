@@ -5,6 +5,7 @@ out before.
 """
 
 import os
+import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from contract.errors import FlightlineError
 from contract.strict import near_miss
+from pipelines.cli import NO_ROOM
 from pipelines.delivery.tracking_server import NoAnswerError, require_up
 from pipelines.machine.settings import Settings
 from training.model import names
@@ -29,6 +31,7 @@ DENIALS = frozenset({"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVA
 BUNDLE, ATTESTATIONS = "bundle", "attestations"  # folders of a run's artifacts, and of a release
 # Characters of an error. What MLflow or its guard says is read whole; of a proxy's page, the beginning.
 SENTENCE, PAGE = 5_000, 200
+PIECE = 2**20  # bytes
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Registry:
         try:
             yield
         except (MlflowException, RequestException, OSError) as error:
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                raise _no_room(doing, error.filename or "a file") from error
             longest = SENTENCE if isinstance(error, RestException) else PAGE
             detail = " ".join(str(error).split())[:longest]
             denied = getattr(error, "error_code", "") in DENIALS
@@ -204,8 +209,29 @@ class Registry:
 
     def download(self, run_id: str, name: str, into: Path) -> Path:
         """Fetch the artifact folder `name` of a run to `into/name`."""
-        with self.explained(f"fetching {name} of run {run_id}"):
-            return Path(self.client.download_artifacts(run_id, name, str(into)))
+        doing = f"fetching {name} of run {run_id}"
+        try:
+            with self.explained(doing):
+                return Path(self.client.download_artifacts(run_id, name, str(into)))
+        except FlightlineError:
+            # MLflow's client keeps to itself what the disk said.
+            if not self._room(run_id, name, into):
+                raise _no_room(doing, into.parent) from None
+            raise
+
+    def _room(self, run_id: str, name: str, into: Path) -> bool:
+        """Whether `into` takes a file as large as all of the artifact folder."""
+        with self.explained(f"listing {name} of run {run_id}"):
+            needed = sum(item.file_size or 0 for item in self.client.list_artifacts(run_id, name))
+        try:
+            with tempfile.TemporaryFile(dir=into, buffering=0) as file:
+                for done in range(0, needed, PIECE):
+                    file.write(bytes(min(PIECE, needed - done)))
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            return False
+        return True
 
 
 def connect(settings: Settings) -> Registry:
@@ -236,6 +262,14 @@ def open_registry(settings: Settings) -> Registry:
     return Registry(
         MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri),
         settings.tracking_uri,
+    )
+
+
+def _no_room(doing: str, place: str | Path) -> FlightlineError:
+    return FlightlineError(
+        f"{doing} failed: the disk of this machine has no room for {place}",
+        "a disk that takes what is fetched",
+        "Make room and run this again",
     )
 
 

@@ -1,16 +1,19 @@
-"""How everything stands at one moment: services, versions, evidence and traffic. Looking changes nothing."""
+"""How everything stands at one moment: services, versions, evidence and traffic. Looking changes nothing.
+
+Each is asked by itself: what does not answer, or is not believed, is said, and the others are shown.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from contract.attestation import Trust, read_trust
 from contract.errors import FlightlineError
+from pipelines.delivery.aliases import awaited
 from pipelines.delivery.backend import backend
 from pipelines.delivery.registry import REFUSED, STAGING_EVIDENCE, Registry, Version, connect
 from pipelines.delivery.releases import staged
 from pipelines.delivery.services import recorded
-from pipelines.delivery.tracking_server import is_up
 from pipelines.delivery.turns import being_changed
 from pipelines.ledger import Entry, Placed, history, live, models, read
 from pipelines.local import RECONCILER, RELAY, SERVICES
@@ -61,8 +64,10 @@ class Row:
     model: str
     version: str  # by the ledger; empty where none ever ran
     digest: str
-    alias: str  # the version that the environment's alias names; empty when unknown
+    alias: str  # the version that the environment's alias names; empty when none, or unknown
     since: str
+    alias_unknown: str = ""  # why it is not known what the alias names; empty when it is
+    awaited: str = ""  # the version to which the alias is to be moved once MLflow answers; empty where it was
     age_s: float | None = None  # how long the version has been there
     split: Mapping[str, float] = field(default_factory=dict)  # version to percent of the requests
     mirror: Mapping[str, float] = field(default_factory=dict)  # version to percent that it answers unseen
@@ -89,6 +94,15 @@ class Status:
     at: str  # ISO 8601 UTC
     carriers: Mapping[str, Carrier] = field(default_factory=dict)  # of clicks: relay and reconciler
     webhook: Webhook | None = None  # the newest one
+    ledger: str = ""  # why the ledger is not believed, so that no version or change is told; empty when it is
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What the ledger says; nothing where it does not verify."""
+
+    entries: list[Entry]
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,40 +111,62 @@ class _Registered:
 
     aliases: Mapping[str, Mapping[str, str]]
     versions: Mapping[tuple[str, str], Version]
-    known: bool
+    unreachable: str = ""  # why it says nothing
 
 
 def status(settings: Settings) -> Status:
     """Look at MLflow, the services and the ledger; nothing is changed, and nothing needs to run."""
-    entries = read(settings.ledger)
-    up = is_up(settings)
-    registered = _registered(settings) if up else _Registered({}, {}, known=False)
+    said = _said(settings)
+    registered = _registered(settings)
     rows = [
-        _row(environment, model, entries, settings, registered)
+        _row(environment, model, said.entries, settings, registered)
         for environment in SERVICES
         for model in sorted(
-            {*models(entries, environment), *_named(registered.aliases, environment, settings)}
+            {
+                *models(said.entries, environment),
+                *_named(registered.aliases, environment, settings),
+                *(_served(environment, settings) if said.doubt else ()),
+            }
         )
     ]
+    carrier, webhook = _relay(settings)
     return Status(
-        mlflow=settings.tracking_uri if up else f"does not answer at {settings.tracking_uri}",
-        services={name: _service(name, entries, settings) for name in SERVICES},
+        mlflow=registered.unreachable.removeprefix("MLflow ") or settings.tracking_uri,
+        services={name: _service(name, said, settings) for name in SERVICES},
         rows=tuple(rows),
         urls={name: settings.service_url(name) for name in SERVICES},
         at=datetime.now(UTC).isoformat(timespec="seconds"),
-        carriers={RELAY: relay_state(settings), RECONCILER: reconciler_state(settings)},
-        webhook=last_webhook(settings),
+        carriers={RELAY: carrier, RECONCILER: reconciler_state(settings)},
+        webhook=webhook,
+        ledger=said.doubt,
     )
 
 
-def _service(environment: str, entries: list[Entry], settings: Settings) -> str:
+def _said(settings: Settings) -> _Recorded:
+    try:
+        return _Recorded(read(settings.ledger))
+    except FlightlineError as error:
+        return _Recorded([], str(error))
+
+
+def _relay(settings: Settings) -> tuple[Carrier, Webhook | None]:
+    carrier = relay_state(settings)
+    try:
+        return carrier, last_webhook(settings)
+    except FlightlineError as error:
+        return replace(carrier, detail=str(error), trouble=True), None
+
+
+def _service(environment: str, said: _Recorded, settings: Settings) -> str:
     place = backend(environment, settings)
     try:
         if not place.running():
             return "stopped"
         if not place.ready():
             return place.lacking(wait_s=0) or "not ready"
-        if place.intact(recorded(environment, entries, settings)):
+        if said.doubt:
+            return "serving, and the ledger does not say what it should"
+        if place.intact(recorded(environment, said.entries, settings)):
             return "serving"
         return "being changed" if being_changed(environment, settings) else "differs"
     except FlightlineError as error:  # of a cluster that does not answer: the rest is known all the same
@@ -147,6 +183,7 @@ def _row(
     alias = registered.aliases.get(model, {}).get(settings.environment(environment).alias, "")
     desired = _desired(environment, model, settings)
     named = registered.versions.get((model, alias))
+    noted = awaited(environment, model, settings)
     return Row(
         environment=environment,
         model=model,
@@ -154,6 +191,8 @@ def _row(
         digest=placed.digest if placed else "",
         alias=alias,
         since=f"{last.at:%Y-%m-%d %H:%M:%S}Z" if last else "",
+        alias_unknown=f"registry not reachable: {registered.unreachable}" if registered.unreachable else "",
+        awaited=noted if placed is not None and noted == placed.version else "",
         age_s=round((now - last.at).total_seconds(), 1) if last else None,
         split=_split(desired),
         mirror=dict(desired.mirror) if desired else {},
@@ -163,6 +202,15 @@ def _row(
         refused=named.tags.get(REFUSED, "") if named else "",
         tried=_tried(environment, model, entries),
     )
+
+
+def _served(environment: str, settings: Settings) -> list[str]:
+    """The models that an environment is to serve, whatever the ledger says."""
+    try:
+        desired = backend(environment, settings).desired()
+    except FlightlineError:  # said where the services are
+        return []
+    return sorted(desired.models) if desired else []
 
 
 def _desired(environment: str, model: str, settings: Settings) -> DesiredModel | None:
@@ -196,7 +244,7 @@ def _evidence(model: str, placed: Placed | None, registered: _Registered, settin
     """What the registry holds of the version that runs, judged as production judges it."""
     if placed is None:
         return Evidence(MISSING)
-    if not registered.known:
+    if registered.unreachable:
         return Evidence(UNKNOWN, reason="MLflow does not answer")
     version = registered.versions.get((model, placed.version))
     if version is None:
@@ -226,9 +274,9 @@ def _registered(settings: Settings) -> _Registered:
         registry = connect(settings)
         names = registry.models()
         aliases = {model: registry.aliases(model) for model in names}
-        return _Registered(aliases, _versions(registry, names), known=True)
-    except FlightlineError:  # it went away between two questions: the status says so elsewhere
-        return _Registered({}, {}, known=False)
+        return _Registered(aliases, _versions(registry, names))
+    except FlightlineError as error:
+        return _Registered({}, {}, error.found)
 
 
 def _versions(registry: Registry, names: Sequence[str]) -> dict[tuple[str, str], Version]:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from contract.bundle import Bundle
+from contract.graphs import onnxruntime
 from training.export import feed_of
 from training.gates.speed import BATCH_ROWS, Ratios, reference_graph, reference_rows
 
@@ -32,8 +33,7 @@ def time_graph(bundle: Bundle, rows: pl.DataFrame) -> Ratios:
 
 
 def _session(graph: bytes) -> Any:
-    import onnxruntime as ort
-
+    ort = onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

@@ -81,11 +81,6 @@ def stop(settings: Settings) -> bool:
     return settings.owns_tracking and stop_process(settings.processes, NAME)
 
 
-def is_up(settings: Settings) -> bool:
-    """Whether our MLflow answers now; another checkout's on the same port does not count."""
-    return _is_ours(settings) and _answers(settings)
-
-
 def require_up(settings: Settings) -> None:
     """Find out in seconds what MLflow's own client finds out in minutes.
 

@@ -46,7 +46,9 @@ def relay_state(settings: Settings) -> Carrier:
     """The relay, and how many deliveries it has still to act on."""
     state, said = _look(RELAY, settings.relay_port, settings)
     pending = said.get("pending", 0)
-    return Carrier(state, f"{pending} to be carried out" if pending else "", trouble=bool(pending))
+    troubles = [f"{pending} to be carried out" if pending else "", str(said.get("trouble", ""))]
+    detail = "; ".join(trouble for trouble in troubles if trouble)
+    return Carrier(state, detail, trouble=bool(detail))
 
 
 def reconciler_state(settings: Settings) -> Carrier:

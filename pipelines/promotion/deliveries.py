@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from contract.errors import FlightlineError
 from pipelines.promotion.webhooks import OLDEST_S, Delivery, RejectedError
 
 KEPT_S = 3600  # how long one that could not be acted on is tried; the alias itself stays where it is
@@ -15,10 +16,17 @@ _TABLE = (
 
 
 def last_delivery(path: Path) -> tuple[Delivery, bool] | None:
-    """The newest delivery in the file, and whether it was acted on; the file is neither made nor changed."""
+    """The newest delivery in the file, and whether it was acted on; the file is neither made nor changed.
+
+    Raises:
+        FlightlineError: it is no database.
+    """
     if not path.exists():
         return None
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
+    with (
+        _explained(path),
+        closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as connection,
+    ):
         try:
             row = connection.execute(
                 "SELECT id, sent, model, alias, version, done FROM deliveries ORDER BY sent DESC, rowid DESC"
@@ -29,7 +37,10 @@ def last_delivery(path: Path) -> tuple[Delivery, bool] | None:
 
 
 class Deliveries:
-    """A table in a file of its own; every call opens it anew, so that threads may share the object."""
+    """A table in a file of its own; every call opens it anew, so that threads may share the object.
+
+    Every call raises FlightlineError where the file cannot be read or written: nothing was changed then.
+    """
 
     def __init__(self, path: Path) -> None:
         """Nothing is opened yet."""
@@ -69,9 +80,34 @@ class Deliveries:
         with self._open() as table:
             table.execute("UPDATE deliveries SET done = 1 WHERE id = ?", (delivery.id,))
 
+    def try_room(self) -> None:
+        """Write what changes nothing, to know whether there is room again."""
+        with self._open() as table:
+            table.execute("PRAGMA user_version = 1")
+
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with closing(sqlite3.connect(self._path, timeout=10)) as connection, connection:
-            connection.execute(_TABLE)
-            yield connection
+        with _explained(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with closing(sqlite3.connect(self._path, timeout=10)) as connection, connection:
+                connection.execute(_TABLE)
+                yield connection
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """A full disk, or a file that is no database, as a sentence."""
+    try:
+        yield
+    except (sqlite3.OperationalError, OSError) as error:
+        raise FlightlineError(
+            f"{path} cannot be read or written ({error})",
+            "a disk that takes one delivery more",
+            "Make room there; what was not accepted is sent again, or found by the reconciler",
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise FlightlineError(
+            f"{path} is damaged ({error})",
+            "the deliveries that the relay has accepted",
+            "Remove it: what it held is found by the reconciler",
+        ) from error

@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from contract.errors import FlightlineError
+from pipelines.cli import enough_room
+from pipelines.machine.logs import note
 from pipelines.machine.ports import require_free
 from pipelines.promotion.webhooks import Headers, RejectedError
 
@@ -42,13 +44,16 @@ def listening(
             path = self.path.partition("?")[0]
             route = routes.get((method, path)) or _nothing_there(method, path, routes)
             try:
-                self._answer(*route(self.headers, self.rfile.read))
+                with enough_room():
+                    answer = route(self.headers, self.rfile.read)
             except RejectedError as error:
-                print(f"refused with {error.status}: {error}", flush=True)
+                note(f"refused with {error.status}: {error}")
                 self._refuse(error.status, error)
             except FlightlineError as error:
-                print(f"could not act: {error}", flush=True)
+                note(f"could not act: {error}")
                 self._refuse(503, error)
+            else:
+                self._answer(*answer)
 
         def _refuse(self, status: int, error: FlightlineError) -> None:
             said = {"found": error.found, "expected": error.expected, "remedy": error.remedy}

@@ -132,6 +132,8 @@ class Ticks:
             return
         for waiting, (request_id, body) in zip(members, answers, strict=True):
             waiting.caller.answer(plan.fields, request_id, body)
+        if plan.tally.due:
+            asyncio.get_running_loop().call_soon(plan.tally.settle)  # when the answers have left
 
     def _answers(self, plan: Plan, members: list[Waiting], run: _Run) -> list[tuple[bytes, bytes]]:
         """The id and the body of each answer, when all of them are counted and logged."""

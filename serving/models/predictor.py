@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from contract.attestation import Trust
 from contract.bundle import Bundle, Environment
 from contract.errors import BundleError
+from contract.graphs import onnxruntime
 from contract.release import open_release
 from contract.schema import Contract
 from serving.rows import Categories, Numbers, RowsRefusedError, decode_rows
@@ -134,7 +134,8 @@ def _installed(name: str) -> str:
 
 
 def _open_session(bundle: Bundle, threads: int) -> Any:
-    options = onnxruntime.SessionOptions()
+    library = onnxruntime()
+    options = library.SessionOptions()
     options.intra_op_num_threads = threads  # as many as cores by default, which spin and take those cores
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -142,7 +143,7 @@ def _open_session(bundle: Bundle, threads: int) -> Any:
     # Bytes, not a path: what is loaded is what was hashed.
     graph = bundle.read("model.onnx")
     try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return library.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base class
         raise _refusal(
             bundle, f"onnxruntime cannot load the graph ({_line(error)})", "a graph it supports"

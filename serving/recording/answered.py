@@ -28,6 +28,17 @@ class Matrices(Sequence[tuple[Value, ...]]):
         """How many rows."""
         return len(self.numbers)
 
+    def texts(self, column: int) -> list[str]:
+        """One category of them.
+
+        Raises:
+            ValueError: they have none.
+        """
+        if self.words is None:
+            raise ValueError("rows without categories")
+        found: list[str] = self.words[:, column].tolist()
+        return found
+
     def __getitem__(self, index: Any) -> Any:
         """One row, as it was sent."""
         numbers = iter(self.numbers[index].tolist())

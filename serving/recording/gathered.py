@@ -91,9 +91,17 @@ class Gathered:
         return np.frombuffer(self._scores, np.float32).reshape(len(self.request_ids), -1)
 
     @property
+    def numbers(self) -> NDArray[np.float64]:
+        """The numbers of its rows, (rows, numbers)."""
+        return np.frombuffer(self._numbers, np.float64).reshape(len(self.request_ids), -1)
+
+    def texts(self, column: int) -> list[str]:
+        """One category of its rows: a look at every text at once would hold up whoever asks meanwhile."""
+        return self._words[column :: len(self.contract.categories)]
+
+    @property
     def values(self) -> Matrices:
         """The features of its rows."""
-        rows, width = len(self.request_ids), len(self.contract.categories)
-        numbers = np.frombuffer(self._numbers, np.float64).reshape(rows, len(self.contract.numbers))
-        words = np.fromiter(self._words, np.object_, rows * width).reshape(rows, width) if width else None
-        return Matrices(self.contract, numbers, words)
+        width = len(self.contract.categories)
+        words = np.fromiter(self._words, np.object_, len(self._words)).reshape(-1, width) if width else None
+        return Matrices(self.contract, self.numbers, words)

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,8 @@ ODDITIES = (
 KINDS = ("counter", "gauge_livesum", "histogram")
 ROOM = 2**20  # bytes of each file: some thousand series
 
-LOG_EVENTS = frozenset({"refused_writes", "torn"})  # of the prediction log's summary; all else is rows
+# Of the prediction log's summary, what only grows; beside it the rows that wait.
+LOG_ROWS, LOG_EVENTS = ("written", "dropped", "failed"), ("refused_writes", "torn")
 
 
 class Metrics:
@@ -40,11 +41,16 @@ class Metrics:
     they are flushed to Prometheus once a second, when this worker's /metrics is asked for, and at the end.
     """
 
-    def __init__(self) -> None:
-        """Declare the metrics in a registry of their own; /metrics gathers every registry of the process."""
-        from prometheus_client import CollectorRegistry, Counter, Histogram
+    def __init__(self, log: Callable[[], Mapping[str, int | str]] = dict) -> None:
+        """Declare the metrics in a registry of their own; /metrics gathers every registry of the process.
 
-        reserve(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+        `log` tells what became of the rows that this process was to write, as the prediction log sums it up.
+        """
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        forget_dead(folder)
+        reserve(folder)
         self.registry = CollectorRegistry()
         self.registry.register(_Flushing(self))  # first, so that it collects first
         self._seconds = Histogram(
@@ -82,6 +88,25 @@ class Metrics:
         )
         self._refused = Counter(
             "flightline_refused_requests", "Requests refused", ("status",), registry=self.registry
+        )
+        self._log, self._logged = log, dict[str, int]()
+        self._log_rows = Counter(
+            "flightline_prediction_log_rows",
+            "Rows of the prediction log by what became of them",
+            ("state",),
+            registry=self.registry,
+        )
+        self._log_events = Counter(
+            "flightline_prediction_log_events",
+            "Writes that the disk refused, and segments that a crash had left torn",
+            ("kind",),
+            registry=self.registry,
+        )
+        self._log_waiting = Gauge(
+            "flightline_prediction_log_waiting_rows",
+            "Rows that wait to be written",
+            registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self._tallies: dict[tuple[str, str], tuple[Tally, Tally]] = {}  # what is, and what was flushed of it
         self._statuses: defaultdict[str, int] = defaultdict(int)
@@ -148,6 +173,16 @@ class Metrics:
                         counter.labels(model, feature).inc(times)
             for status, times in _news(self._statuses, self._flushed):
                 self._refused.labels(status).inc(times)
+            self._flush_log(self._log())
+
+    def _flush_log(self, summary: Mapping[str, int | str]) -> None:
+        """Add what the prediction log has done since the last time; what waits is as it is now."""
+        for counter, names in ((self._log_rows, LOG_ROWS), (self._log_events, LOG_EVENTS)):
+            for name in names:
+                now = int(summary.get(name, 0))
+                counter.labels(name).inc(now - self._logged.get(name, 0))  # zeros, too: nobody misses them
+                self._logged[name] = now
+        self._log_waiting.set(int(summary.get("waiting", 0)))
 
     def _flush_seconds(self, histogram: Any, tally: Tally, flushed: Tally) -> None:
         """Add many observations at once.
@@ -207,21 +242,42 @@ def reserve(folder: str | None) -> None:
             os.posix_fallocate(file.fileno(), 0, ROOM)
 
 
-def process_and_models(snapshot: "Snapshot", log: dict[str, int | str]) -> str:
-    """Prometheus text on memory, CPU, the models being served and the prediction log, as of now."""
+def forget_dead(folder: str | None) -> None:
+    """Remove the gauges of processes that are gone: a sum over those that live must not hold them.
+
+    Whoever takes a dead one's place does so. What it counted stays: that happened.
+    """
+    for path in Path(folder).glob("gauge_live*_*.db") if folder else ():
+        number = path.stem.rpartition("_")[2]
+        if number.isdecimal() and not _exists(int(number)):
+            path.unlink(missing_ok=True)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
+def process_and_models(snapshot: "Snapshot") -> str:
+    """Prometheus text on memory, CPU and the models being served, as of now."""
     from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(_Now(snapshot, log))
+    registry.register(_Now(snapshot))
     return generate_latest(registry).decode()
 
 
 class _Now:
     """Values read when asked for. A Gauge would keep those of models that have gone."""
 
-    def __init__(self, snapshot: "Snapshot", log: dict[str, int | str]) -> None:
-        self._snapshot, self._log = snapshot, log
+    def __init__(self, snapshot: "Snapshot") -> None:
+        self._snapshot = snapshot
 
     def collect(self) -> "Iterator[Metric]":
         from prometheus_client.core import GaugeMetricFamily
@@ -236,18 +292,3 @@ class _Now:
             moment = datetime.fromisoformat(bundle.environment.as_of).timestamp()
             info.add_metric((name, served.predictor.version, bundle.digest), moment)
         yield info
-        rows = GaugeMetricFamily(
-            "flightline_prediction_log_rows",
-            "Rows of the prediction log by what became of them",
-            labels=("state",),
-        )
-        events = GaugeMetricFamily(
-            "flightline_prediction_log_events",
-            "Writes that the disk refused, and segments that a crash had left torn",
-            labels=("kind",),
-        )
-        for state, value in self._log.items():
-            if isinstance(value, int):
-                (events if state in LOG_EVENTS else rows).add_metric((state,), value)
-        yield rows
-        yield events

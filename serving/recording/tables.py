@@ -61,11 +61,13 @@ def _facts(made: dict[str, Column], answers: Sequence[Answered | Gathered], size
             each = chain.from_iterable([value] * size for value, size in zip(values, sizes, strict=True))
             made[name] = yield from columns.texts(list(each))
     yield
-    runs = _each(answers, "sizes", np.int64)
+    runs = np.array(_flat(answers, "sizes"), np.int64)
     received = yield from _moments(_flat(answers, "moments"))
     made["received_at"] = columns.moments(np.repeat(received, runs))
     made["event_time"] = columns.moments((yield from _moments(_flat(answers, "event_times"))))
-    made["latency_ms"] = columns.numbers(np.repeat(_each(answers, "latencies_ms", np.float64), runs))
+    made["latency_ms"] = columns.numbers(
+        np.repeat(np.array(_flat(answers, "latencies_ms"), np.float64), runs)
+    )
     if _nobody(answers, "keys"):
         made["keys"] = columns.constant(None, rows)
     else:
@@ -83,7 +85,7 @@ def _nobody(answers: Sequence[Answered | Gathered], name: str) -> bool:
 
 
 def _flat(answers: Sequence[Answered | Gathered], name: str) -> list[Any]:
-    """What each of `answers` holds under `name`, a list with one item a row, as one list."""
+    """What each of `answers` holds under `name`, a list, as one list."""
     return list(chain.from_iterable(map(attrgetter(name), answers)))
 
 
@@ -100,13 +102,6 @@ def _moments(moments: list[datetime]) -> Steps[NDArray[np.int64]]:
     return np.array(found, np.int64)
 
 
-def _each(answers: Sequence[Answered | Gathered], name: str, kind: Any) -> NDArray[Any]:
-    """What each holds under `name`, a list or an array of numbers, as one array."""
-    if len(answers) <= FEW:
-        return np.concatenate([np.array(getattr(item, name), kind) for item in answers])
-    return np.array(_flat(answers, name), kind)
-
-
 def _keys(item: Answered | Gathered, size: int) -> list[str | None]:
     if item.keys is None:
         return [None] * size
@@ -119,15 +114,14 @@ def _filled(item: Answered | Gathered, size: int) -> Sequence[Sequence[str]]:
 
 def _features(made: dict[str, Column], answers: Sequence[Answered | Gathered]) -> Steps[None]:
     contract = answers[0].contract
-    values = list(map(attrgetter("values"), answers))
-    if set(map(type, values)) == {Matrices}:
-        yield from _columns(made, contract, values)
+    if all(isinstance(item, Gathered) or type(item.values) is Matrices for item in answers):
+        yield from _columns(made, contract, answers)
         return
     names = [feature.name for feature in contract.features]
     ordered = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
     rows: list[tuple[Value, ...]] = []
-    for held in values:
-        rows += [row if isinstance(row, tuple) else ordered(row) for row in held]
+    for item in answers:
+        rows += [row if isinstance(row, tuple) else ordered(row) for row in item.values]
     for index, feature in enumerate(contract.features):
         yield
         column = list(map(itemgetter(index), rows))
@@ -137,20 +131,27 @@ def _features(made: dict[str, Column], answers: Sequence[Answered | Gathered]) -
             made[FEATURE_PREFIX + feature.name] = yield from columns.texts(column)
 
 
-def _columns(made: dict[str, Column], contract: Contract, held: Sequence[Matrices]) -> Steps[None]:
-    """The features of `held`, column by column."""
-    numbers, words = [item.numbers for item in held], [item.words for item in held if item.words is not None]
+def _columns(
+    made: dict[str, Column], contract: Contract, answers: Sequence[Answered | Gathered]
+) -> Steps[None]:
+    """The features of `answers` that hold them by column."""
+    held: list[Any] = [item if isinstance(item, Gathered) else item.values for item in answers]
     if len(held) > FEW:
-        numbers = [_joined(numbers, np.float64)]
-        yield
-        words = [np.concatenate(words)] if words else []
-    for feature, parts in zip(contract.numbers, _by_column(numbers), strict=True):
+        held = [_one(contract, [item.values if isinstance(item, Gathered) else item for item in held])]
+    for feature, parts in zip(contract.numbers, _by_column([item.numbers for item in held]), strict=True):
         yield
         made[FEATURE_PREFIX + feature.name] = _numbers(np.concatenate(parts))
-    for feature, parts in zip(contract.categories, _by_column(words), strict=True):
+    for index, feature in enumerate(contract.categories):
         yield
-        texts = list(chain.from_iterable(part.tolist() for part in parts))
+        texts = list(chain.from_iterable(item.texts(index) for item in held))
         made[FEATURE_PREFIX + feature.name] = yield from columns.texts(texts, null="")
+
+
+def _one(contract: Contract, held: Sequence[Matrices]) -> Matrices:
+    """The rows of all of them."""
+    words = [item.words for item in held if item.words is not None]
+    numbers = _joined([item.numbers for item in held], np.float64)
+    return Matrices(contract, numbers, np.concatenate(words) if words else None)
 
 
 def _by_column(matrices: Sequence[NDArray[Any]]) -> Iterator[tuple[NDArray[Any], ...]]:

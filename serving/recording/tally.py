@@ -8,7 +8,9 @@ from typing import Any, TypeAlias
 
 # Seconds. One row takes well under a millisecond, a batch of a thousand some tens.
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
-AT_ONCE = 512  # rows that are looked at together; many more would hold up the event loop
+# Rows, and runs, that are looked at together: many more would hold up the event loop. A row costs the most in
+# a run of its own: 512 of those took a millisecond, for which a single caller waited.
+AT_ONCE, RUNS_AT_ONCE = 512, 64
 
 # Finds, in what some runs took: rows by feature that are out of range, of an unknown category, or missing.
 Count: TypeAlias = Callable[[list[Any]], tuple[Mapping[str, int], Mapping[str, int], Mapping[str, int]]]
@@ -51,11 +53,14 @@ class Tally:
         self.seconds += seconds * times
 
     def later(self, count: Count, rows: Any, size: int) -> None:
-        """Have `count` look at `rows` together with others, which takes it a tenth of the time a row."""
+        """Have `count` look at `rows` together with others, which takes it a fraction of the time a row."""
         self._waiting.append((count, rows))
         self._size += size
-        if self._size >= AT_ONCE:
-            self.settle()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to `settle`: best when the callers have their answers."""
+        return self._size >= AT_ONCE or len(self._waiting) >= RUNS_AT_ONCE
 
     def settle(self) -> None:
         """Count what waits. Any thread may ask for it."""

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 import onnx
-import onnxruntime
 import polars as pl
 import pytest
 
 from contract.bundle import open_bundle
+from contract.graphs import onnxruntime
 from pipelines.delivery.timing import time_graph
 from pipelines.evaluate import evaluate
 from tests.conftest import LETTERS, make_release
@@ -51,7 +51,7 @@ def test_the_reference_is_the_same_graph_everywhere_and_does_real_work():
     assert reference_graph() == reference_graph()
     rows = reference_rows(BATCH_ROWS)
     assert (rows.shape, rows.dtype) == ((BATCH_ROWS, WIDTH), np.float32)
-    session = onnxruntime.InferenceSession(reference_graph(), providers=["CPUExecutionProvider"])
+    session = onnxruntime().InferenceSession(reference_graph(), providers=["CPUExecutionProvider"])
     label, scores = session.run(None, {"numbers": rows})
     assert set(label) == {0, 1}
     assert len(np.unique(scores[:, 1])) > BATCH_ROWS // 2

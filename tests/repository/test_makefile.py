@@ -182,6 +182,7 @@ def test_what_the_machine_sets_does_not_leak_in(make, tmp_path):
         "DVC_NO_ANALYTICS=1",
         "DO_NOT_TRACK=1",
         "MLFLOW_DISABLE_TELEMETRY=true",
+        "ORT_DISABLE_TELEMETRY=1",
         "OMP_WAIT_POLICY=PASSIVE",
     ):
         assert f"{line}\n" in seen

@@ -72,7 +72,7 @@ def untested(root: Path) -> list[str]:
 
 
 def unpackaged(root: Path) -> list[str]:
-    """What would let an image be of another version than staging has tested, or go untested (R5)."""
+    """What would let the image of a model be another than that of the tested version, or go untested (R5)."""
     steps = workflows(root)["cd.yml"]["jobs"]["staging"]["steps"]
     order = [
         step.get("run") for step in steps if step.get("run") in {"make staging", "make image", "make down"}

@@ -11,7 +11,7 @@ from serving.admin.server import ADDRESS
 from serving.admin.token import read_token
 from serving.models.desired import read_acks
 from serving.models.workers import live_workers
-from tests.serving.processes import ROW, Process
+from tests.serving.processes import ROW, Process, ended
 from tests.serving.real import free_port, until
 
 TWO = ["serving", "--workers", "2", "--admin-port", "0"]
@@ -61,12 +61,7 @@ def pair(folder: Path, build: Any, command: list[str], workers: int = 2) -> Iter
     """A running service with version 1, stopped at the end."""
     process = Pair(folder=folder, port=free_port(), build=build, command=command)
     process.desire(process.release(), "1")
-    try:
+    with ended(process):
         process.start()
         process.workers(workers)
         yield process
-    finally:
-        if process.popen is not None and process.popen.poll() is None:
-            process.stop()
-        if process.client is not None:
-            process.client.close()

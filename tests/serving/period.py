@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import polars as pl
 
 from contract.bundle import Golden, GoldenRow
+from contract.graphs import onnxruntime
 from pipelines.building.config import params
 from pipelines.building.sources import read_sources
 from tests.conftest import toy_graph
@@ -48,7 +48,7 @@ def arrays(flights):
 
 def answer(flights):
     """Classes and scores of the graph, from the offline features."""
-    session = onnxruntime.InferenceSession(toy_graph(CONTRACT), providers=["CPUExecutionProvider"])
+    session = onnxruntime().InferenceSession(toy_graph(CONTRACT), providers=["CPUExecutionProvider"])
     labels, scores = session.run(["label", "scores"], arrays(flights))
     return [CONTRACT.classes[label] for label in labels], scores
 

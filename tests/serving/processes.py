@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,18 +95,25 @@ class Process:
         return int(self.popen.wait(60))
 
 
-def started(folder: Path, build: Any, command: list[str]) -> Iterator[Process]:
-    """A running service with one model, stopped at the end."""
-    process = Process(folder=folder, port=free_port(), build=build, command=command)
-    process.desire(process.release(), "1")
+@contextmanager
+def ended(process: Process) -> Iterator[None]:
+    """Whatever the block does with `process`, it is stopped in the end."""
     try:
-        process.start()
-        yield process
+        yield
     finally:
         if process.popen is not None and process.popen.poll() is None:
             process.stop()
         if process.client is not None:
             process.client.close()
+
+
+def started(folder: Path, build: Any, command: list[str]) -> Iterator[Process]:
+    """A running service with one model, stopped at the end."""
+    process = Process(folder=folder, port=free_port(), build=build, command=command)
+    process.desire(process.release(), "1")
+    with ended(process):
+        process.start()
+        yield process
 
 
 def head_of(body: bytes) -> bytes:

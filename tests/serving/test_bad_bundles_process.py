@@ -10,33 +10,13 @@ import msgspec
 import pytest
 
 from serving.models.desired import DesiredModel, read_acks, read_desired, write_desired
-from tests.serving.models.bad_bundles import (
-    missing_file,
-    nan_outputs,
-    no_release,
-    older_contract,
-    truncated,
-    truncated_and_sealed,
-    wrong_digest,
-    wrong_signature,
-)
+from tests.serving.models.bad_bundles import BAD
 from tests.serving.pairs import TWO, Pair, pair
 from tests.serving.processes import ROW
 from tests.serving.real import PYTHON, until
 
 if not PYTHON.exists():
     pytest.skip("NO .venv-serving: `make test` makes it; bad bundles go untested", allow_module_level=True)
-
-BAD = [
-    (truncated, "changed model.onnx"),
-    (truncated_and_sealed, "cannot load the graph"),
-    (wrong_signature, "expected a trusted trainer key"),
-    (wrong_digest, "has digest"),
-    (nan_outputs, "expected finite scores"),
-    (missing_file, "lacks golden.json"),
-    (older_contract, "older contract than version 1, which answers: it lacks"),
-    (no_release, "cannot be read"),
-]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +57,7 @@ def asked(process: Pair) -> Iterator[list[tuple[int, str]]]:
         asking.join()
 
 
-@pytest.mark.parametrize(("make", "words"), BAD, ids=[make.__name__ for make, _ in BAD])
+@pytest.mark.parametrize(("make", "words"), BAD)
 def test_it_is_refused_by_both_workers_and_every_caller_is_answered(shared, make, words) -> None:
     """Loaded over the admin API, and desired in the champion's place: a sentence, and the champion (R3)."""
     champion, release = shared.releases[0].digest, made(shared, make)

@@ -1,16 +1,14 @@
 """The prediction log of the service as it really runs: killed, restarted, and on a disk that is full."""
 
-import errno
 import os
 import shutil
-import subprocess
 from contextlib import contextmanager
-from pathlib import Path
 
 import polars as pl
 import pytest
 
 from contract.segments import live_segments
+from tests import disks
 from tests.serving import processes
 from tests.serving.processes import ROW, Process
 from tests.serving.real import PYTHON, free_port, until
@@ -71,18 +69,10 @@ def test_a_kill_loses_at_most_the_last_interval(tmp_path, build_release) -> None
         service.client.close()
 
 
-def namespaces() -> bool:
-    """Whether a process may mount a file system of its own here."""
-    done = subprocess.run(
-        ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False
-    )
-    return done.returncode == 0
-
-
 @pytest.mark.slow
 def test_a_full_disk_costs_no_answer(tmp_path, build_release, monkeypatch) -> None:
     """On a real file system of one megabyte, full: answers go on, and with room again all is written."""
-    if not namespaces():
+    if not disks.namespaces():
         pytest.skip(
             "this machine lets no process mount a file system: the full disk is tried in-process only"
         )
@@ -90,14 +80,14 @@ def test_a_full_disk_costs_no_answer(tmp_path, build_release, monkeypatch) -> No
     with on_a_disk_of_its_own(service, tmp_path / "predictions", 1, monkeypatch) as seen:
         ask(service, 0)
         until(lambda: log(service)["written"] == ANSWERS)
-        fill(seen / "filler")
+        disks.fill(seen / "filler")
         ask(service, ANSWERS)
         full = until(lambda: (found := log(service))["refused_writes"] and found)
         assert "No space left" in full["error"]
         assert (full["waiting"], full["written"]) == (ANSWERS, ANSWERS)
         ask(service, 2 * ANSWERS)  # and it still answers
         text = service.client.get("/metrics").text
-        assert 'flightline_prediction_log_events{kind="refused_writes"}' in text
+        assert 'flightline_prediction_log_events_total{kind="refused_writes"}' in text
         (seen / "filler").unlink()
         until(lambda: log(service)["written"] == 3 * ANSWERS)
         assert log(service)["error"] == ""
@@ -107,14 +97,14 @@ def test_a_full_disk_costs_no_answer(tmp_path, build_release, monkeypatch) -> No
 @pytest.mark.slow
 def test_a_full_disk_ends_no_service(tmp_path, build_release, monkeypatch) -> None:
     """Its state is on the full disk, too: what is counted for the first time has its room already."""
-    if not namespaces():
+    if not disks.namespaces():
         pytest.skip("this machine lets no process mount a file system")
     service = process(tmp_path, build_release)
     with on_a_disk_of_its_own(service, tmp_path / "state", 8, monkeypatch) as seen:
         counted = [path.stat() for path in (seen / "bentoml" / "prometheus").glob("*.db")]
         assert counted
         assert all(found.st_blocks * 512 >= found.st_size for found in counted), "a hole is a kill (SIGBUS)"
-        fill(seen / "filler")
+        disks.fill(seen / "filler")
         ask(service, 0)
         text = service.client.get("/metrics").text
         assert f'flightline_prediction_seconds_count{{model="toy",version="1"}} {ANSWERS}.0' in text
@@ -128,34 +118,16 @@ def on_a_disk_of_its_own(service, folder, mebibytes, monkeypatch):
     """
     folder.mkdir(exist_ok=True)
     kept = shutil.copytree(folder, folder.with_name("kept"))
-    mount = f"mount -t tmpfs -o size={mebibytes}m tmpfs {folder} && cp -a {kept}/. {folder}"
+    mount = disks.mounting(folder, kept, mebibytes)
     python = folder.with_name("python")
     python.write_text(f'#!/bin/sh\nexec unshare -rm sh -c \'{mount} && exec {PYTHON} "$@"\' sh "$@"\n')
     python.chmod(0o755)
     monkeypatch.setattr(processes, "PYTHON", python)
     service.start()
     try:
-        seen = Path(f"/proc/{service.popen.pid}/root{folder}")
+        seen = disks.seen(service.popen.pid, folder)
         room = os.statvfs(seen)
         assert room.f_blocks * room.f_frsize == mebibytes * 2**20, "it is the machine's own disk"
         yield seen
     finally:
         service.stop()
-
-
-def fill(path: Path) -> None:
-    """Take all the room there is."""
-    with path.open("wb", buffering=0) as file:
-        for size in (4096, 1):
-            while wrote(file, size):
-                pass
-
-
-def wrote(file, size) -> bool:
-    """Whether there was room for so many bytes more."""
-    try:
-        return bool(file.write(b"x" * size))
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        return False

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 
 import httpx
 import psutil
@@ -66,6 +67,21 @@ def test_what_shadows_answered_is_counted_over_all_workers(shared) -> None:
         until(lambda: shadow_rows(shared, "s") == 20)
     finally:
         assert shared.admin("PUT", "/models/toy/mirror", {"mirror": {}}).status_code == 200
+
+
+def test_what_became_of_logged_rows_is_told_of_all_workers_together(shared) -> None:
+    """Whichever worker is asked for /metrics: the rows that both have written, and none that waits."""
+    before = log_rows(shared)
+    asked: dict[str, int] = {}
+    for worker in shared.workers():
+        with closing(connection_of(shared, worker)) as client:
+            for _ in range(worker % 3 + 5):
+                assert client.post("/predict", json={"row": ROW}).status_code == 200
+                asked[str(worker)] = asked.get(str(worker), 0) + 1
+    for worker in shared.workers():
+        with closing(connection_of(shared, worker)) as client:
+            wanted = {"written": before["written"] + sum(asked.values()), "waiting": 0.0}
+            until(lambda client=client, wanted=wanted: log_rows(shared, client) == wanted)
 
 
 def test_memory_and_cpu_are_told_of_every_worker(shared) -> None:
@@ -234,6 +250,19 @@ def shadow_rows(process: Pair, version: str) -> float:
         for line in lines
         if line.startswith("flightline_shadow_rows_total") and f'version="{version}"' in line
     )
+
+
+def log_rows(process: Pair, client: httpx.Client | None = None) -> dict[str, float]:
+    """Rows that the prediction log has written, and those that wait, as whoever is asked tells."""
+    address = f"http://127.0.0.1:{process.port}/metrics"
+    text = (client.get("/metrics") if client else httpx.get(address, timeout=20)).text
+    found = {
+        sample.labels.get("state", "waiting"): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name in {"flightline_prediction_log_rows_total", "flightline_prediction_log_waiting_rows"}
+    }
+    return {name: found[name] for name in ("written", "waiting")}
 
 
 def connection_of(process: Pair, worker: int) -> httpx.Client:

@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 
+from contract.graphs import onnxruntime
 from contract.schema import Contract
 from training.export import run
 from training.gates.policy import Parity, Schema
@@ -60,9 +61,7 @@ def is_contract(graph: bytes, contract: Contract, rows: pl.DataFrame, limits: Sc
 
 def signature(graph: bytes) -> dict[str, tuple[str, int | None]]:
     """Name -> (element type, width) of the graph's inputs and outputs; width None for a vector."""
-    import onnxruntime as ort
-
-    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    session = onnxruntime().InferenceSession(graph, providers=["CPUExecutionProvider"])
     slots = (*session.get_inputs(), *session.get_outputs())
     return {slot.name: (slot.type, slot.shape[1] if len(slot.shape) > 1 else None) for slot in slots}
 

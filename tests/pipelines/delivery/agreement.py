@@ -23,11 +23,11 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def deployer(
-    world: World, number: int, model: str, before: Callable[[], None] | None = None
+    world: World, number: int, model: str, before: Callable[[], None] | None = None, version: str = "2"
 ) -> subprocess.CompletedProcess[str]:
-    """A deployer that promotes version 2 and is killed before its effect `number`."""
+    """A deployer that promotes `version`, or goes `back`, and is killed before its effect `number`."""
     return subprocess.run(
-        [sys.executable, "-m", "tests.pipelines.delivery.killed", str(number), model, "2"],
+        [sys.executable, "-m", "tests.pipelines.delivery.killed", str(number), model, version],
         cwd=ROOT,
         env=environment(world.settings),
         capture_output=True,

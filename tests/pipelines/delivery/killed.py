@@ -1,6 +1,7 @@
 """A deployer that is killed (SIGKILL) before one of its effects: run as a process of its own by the tests.
 
-`python -m tests.pipelines.delivery.killed NUMBER MODEL VERSION`. It prints each effect before it comes to it;
+`python -m tests.pipelines.delivery.killed NUMBER MODEL VERSION`, or `back` in the place of the version: a
+rollback. It prints each effect before it comes to it;
 the last one is what it was killed before. An effect is a file put in its place or removed in the folder of
 FLIGHTLINE_VAR, the ledger opened for a line, a request that changes something in MLflow, a command that
 changes something on a cluster, or the file that completes a release in the storage beside that folder.
@@ -14,8 +15,10 @@ from pipelines.delivery import placement
 from pipelines.delivery.kubernetes.storage import LAST
 from pipelines.machine.settings import Settings
 from pipelines.promote import promote
+from pipelines.rollback import rollback
 from tests.pipelines.delivery.conftest import QUICK
 
+BACK = "back"
 CLUSTER = ("create", "replace", "apply", "delete")
 CHANGING = (b"POST", b"PATCH", b"DELETE", b"PUT")
 
@@ -61,12 +64,15 @@ def _effect(event: str, arguments: tuple[object, ...], var: str) -> str | None:
 
 
 def main() -> None:
-    """Promote a version, as far as that goes."""
+    """Promote a version, or go back, as far as that goes."""
     number, model, version = sys.argv[1:]
     placement.read_rollout = lambda *_: QUICK  # type: ignore[assignment]  # toy models have no policy
     settings = Settings.from_environment()
     effects(int(number), str(settings.var))
-    promote(model, settings, version, actor="ada")
+    if version == BACK:
+        rollback(model, settings, actor="ada")
+    else:
+        promote(model, settings, version, actor="ada")
     print("done", flush=True)
 
 

@@ -1,5 +1,6 @@
 """Whatever is killed while a version takes over: callers are answered, and one look puts all in order."""
 
+import os
 import resource
 import signal
 import threading
@@ -14,12 +15,16 @@ import pytest
 
 from contract.errors import FlightlineError
 from pipelines import ledger
+from pipelines.delivery import tracking_server
 from pipelines.delivery.services import running
+from pipelines.delivery.standing import status
+from pipelines.machine.processes import find
 from pipelines.promote import promote
 from pipelines.rollback import rollback
 from tests.pipelines.delivery import graphs
 from tests.pipelines.delivery.agreement import ROW, agrees, answered, deployer
 from tests.pipelines.delivery.conftest import World, free_ports, quiet
+from tests.pipelines.delivery.killed import BACK
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.lengthy]
 
@@ -61,6 +66,66 @@ def test_a_deployer_killed_before_any_effect_leaves_what_one_look_puts_in_order(
     ):
         assert part in names, names
     assert names.count("state/desired.json") >= 4  # beside, shadow, canary, all
+
+
+def test_a_rollback_killed_before_any_effect_is_done_or_not_and_again_it_is(world: World) -> None:
+    """Its own table of kill points: with no word to MLflow before the last of them."""
+    model = "killed-back"
+    world.promote(model)
+    world.promote(model, seed=1)
+    table: list[str] = []
+    for number in range(1, MOST):
+        done = deployer(world, number, model, version=BACK)
+        point = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-300:]
+        table.append(point)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert point.startswith(f"effect {number}:"), point
+        assert answered(world, model) <= {"1", "2"}, point
+        world.reconcile()
+        if agrees(world, model) == "2":
+            rollback(model, world.settings, say=quiet)
+        agrees(world, model, "1")
+        rollback(model, world.settings, forward=True, say=quiet)
+        agrees(world, model, "2")
+    else:
+        pytest.fail(f"a rollback did not end within {MOST} effects: {table}")
+    agrees(world, model, "1")
+    names = "\n".join(table)
+    for part in ("pending-aliases", "state/desired.json", "ledger.jsonl", "registered-models/alias"):
+        assert part in names, names
+
+
+def test_mlflow_killed_during_a_rollout_costs_the_alias_some_time_and_nothing_else(world: World) -> None:
+    """Kill -9 once the version is loaded: it takes over, and its alias follows when MLflow is back."""
+    model = "orphaned"
+    world.promote(model)
+    world.stage(model, **graphs.alike(model))
+    said: list[str] = []
+
+    def kill(line: str) -> None:
+        said.append(line)
+        server = find(world.settings.processes, tracking_server.NAME)
+        if "ok   golden answers" in line and server is not None:
+            os.kill(server.pid, signal.SIGKILL)
+
+    try:
+        promote(model, world.settings, "2", actor="ada", say=kill)
+        assert any("is not moved yet" in line for line in said)
+        assert answered(world, model) == {"2"}
+        (row,) = [
+            row
+            for row in status(world.settings).rows
+            if (row.environment, row.model) == ("production", model)
+        ]
+        assert (row.version, row.alias, row.awaited) == ("2", "", "2")
+        assert row.alias_unknown.startswith("registry not reachable: MLflow does not answer")
+    finally:
+        tracking_server.ensure(world.settings, quiet)
+    assert world.champion(model) == "1"
+    world.reconcile()
+    agrees(world, model, "2")
 
 
 @contextmanager

@@ -7,19 +7,16 @@ import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.errors import FlightlineError
-from pipelines.delivery.trail import left_behind, neighbours, refusal
 from pipelines.ledger import (
     Action,
     Entry,
     Placed,
     append,
-    history,
     live,
     main,
     parse_moment,
@@ -130,23 +127,6 @@ def test_a_crash_between_line_and_head_is_no_damage(
     assert "without ledger.head a removed last line would not be noticed" in capsys.readouterr().out
 
 
-def test_versions_left_behind_since_the_last_deployment(tmp_path: Path) -> None:
-    """An alias that names one of them is older than the rollback; a new deployment ends that."""
-    path = tmp_path / "ledger.jsonl"
-
-    def step(before: str, after: str, action: Action) -> list[str]:
-        made = msgspec.structs.replace(entry(after, action=action), before=Placed(before, before * 64))
-        append(path, made)
-        return sorted(left_behind(read(path), "production", "flights"))
-
-    append(path, entry("1"))
-    assert step("1", "2", "deploy") == step("2", "3", "deploy") == []
-    assert step("3", "2", "rollback") == ["3"]
-    assert step("2", "1", "rollback") == ["2", "3"]
-    assert step("1", "2", "forward") == ["1", "3"]
-    assert step("2", "3", "deploy") == []
-
-
 @given(cut=st.integers(min_value=1, max_value=300))
 @settings(max_examples=25, deadline=None)
 def test_a_torn_last_line_is_set_aside(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
@@ -164,31 +144,6 @@ def test_a_torn_last_line_is_set_aside(tmp_path_factory: pytest.TempPathFactory,
     assert path.with_suffix(".torn-1").read_bytes() == torn[len(whole) :]
 
 
-def test_undo_and_redo(tmp_path: Path) -> None:
-    """Rollback walks back along the versions that were live, forward along those rolled back from."""
-    path = tmp_path / "ledger.jsonl"
-
-    def around() -> tuple[str, str]:
-        found = neighbours(read(path), "production", "flights")
-        back, forward = (item.version if item else "" for item in found)
-        return back, forward
-
-    assert around() == ("", "")
-    append(path, entry("1"))
-    assert around() == ("", "")
-    append(path, entry("2"))
-    append(path, entry("3"))
-    assert around() == ("2", "")
-    append(path, entry("2", action="rollback"))
-    assert around() == ("1", "3")
-    append(path, entry("1", action="rollback"))
-    assert around() == ("", "2")
-    append(path, entry("2", action="forward"))
-    assert around() == ("1", "3")
-    append(path, entry("4"))  # a new deployment after a rollback: nothing to go forward to
-    assert around() == ("2", "")
-
-
 def test_the_command_answers_at_a_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -204,6 +159,28 @@ def test_the_command_answers_at_a_moment(
     assert "nothing was live" in capsys.readouterr().out
     assert main(["verify"]) == 0
     assert "3 line(s), chain intact" in capsys.readouterr().out
+
+
+def test_the_command_filters_by_model_and_finds_an_edited_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--model` shows the lines of one, alone and at a moment; `verify` refuses a record that was changed."""
+    monkeypatch.setenv("FLIGHTLINE_VAR", str(tmp_path))
+    path = tmp_path / "ledger.jsonl"
+    for version, day, model in (("1", 0, "flights"), ("7", 0, "iris"), ("2", 10, "flights")):
+        append(path, entry(version, day, model=model))
+
+    def shown(*words: str) -> list[tuple[str, str]]:
+        assert main([*words, "--json"]) == 0
+        return [(line["model"], line["to"]["version"]) for line in json.loads(capsys.readouterr().out)]
+
+    assert shown("--model", "flights") == [("flights", "1"), ("flights", "2")]
+    assert shown("--model", "iris", "--at", "2013-06-05") == [("iris", "7")]
+    assert shown("--model", "flights", "--at", "2013-06-20") == [("flights", "2")]
+    path.write_text(path.read_text().replace('"because"', '"for fun"', 1))
+    for words in (["verify"], ["show"], ["--at", "2013-06-05"]):
+        with pytest.raises(FlightlineError, match="line 1 was edited"):
+            main(words)
 
 
 def test_a_moment_that_is_none_is_refused() -> None:
@@ -224,27 +201,6 @@ def test_parallel_writers_keep_one_chain(tmp_path: Path) -> None:
     for thread in threads:
         thread.join(30)
     assert len(read(path)) == 30
-
-
-def test_what_was_refused_changed_nothing(tmp_path: Path) -> None:
-    """The line says why a bundle did not stay; what was live and can be gone back to is as it was."""
-    path = tmp_path / "ledger.jsonl"
-    append(path, entry("1"))
-    append(path, entry("2"))
-    before = read(path)
-    append(path, entry("3", action="refused"))
-    after = read(path)
-    assert len(after) == 3
-    assert live(after, "production", "flights") == live(before, "production", "flights")
-    assert history(after, "production", "flights") == before
-    assert neighbours(after, "production", "flights") == neighbours(before, "production", "flights")
-    assert left_behind(after, "production", "flights") == {}
-    refused = refusal(after, "production", "flights", entry("3").after.digest)
-    assert refused is not None
-    assert refused.after.version == "3"
-    assert refusal(after, "production", "flights", entry("2").after.digest) is None
-    append(path, entry("3"))
-    assert refusal(read(path), "production", "flights", entry("3").after.digest) is None
 
 
 def test_a_refused_version_was_never_live(

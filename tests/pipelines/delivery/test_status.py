@@ -1,146 +1,31 @@
 """The status shows what runs, on what evidence and by whom, and where the registry says otherwise."""
 
-import io
 import json
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
-from rich.console import Console
 
-from contract.errors import FlightlineError
 from contract.statements import STAGING_CHECKS
+from contract.strict import encode_json
 from pipelines import ledger
 from pipelines import status as command
-from pipelines.delivery.board import age, board, traffic
+from pipelines.delivery.aliases import Pending
 from pipelines.delivery.registry import CHAMPION, REFUSED, STAGING_EVIDENCE
-from pipelines.delivery.standing import Evidence, LastChange, Refusal, Row, Status, status
-from serving.models.desired import Desired, DesiredVersion, change_desired
+from pipelines.delivery.standing import Evidence, Refusal, Row, status
+from pipelines.machine import files
+from pipelines.machine.settings import Settings
+from serving.models.desired import Desired, DesiredModel, DesiredVersion, change_desired, write_desired
 from tests.pipelines.delivery.conftest import World, evidence, free_ports, settings_in
-
-CHANGE = LastChange("2013-04-01T00:00:00+00:00", "deploy", "ada", "it is better", "")
-ROW = Row(
-    environment="production",
-    model="flights",
-    version="3",
-    digest="d" * 64,
-    alias="3",
-    since="2013-04-01 00:00:00Z",
-    age_s=7200.0,
-    split={"3": 100.0},
-    loaded=("3",),
-    evidence=Evidence("passed", STAGING_CHECKS, "2013-03-31T23:00:00+00:00"),
-    change=CHANGE,
-)
-FOUND = Status(
-    mlflow="http://127.0.0.1:5010",
-    services={"staging": "stopped", "production": "serving"},
-    rows=(ROW,),
-    urls={"staging": "http://127.0.0.1:8101", "production": "http://127.0.0.1:8102"},
-    at="2013-04-01T02:00:00+00:00",
-)
-
-
-def shown(found: Status, *, colours: bool = False, width: int = 200) -> str:
-    """What a person sees."""
-    screen = io.StringIO()
-    console = Console(
-        file=screen, width=width, force_terminal=colours, color_system="standard" if colours else None
-    )
-    console.print(board(found))
-    return screen.getvalue()
+from tests.pipelines.delivery.test_board import shown
 
 
 def of(world: World, environment: str, model: str) -> Row:
     """The row of one model in one environment."""
     (row,) = [r for r in status(world.settings).rows if (r.environment, r.model) == (environment, model)]
     return row
-
-
-@pytest.mark.unit
-def test_everything_about_a_version_is_on_the_screen() -> None:
-    """Version, digest, age, traffic, evidence, last change and by whom; a service that is stopped, too."""
-    text = shown(FOUND)
-    for words in (
-        "version 3 (dddddddddddd) for 2 h",
-        "all to 3",
-        f"{len(STAGING_CHECKS)} checks passed, 2013-03-31 23:00Z",
-        "deploy by ada, 2013-04-01 00:00:00Z: it is better",
-        "staging  stopped",
-        "production  serving",
-    ):
-        assert words in text
-    assert "alias" not in text
-    assert "no model was deployed" in text.split("production")[0]
-
-
-@pytest.mark.unit
-def test_a_narrow_terminal_loses_no_word() -> None:
-    """Long lines wrap."""
-    words = shown(FOUND, width=60).split()
-    assert {"dddddddddddd", "ada,", "better"} <= {word.strip("():;") for word in words} | set(words)
-
-
-@pytest.mark.unit
-def test_an_alias_that_names_another_version_stands_out() -> None:
-    """In red, with the reason why that one does not run here."""
-    row = replace(ROW, alias="4", refused="it did not pass staging")
-    text = shown(replace(FOUND, rows=(row,)), colours=True)
-    assert "\x1b[31m; the alias names version 4" in text
-    assert "which was refused: it did not pass staging" in text
-    assert "\x1b[31m" not in shown(replace(FOUND, services={"production": "serving"}), colours=True)
-
-
-@pytest.mark.unit
-@pytest.mark.parametrize(
-    ("found", "words"),
-    [
-        (Evidence("missing"), "no evidence"),
-        (Evidence("unknown", reason="MLflow does not answer"), "unknown: MLflow does not answer"),
-        (Evidence("refused", reason="signed by nobody"), "refused: signed by nobody"),
-        (
-            Evidence(
-                "passed", ("load",), "2013", measured={"load": {"requests_per_second": 5e3, "p99_ms": 2}}
-            ),
-            "1 checks passed, 2013Z; 5,000 requests/s, p99 2.0 ms",
-        ),
-        (
-            Evidence("passed", ("load",), "2013", measured={"pipeline verification": {"rows": 28878}}),
-            "28,878 rows as in batch",
-        ),
-    ],
-)
-def test_evidence_is_told_as_it_is(found: Evidence, words: str) -> None:
-    """Four states, each in its own words."""
-    assert words in shown(replace(FOUND, rows=(replace(ROW, evidence=found),)))
-
-
-@pytest.mark.unit
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({}, "all to 3"),
-        ({"split": {"3": 90.0, "4": 10.0}}, "90 % to 3, 10 % to 4"),
-        ({"mirror": {"4": 50.0}, "loaded": ("3", "4")}, "all to 3; mirror 50 % to 4"),
-        ({"loaded": ("3", "4")}, "all to 3; loaded: 4"),
-        ({"split": {}, "loaded": ()}, ""),
-    ],
-)
-def test_traffic_names_every_version_that_is_loaded(changes: dict[str, object], words: str) -> None:
-    """Who answers, who is asked unseen, and who waits."""
-    assert traffic(replace(ROW, **changes)) == words  # type: ignore[arg-type]
-
-
-@pytest.mark.unit
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(None, ""), (0.0, "0 s"), (119.0, "119 s"), (120.0, "2 min"), (7200.0, "2 h"), (200_000.0, "2 d")],
-)
-def test_an_age_is_told_in_the_largest_unit_that_fits_twice(seconds: float | None, words: str) -> None:
-    """Nobody reads 93,600 seconds."""
-    assert age(seconds) == words
 
 
 @pytest.mark.unit
@@ -172,34 +57,73 @@ def test_a_version_that_was_tried_and_refused_is_shown_until_the_next_change(tmp
 
 
 @pytest.mark.unit
-def test_watching_looks_again_until_it_is_ended() -> None:
-    """Each look is drawn; Ctrl-C is how one ends it, and no failure."""
-    looks = 0
-    until = threading.Event()
-
-    def look() -> Status:
-        nonlocal looks
-        looks += 1
-        if looks == 3:
-            until.set()
-        return replace(FOUND, rows=(replace(ROW, version=str(looks)),))
-
-    screen = io.StringIO()
-    command.watch(look, Console(file=screen, force_terminal=True, width=100), until, every_s=0)
-    assert looks == 3
-    assert all(f"version {number}" in screen.getvalue() for number in (1, 2, 3))
-
-    def interrupted() -> Status:
-        raise KeyboardInterrupt
-
-    command.watch(interrupted, Console(file=io.StringIO()), threading.Event(), every_s=0)
+def test_an_alias_that_waits_for_mlflow_is_shown_to(tmp_path: Path) -> None:
+    """Rolled back while MLflow was down: what runs is known, and where the alias is to go."""
+    settings = settings_in(tmp_path)
+    deployed(settings, "production", "1", "2")
+    note = Pending("production", "toy", "champion", "2", ("1",))
+    path = settings.var / "pending-aliases" / "production.toy.json"
+    for version, awaited in (("2", "2"), ("3", "")):  # a note that was never carried out promises nothing
+        files.replace(path, encode_json(msgspec.structs.replace(note, version=version)))
+        (row,) = status(settings).rows
+        assert (row.version, row.alias, row.awaited) == ("2", "", awaited)
+    files.replace(path, encode_json(note))
+    text = shown(status(settings))
+    assert (
+        f"registry not reachable: MLflow does not answer at {settings.tracking_uri}; is to be moved to "
+        in text
+    )
+    assert "is to be moved to version 2 once MLflow answers" in text
+    assert "version 2 (222222222222) for" in text
 
 
 @pytest.mark.unit
-def test_watching_is_for_people() -> None:
-    """A program reads one object."""
-    with pytest.raises(FlightlineError, match="--json and --watch"):
-        command.main(["--json", "--watch"])
+def test_a_ledger_that_was_changed_hides_no_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence names the line; what is to be served is shown, and a program knows by the exit code."""
+    settings = settings_in(tmp_path)
+    deployed(settings, "production", "1", "2")
+    for environment, version in (("staging", "3"), ("production", "2")):
+        wanted = DesiredModel.of(version, str(settings.releases / version), version * 64)
+        write_desired(
+            settings.state(environment), Desired(generation=1, default="toy", models={"toy": wanted})
+        )
+    for name, value in settings.variables().items():
+        monkeypatch.setenv(name, value)
+    assert command.main(["--json"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert (whole["ledger"], whole["rows"][0]["version"]) == ("", "2")
+    lines = settings.ledger.read_text().splitlines(keepends=True)
+    settings.ledger.write_text("".join([lines[0], lines[1].replace('"ada"', '"eve"')]))
+    assert command.main(["--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["ledger"].startswith("ledger.jsonl, line 2 was edited, or a line before it removed")
+    assert [(row["environment"], row["version"], row["split"]) for row in found["rows"]] == [
+        ("staging", "", {"3": 100.0}),
+        ("production", "", {"2": 100.0}),
+    ]
+    assert found["services"] == {"staging": "stopped", "production": "stopped"}
+    assert command.main([]) == 1
+    text = capsys.readouterr().out
+    assert "ledger  ledger.jsonl, line 2 was edited" in text
+    assert text.count("line 2") == 1
+    assert text.count("runs     not known, as the ledger is not believed") == 2
+    assert "all to 3" in text
+    assert "never ran" not in text
+
+
+def deployed(settings: Settings, environment: str, *versions: str) -> None:
+    """Lines in the ledger: each of these versions of toy took over from the one before."""
+    before = None
+    for day, version in enumerate(versions, start=1):
+        placed = ledger.Placed(version, version * 64)
+        at = datetime(2013, 4, day, tzinfo=UTC)
+        ledger.append(
+            settings.ledger,
+            ledger.Entry(at, environment, "toy", "deploy", before, placed, "ada", "it is", ""),
+        )
+        before = placed
 
 
 def test_a_promoted_version_shows_its_evidence_and_who_promoted_it(world: World) -> None:
@@ -260,8 +184,6 @@ def test_a_split_and_a_mirror_are_shown_as_they_are_desired(world: World) -> Non
 
 def replaced(before: Desired | None, name: str, *, versions: object, split: dict[str, float]) -> Desired:
     """A desired state with one model changed; without `versions`, down to its first."""
-    import msgspec
-
     assert before is not None
     model = before.models[name]
     changed = msgspec.structs.replace(
@@ -296,3 +218,8 @@ def test_without_mlflow_the_ledger_and_the_services_still_tell(world: World) -> 
     assert row.change is not None
     assert row.change.who == "ada"
     assert not row.disagrees
+    assert row.alias_unknown == f"registry not reachable: MLflow does not answer at http://127.0.0.1:{port}"
+    text = shown(found)
+    assert f"alias    {row.alias_unknown}" in text
+    assert "all to 1" in text
+    assert of(world, "production", "offline").alias_unknown == ""

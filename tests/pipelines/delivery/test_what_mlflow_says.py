@@ -1,5 +1,7 @@
 """What MLflow says is one sentence of ours: whole where it explains itself, short where a proxy answers."""
 
+import errno
+
 import pytest
 from mlflow.exceptions import MlflowException, RestException
 
@@ -32,3 +34,13 @@ def test_a_page_of_a_proxy_is_cut() -> None:
     error = said(MlflowException(f"code 502 != 200. Response body: '{'<p>' * 5_000}'"))
     assert isinstance(error, NoAnswerError)
     assert len(error.found) < PAGE + 50
+
+
+def test_a_full_disk_is_named_and_is_no_silence_of_mlflows() -> None:
+    """What the server says of its own disk is its own."""
+    error = said(OSError(errno.ENOSPC, "No space left on device", "var/releases/x"))
+    assert error.found == "moving failed: the disk of this machine has no room for var/releases/x"
+    assert not isinstance(error, NoAnswerError)
+    theirs = said(RestException({"error_code": "INTERNAL_ERROR", "message": "No space left on device"}))
+    assert "moving failed: INTERNAL_ERROR: No space left on device" in theirs.found
+    assert isinstance(theirs, NoAnswerError)

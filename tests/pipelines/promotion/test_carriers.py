@@ -88,6 +88,8 @@ def test_what_waits_and_what_is_in_the_way_is_told(settings: Settings) -> None:
         assert relay_state(settings) == Carrier("running", "2 to be carried out", trouble=True)
     with answering(settings.relay_port, {"pending": 0}):
         assert relay_state(settings) == Carrier("running")
+    with answering(settings.relay_port, {"pending": 1, "trouble": "no room"}):
+        assert relay_state(settings) == Carrier("running", "1 to be carried out; no room", trouble=True)
     for said, detail, trouble in (
         ({"rounds": 7, "trouble": "", "last": []}, "7 rounds", False),
         ({"rounds": 7, "trouble": "MLflow is away", "last": []}, "MLflow is away", True),

@@ -37,7 +37,8 @@ def test_what_was_accepted_and_not_done_is_done_after_a_restart(probe: Probe) ->
         assert probe.send().status_code == 202
         assert eventually(lambda: len(probe.said) >= 1)
         assert httpx.get(f"http://127.0.0.1:{probe.settings.relay_port}/livez", trust_env=False).json() == {
-            "pending": 1
+            "pending": 1,
+            "trouble": "",
         }
     assert probe.acted == []
     assert sum("nobody answers" in line for line in probe.said) == 1

@@ -14,6 +14,7 @@ from serving.http import ticks
 from serving.http.admission import INLINE_ROWS, REFUSALS, Admission
 from serving.http.limits import Limits
 from serving.models.predictor import Predictor
+from serving.recording import tally
 
 pytestmark = pytest.mark.unit
 
@@ -98,6 +99,27 @@ def test_a_run_waits_for_nobody_once_its_first_row_has_waited(both, runs, monkey
     monkeypatch.setattr(ticks, "PATIENCE", 0)
     asyncio.run(one_a_turn(both, 5))
     assert runs == [1] * 5
+
+
+def test_what_is_odd_is_counted_when_the_answer_has_left(both, monkeypatch) -> None:
+    """Nobody has to ask for it, and nobody waits for it: what is not counted yet has a bound."""
+    monkeypatch.setattr(tally, "RUNS_AT_ONCE", 3)
+    events: list[str] = []
+    settle = tally.Tally.settle
+
+    def counted(self: tally.Tally) -> None:
+        events.append("counted")
+        settle(self)
+
+    monkeypatch.setattr(tally.Tally, "settle", counted)
+
+    async def seven() -> None:
+        for _ in range(7):
+            await both.send([single()])
+            events.append("answered")
+
+    asyncio.run(asyncio.wait_for(seven(), DEADLINE))
+    assert events == [*["answered"] * 3, "counted"] * 2 + ["answered"]
 
 
 def test_short_batches_share_the_run_and_long_ones_have_their_own(both, runs) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnx
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contract.bundle import MANIFEST, Golden, seal
@@ -73,3 +74,18 @@ def no_release(build: Any) -> Any:
     release = build(seed=2)
     shutil.rmtree(release.path)
     return release
+
+
+# Each way to make a bundle bad, and what the refusal says.
+BAD = [
+    pytest.param(truncated, "changed model.onnx", id="truncated"),
+    pytest.param(truncated_and_sealed, "cannot load the graph", id="truncated-but-sealed"),
+    pytest.param(wrong_signature, "expected a trusted trainer key", id="wrong-signature"),
+    pytest.param(wrong_digest, "has digest", id="wrong-digest"),
+    pytest.param(nan_outputs, "expected finite scores", id="nan-outputs"),
+    pytest.param(missing_file, "lacks golden.json", id="missing-file"),
+    pytest.param(
+        older_contract, "older contract than version 1, which answers: it lacks", id="older-contract"
+    ),
+    pytest.param(no_release, "cannot be read", id="no-release"),
+]

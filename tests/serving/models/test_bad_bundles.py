@@ -5,33 +5,10 @@ import pytest
 
 from serving.models import changes
 from serving.models.desired import read_desired, write_desired
-from tests.serving.models.bad_bundles import (
-    missing_file,
-    nan_outputs,
-    no_release,
-    older_contract,
-    truncated,
-    truncated_and_sealed,
-    wrong_digest,
-    wrong_signature,
-)
+from tests.serving.models.bad_bundles import BAD, missing_file, older_contract, truncated
 from tests.serving.models.several import Service
 
 pytestmark = pytest.mark.unit
-
-
-BAD = [
-    pytest.param(truncated, "changed model.onnx", id="truncated"),
-    pytest.param(truncated_and_sealed, "cannot load the graph", id="truncated-but-sealed"),
-    pytest.param(wrong_signature, "expected a trusted trainer key", id="wrong-signature"),
-    pytest.param(wrong_digest, "has digest", id="wrong-digest"),
-    pytest.param(nan_outputs, "expected finite scores", id="nan-outputs"),
-    pytest.param(missing_file, "lacks golden.json", id="missing-file"),
-    pytest.param(
-        older_contract, "older contract than version 1, which answers: it lacks", id="older-contract"
-    ),
-    pytest.param(no_release, "cannot be read", id="no-release"),
-]
 
 
 @pytest.mark.parametrize(("make", "words"), BAD)

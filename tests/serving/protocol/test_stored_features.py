@@ -3,11 +3,11 @@
 import grpc
 import msgspec
 import numpy as np
-import onnxruntime
 import polars as pl
 import pytest
 
 from contract.bundle import Golden, GoldenRow
+from contract.graphs import onnxruntime
 from serving.grpc import inference_pb2
 from tests.conftest import toy_graph
 from tests.serving.grpc.calling import speak
@@ -42,7 +42,7 @@ def released(make_bundle, contract):
         "numbers": np.ones((1, len(contract.numbers)), dtype=np.float32),
         "categories": np.array([["A"]], dtype=object),
     }
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    session = onnxruntime().InferenceSession(graph, providers=["CPUExecutionProvider"])
     labels, scores = session.run(["label", "scores"], inputs)
     golden = GoldenRow(row=row, label=contract.classes[labels[0]], scores=tuple(map(float, scores[0])))
     return make_bundle(contract=contract, graph=graph, golden=Golden(tolerance=1e-4, rows=(golden,)))

@@ -64,10 +64,36 @@ def test_closing_twice_or_unstarted_is_no_harm() -> None:
     metrics.close()
 
 
+@pytest.mark.unit
+def test_what_the_log_has_done_is_added_once_and_what_waits_is_as_it_is() -> None:
+    """Rows and events only grow; the backlog does not. What never happened is a zero, and no gap."""
+    summary = {
+        "waiting": 7,
+        "written": 0,
+        "dropped": 0,
+        "failed": 0,
+        "refused_writes": 2,
+        "torn": 0,
+        "error": "x",
+    }
+    metrics = Metrics(lambda: summary)
+    metrics.flush()
+    summary |= {"waiting": 1, "written": 6, "refused_writes": 3}
+    metrics.flush()
+    assert samples(metrics.registry, "flightline_prediction_log") == {
+        "flightline_prediction_log_rows_total[('state', 'written')]": 6,
+        "flightline_prediction_log_rows_total[('state', 'dropped')]": 0,
+        "flightline_prediction_log_rows_total[('state', 'failed')]": 0,
+        "flightline_prediction_log_events_total[('kind', 'refused_writes')]": 3,
+        "flightline_prediction_log_events_total[('kind', 'torn')]": 0,
+        "flightline_prediction_log_waiting_rows[]": 1,
+    }
+
+
 WORKER = """
 import sys
 from serving.recording.metrics import Metrics
-metrics = Metrics()
+metrics = Metrics(lambda: {"written": int(sys.argv[1]), "waiting": 3})
 metrics.start()
 tally = metrics.tally("toy", "1")
 for _ in range(int(sys.argv[1])):
@@ -91,6 +117,7 @@ def test_the_counts_of_several_workers_add_up_and_none_is_lost_at_their_end(tmp_
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(tmp_path))
     found = samples(registry)
+    assert found["flightline_prediction_log_rows_total[('state', 'written')]"] == 1234
     assert found["flightline_predictions_total[('label', 'low'), ('model', 'toy'), ('version', '1')]"] == 1234
     assert found["flightline_prediction_seconds_count[('model', 'toy'), ('version', '1')]"] == 1234
     assert (
@@ -101,3 +128,7 @@ def test_the_counts_of_several_workers_add_up_and_none_is_lost_at_their_end(tmp_
         )
         == 1234
     )
+    subprocess.run([sys.executable, "-c", WORKER, "0"], env=environment, cwd=ROOT, check=True)
+    found = samples(registry)
+    assert found["flightline_prediction_log_rows_total[('state', 'written')]"] == 1234
+    assert found["flightline_prediction_log_waiting_rows[]"] == 3, "the backlog of workers that are gone"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serving.recording.tally import AT_ONCE, Tally
+from serving.recording.tally import AT_ONCE, RUNS_AT_ONCE, Tally
 
 pytestmark = pytest.mark.unit
 
@@ -27,12 +27,24 @@ def test_what_waits_is_counted_when_somebody_asks() -> None:
         assert tally.missing["width"] == 5
 
 
-def test_many_rows_are_counted_without_being_asked_for() -> None:
-    """So that what waits has a bound."""
+def test_it_is_time_to_count_when_many_rows_wait() -> None:
+    """Of however few runs; then there is time again."""
     tally = Tally()
-    for _ in range(AT_ONCE):
+    tally.later(odd, 1, AT_ONCE - 1)
+    assert not tally.due
+    tally.later(odd, 1, 1)
+    assert tally.due
+    tally.settle()
+    assert not tally.due
+
+
+def test_it_is_time_to_count_when_many_runs_wait() -> None:
+    """What counting costs a run hardly depends on its rows, and the event loop waits for all of it."""
+    tally = Tally()
+    for _ in range(RUNS_AT_ONCE):
+        assert not tally.due
         tally.later(odd, 1, 1)
-    assert tally.missing["width"] == AT_ONCE
+    assert tally.due
 
 
 def test_a_thread_that_asks_meanwhile_loses_nothing() -> None:
@@ -51,6 +63,8 @@ def test_a_thread_that_asks_meanwhile_loses_nothing() -> None:
     thread.start()
     for _ in range(times):
         tally.later(odd, 1, 1)
+        if tally.due:
+            tally.settle()
     done.set()
     thread.join()
     tally.settle()

@@ -1,0 +1,37 @@
+"""What the libraries of a server import for others, and this one does without.
+
+Together it is a seventh of the memory of a service before it has a model, and a fifth of its start. What is
+left out stays out of this process alone: `bentoml serve` imports all of it.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+# What their importers have a way to go on without: httpx's command line, uvicorn's reloading of changed code.
+SPARED = ("httpx._main", "watchfiles")
+# BentoML's, and the one name that is taken from each: the reverse proxy for programs of another kind, which
+# brings a whole parser, and the supervisor of `bentoml serve`, which brings circus, tornado and zmq.
+LATER = {"_bentoml_impl.server.proxy": "create_proxy_app", "_bentoml_impl.server.serving": "serve_http"}
+
+
+def spare() -> None:
+    """From now on import none of them, and `LATER` when it is called. Uvicorn and BentoML come after this."""
+    for name in SPARED:
+        if name not in sys.modules:
+            sys.modules[name] = None  # type: ignore[assignment]  # an import then says that there is none
+    for name, function in LATER.items():
+        if name not in sys.modules:
+            stand_in = ModuleType(name)
+            stand_in.__dict__[function] = partial(_real, name, function)
+            sys.modules[name] = stand_in
+
+
+def _real(name: str, function: str, /, *arguments: Any, **named: Any) -> Any:
+    """What the function of the module does, which is imported now."""
+    del sys.modules[name]
+    call: Callable[..., Any] = getattr(importlib.import_module(name), function)
+    return call(*arguments, **named)
