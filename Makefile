@@ -180,7 +180,7 @@ reproduce: setup ## Build VERSION=flights@3 again from its lineage and say wheth
 explain: setup ## Walk ROW=2013-03-20/UA/1545/EWR (or any) through every step, raw to answer
 	@$(RUN) pipelines.explain "$$MODEL" $${ROW:+"$$ROW"} $(if $(value ROW),,--random 1) $(ARGS)
 
-check: setup uv ## What pre-commit runs: style, types, workflows, shell scripts, the lock file
+check: setup uv ## What pre-commit runs: style, types, workflows, shell scripts, Dockerfiles, the lock file
 	@exec .venv/bin/pre-commit run --all-files $(ARGS)
 
 # `make check` before every commit, by git itself.

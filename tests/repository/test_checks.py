@@ -138,6 +138,7 @@ def run_hook(root: Path, name: str) -> subprocess.CompletedProcess[str]:
         ("action-schema", ".github/actions/a/action.yml", "name: a\n"),
         ("dependabot-schema", ".github/dependabot.yml", "version: 3\n"),
         ("shellcheck", "a.sh", "#!/bin/bash\nrm $1\n"),
+        ("hadolint", "infra/docker/Dockerfile", "FROM debian\n"),
         (
             "uv-lock",
             "pyproject.toml",
