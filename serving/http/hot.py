@@ -7,22 +7,21 @@ that was read of it: there it is judged, and a sentence made about it. Both answ
 
 import os
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 import msgspec
-from msgspec.structs import astuple
 
 from serving.http import bodies
 from serving.http.admission import INLINE_ROWS, OVERLOADED, RETRY_SECONDS, Admission
-from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES, RefusedError
-from serving.http.compiled import Plan, all_once
+from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES
+from serving.http.compiled import Plan
 from serving.http.limits import Limits
 from serving.http.messages import TaskCaller, read, replay, send_whole
-from serving.http.ticks import Arrival, Ticks, Waiting
+from serving.http.reading import Reading
+from serving.http.ticks import Arrival, Ticks
 from serving.http.whole import Caller
 from serving.models.versions import NotServedError, Served, Snapshot, Versions
 from serving.recording.metrics import Metrics
@@ -59,7 +58,7 @@ class Hot:
         admission: Admission | None = None,
     ) -> None:
         """Stand in front of `slow`, the application that knows every route and every sentence."""
-        self._slow, self._clock = slow, settings.clock
+        self._slow, self._reading = slow, Reading(settings.clock)
         self._versions, self._metrics = versions, metrics
         self._admission = admission or Admission(limits.requests, limits.rows)
         self._ticks = Ticks(log, self._admission)
@@ -88,7 +87,9 @@ class Hot:
             admission.in_turn(partial(self._refuse_whole, caller, request_id.encode()))
             return True
         plan = self._choose(query, request_id)
-        waiting = None if plan is None else self._one(plan, data, request_id, caller)
+        waiting = None
+        if plan is not None:
+            waiting = self._reading.one(plan, data, request_id, caller, self._ticks.arrival)
         if plan is None or waiting is None:
             return False
         waiting.admitted = True
@@ -141,12 +142,12 @@ class Hot:
         if plan is None:
             return False
         if scope["path"] == SINGLE:
-            waiting = self._one(plan, data, request_id, caller)
+            waiting = self._reading.one(plan, data, request_id, caller, self._ticks.arrival)
         elif len(data) <= LONG_BYTES:
-            waiting = self._many(plan, data, request_id, caller, self._ticks.arrival())
+            waiting = self._reading.many(plan, data, request_id, caller, self._ticks.arrival())
         else:
             arrival = Arrival(datetime.now(UTC), time.perf_counter())
-            waiting = await self._ticks.aside(self._packed, plan, data, request_id, caller, arrival)
+            waiting = await self._ticks.aside(self._reading.packed, plan, data, request_id, caller, arrival)
             self._ticks.arrival()  # a run is due, should it be few long rows
         if waiting is None:
             return False
@@ -211,69 +212,6 @@ class Hot:
             plan = self._plans[id(predictor)] = Plan(predictor, tally)
         return plan
 
-    def _one(self, plan: Plan, data: bytes, request_id: str, caller: Caller) -> Waiting | None:
-        """A request for one row, where it is perfectly good."""
-        body = _decoded(plan.decode_one, data)
-        if body is None:
-            return None
-        entity, at = body.id, body.at
-        if not all_once(data, 1 + plan.width + (entity is not None) + (at is not None)):
-            return None
-        arrival = self._ticks.arrival()
-        moments = [arrival.at] if at is None else self._moments([at], arrival)
-        if moments is None:
-            return None
-        return Waiting(arrival, [body.row], 1, True, request_id, [entity], moments, caller)
-
-    def _packed(
-        self, plan: Plan, data: bytes, request_id: str, caller: Caller, arrival: Arrival
-    ) -> Waiting | None:
-        """A long batch, packed at once: what it was decoded into is in the processor's cache."""
-        waiting = self._many(plan, data, request_id, caller, arrival)
-        if waiting is not None and waiting.count > INLINE_ROWS and waiting.packed is None:
-            waiting.packed, waiting.rows = plan.pack(waiting.rows), []
-        return waiting
-
-    def _many(
-        self, plan: Plan, data: bytes, request_id: str, caller: Caller, arrival: Arrival
-    ) -> Waiting | None:
-        """A batch, where it is perfectly good."""
-        body = _decoded(plan.decode_many, data)
-        columns = None
-        if body is None:
-            body = _decoded(plan.decode_columns, data)
-            if body is None:
-                return None
-            columns = astuple(body.columns)
-            rows, count = [], len(columns[0])
-            if any(len(values) != count for values in columns):
-                return None
-        else:
-            rows, count = body.rows, len(body.rows)
-        ids, at = body.ids, body.at
-        if any(given is not None and len(given) != count for given in (ids, at)):
-            return None
-        keys = plan.width * (count if columns is None else 1)
-        if not all_once(data, 1 + keys + (ids is not None) + (at is not None)):
-            return None
-        moments = [arrival.at] * count if at is None else self._moments(at, arrival)
-        if moments is None:
-            return None
-        packed = None
-        if columns is not None and count > INLINE_ROWS:
-            packed = plan.pack_columns(columns)
-        elif columns is not None:
-            rows = plan.rows_of(columns)
-        entities = ids or [None] * count
-        return Waiting(arrival, rows, count, False, request_id, entities, moments, caller, packed=packed)
-
-    def _moments(self, at: list[str], arrival: Arrival) -> list[datetime] | None:
-        """Those that the caller names, where this environment's clock allows it."""
-        try:
-            return [bodies.check_moment(one, "at", self._clock, arrival.at) for one in at]
-        except RefusedError:
-            return None
-
     async def _refuse(self, request_id: str, send: "Send") -> None:
         """503: there is too much to answer already."""
         await self._admission.turn()
@@ -298,17 +236,6 @@ class Hot:
             width = 2 * _ID_BYTES
             self._ids = [text[start : start + width] for start in range(0, len(text), width)]
         return self._ids.pop()
-
-
-def _decoded(decode: Callable[[bytes], Any], data: bytes) -> Any:
-    """The body, or None where it is not perfectly good."""
-    # No category may hold NUL, which is cheaper to see here than in each.
-    if b"\\" in data and b"\\u0000" in data:
-        return None
-    try:
-        return decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
 
 
 def _fits(length: bytes, limit: int) -> bool:
