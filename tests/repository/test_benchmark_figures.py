@@ -12,7 +12,7 @@ from benchmarks.serving import cost, start, steady, sweep
 from contract.errors import FlightlineError
 from pipelines.machine.generated import fill, read_parts
 
-pytestmark = pytest.mark.unit
+# No `unit`: what is drawn takes a library that the fastest tests would have to import.
 
 ROOT = Path(__file__).parents[2]
 TABLES = {module.SECTION: module.table for module in (start, steady, sweep, cost, rows, scoring)}

@@ -6,8 +6,8 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 
 import httpx
 import psutil
@@ -71,17 +71,13 @@ def test_what_shadows_answered_is_counted_over_all_workers(shared) -> None:
 
 def test_what_became_of_logged_rows_is_told_of_all_workers_together(shared) -> None:
     """Whichever worker is asked for /metrics: the rows that both have written, and none that waits."""
-    before = log_rows(shared)
-    asked: dict[str, int] = {}
-    for worker in shared.workers():
-        with closing(connection_of(shared, worker)) as client:
-            for _ in range(worker % 3 + 5):
+    with ExitStack() as stack:
+        clients = [stack.enter_context(closing(connection_of(shared, worker))) for worker in shared.workers()]
+        before = written(clients)  # with all that other tests have asked
+        for client, count in zip(clients, (5, 6), strict=True):
+            for _ in range(count):
                 assert client.post("/predict", json={"row": ROW}).status_code == 200
-                asked[str(worker)] = asked.get(str(worker), 0) + 1
-    for worker in shared.workers():
-        with closing(connection_of(shared, worker)) as client:
-            wanted = {"written": before["written"] + sum(asked.values()), "waiting": 0.0}
-            until(lambda client=client, wanted=wanted: log_rows(shared, client) == wanted)
+        until(lambda: written(clients) == before + 11)
 
 
 def test_memory_and_cpu_are_told_of_every_worker(shared) -> None:
@@ -252,10 +248,9 @@ def shadow_rows(process: Pair, version: str) -> float:
     )
 
 
-def log_rows(process: Pair, client: httpx.Client | None = None) -> dict[str, float]:
+def log_rows(client: httpx.Client) -> dict[str, float]:
     """Rows that the prediction log has written, and those that wait, as whoever is asked tells."""
-    address = f"http://127.0.0.1:{process.port}/metrics"
-    text = (client.get("/metrics") if client else httpx.get(address, timeout=20)).text
+    text = client.get("/metrics").text
     found = {
         sample.labels.get("state", "waiting"): sample.value
         for family in text_string_to_metric_families(text)
@@ -263,6 +258,18 @@ def log_rows(process: Pair, client: httpx.Client | None = None) -> dict[str, flo
         if sample.name in {"flightline_prediction_log_rows_total", "flightline_prediction_log_waiting_rows"}
     }
     return {name: found[name] for name in ("written", "waiting")}
+
+
+def written(clients: Sequence[httpx.Client]) -> float:
+    """Rows that were written, once every worker has said that none waits, and all say the same."""
+
+    def said() -> list[dict[str, float]] | None:
+        for client in clients:  # who is asked brings what it has done up to date
+            log_rows(client)
+        rows = [log_rows(client) for client in clients]
+        return rows if rows[0]["waiting"] == 0 and rows.count(rows[0]) == len(rows) else None
+
+    return (until(said) or [])[0]["written"]
 
 
 def connection_of(process: Pair, worker: int) -> httpx.Client:

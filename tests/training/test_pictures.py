@@ -15,7 +15,7 @@ from training.diagnostics import Bin, Part, Point, Trade
 from training.gates.verdict import judge, not_applicable
 from training.model import Curve
 
-pytestmark = pytest.mark.unit
+# No `unit`: pictures take a library that the fastest tests would have to import.
 
 CURVE = Curve("log_loss", (0.6, 0.5, 0.4), (0.61, 0.52, 0.53))
 BINS = (Bin(0.1, 0.12, 0.08, 0.15, 900), Bin(0.7, 0.6, 0.5, 0.7, 100))
