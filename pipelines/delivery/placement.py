@@ -224,9 +224,8 @@ class _Placing:
                     self._backend.desire(before, exact)
                     self._start_again()
                 self._backend.converge(before, exact)
-        except (
-            FlightlineError
-        ) as error:  # whoever looks next puts it in order: `unfinished` and the ledger tell
+        except FlightlineError as error:
+            # Whoever looks next puts it in order: `unfinished` and the ledger tell.
             self.say(f"{environment}: it is not confirmed that what ran before does so again ({error.found})")
 
     def _start_again(self) -> None:
