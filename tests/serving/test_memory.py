@@ -32,13 +32,13 @@ wrk.body = '{body}'
 # A service that keeps a copy of every body.
 LEAKS = """
 import sys
-import serving.http.hot as hot
+import serving.http.reading as reading
 from serving.__main__ import main
-kept, decode = [], hot.Hot._one
+kept, decode = [], reading.Reading.one
 def leaking(self, plan, data, *rest):
     kept.append(bytearray(data) * 16)
     return decode(self, plan, data, *rest)
-hot.Hot._one = leaking
+reading.Reading.one = leaking
 sys.exit(main())
 """
 
