@@ -1,7 +1,7 @@
 """What the libraries of a server import for others, and this one does without.
 
-Together it is a seventh of the memory of a service before it has a model, and a fifth of its start. What is
-left out stays out of this process alone: `bentoml serve` imports all of it.
+It is memory of every worker, and a part of each start. What is left out stays out of this process alone:
+`bentoml serve` imports all of it, and `benchmarks.serving.start` has both beside each other.
 """
 
 import importlib

@@ -13,10 +13,8 @@ from pipelines.delivery.releases import Release
 
 EPOCH = 315532800  # 1980-01-01, the time of every file (s): no clock is part of a layer
 SERVING, MODEL = "Dockerfile", "model.Dockerfile"
-CODE = (
-    "contract",
-    "serving",
-)  # all that a server imports of ours; tests/repository/test_imports.py holds it to that
+# All that a server imports of ours; tests/repository/test_imports.py holds it to that.
+CODE = ("contract", "serving")
 # Scripts that name the interpreter which installed them, and what an installer leaves beside them.
 LEFT_OUT = frozenset({"bin", ".lock"})
 

@@ -29,13 +29,14 @@ class Record:
     commit: str  # that the model was trained from
     at: str  # ISO 8601 UTC
     result: str  # released or refused
-    created: bool  # False: it was there already
-    id: str  # of the image, which is the sha256 of its configuration; empty where it was refused
-    size: int  # bytes, with the layers that it shares with others
-    layers: tuple[str, ...]
-    serving: str  # the generic image that it stands on
-    code: str
-    checks: tuple[Check, ...]
+    # All but the checks is empty where it was refused.
+    created: bool = False  # and not there already
+    id: str = ""  # of the image, which is the sha256 of its configuration
+    size: int = 0  # bytes, with the layers that it shares with others
+    layers: tuple[str, ...] = ()
+    serving: str = ""  # the generic image that it stands on
+    code: str = ""
+    checks: tuple[Check, ...] = ()
     pushed: str = ""  # REPOSITORY@DIGEST, as manifests name it
 
 
@@ -70,12 +71,6 @@ def refused(name: str, checks: Sequence[Check], release: Release, version: str, 
         commit=release.provenance.commit,
         at=at.isoformat(timespec="seconds"),
         result="refused",
-        created=False,
-        id="",
-        size=0,
-        layers=(),
-        serving="",
-        code="",
         checks=tuple(checks),
     )
 
@@ -90,9 +85,8 @@ def keep(record: Record, settings: Settings) -> None:
     """Write the record in place of the one before, unless that is of the same image and knows its tests."""
     where = path(record, settings)
     if record.result == "released":
-        path(dataclasses.replace(record, result="refused"), settings).unlink(
-            missing_ok=True
-        )  # it is not so any more
+        # What was refused before is not so any more.
+        path(dataclasses.replace(record, result="refused"), settings).unlink(missing_ok=True)
         if not record.created and not record.pushed and where.is_file():
             before = json.loads(where.read_bytes())
             if before.get("id") == record.id:

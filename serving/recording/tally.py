@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 # Seconds. One row takes well under a millisecond, a batch of a thousand some tens.
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 # Rows, and runs, that are looked at together: many more would hold up the event loop. A row costs the most in
-# a run of its own: 512 of those took a millisecond, for which a single caller waited.
+# a run of its own, and a single caller waited for 512 of those.
 AT_ONCE, RUNS_AT_ONCE = 512, 64
 
 # Finds, in what some runs took: rows by feature that are out of range, of an unknown category, or missing.
