@@ -7,7 +7,8 @@ not, is the business of `bodies` and `rows`; both ways answer alike, byte for by
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -16,9 +17,10 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from contract.schema import Contract, Feature
+from serving.http.admission import INLINE_ROWS
 from serving.http.bodies import BATCH_ROWS, ID_LENGTH
 from serving.models.predictor import Predictor
-from serving.recording.tally import Tally
+from serving.recording.tally import Found, Tally
 from serving.rows import FLOAT32_MAX, Categories, Numbers, Value
 
 Row: TypeAlias = Any  # a struct: the numbers in the contract's order, and then the categories
@@ -39,6 +41,13 @@ class Packed(NamedTuple):
     exact: NDArray[np.float64]  # the numbers as sent, by which is counted
     numbers: Numbers
     categories: Categories | None
+
+
+class Noted(NamedTuple):
+    """What is looked at when it is counted: few objects, since hundreds of these wait together."""
+
+    exact: bytes | NDArray[np.float64]  # the numbers, a row after the other
+    words: list[str]  # the categories, the same; none where all are usual
 
 
 class Plan:
@@ -130,27 +139,43 @@ class Plan:
                 categories[categories == None] = ""  # noqa: E711 - elementwise, as numpy has it
         return Packed(exact, exact.astype(np.float32), categories)
 
-    def count(self, runs: list[Packed]) -> tuple[Counter[str], Counter[str], Counter[str]]:
-        """What `decode_rows` would have counted: values out of range, unknown categories, missing values."""
-        out_of_range, unknown, missing = Counter[str](), Counter[str](), Counter[str]()
-        exact = np.concatenate([packed.exact for packed in runs])
+    def noted(self, packed: Packed) -> Noted:
+        """What is to be counted of `packed`."""
+        words: list[str] = [] if packed.categories is None else packed.categories.ravel().tolist()
+        if len(packed.exact) > INLINE_ROWS:  # these wait for nobody
+            return Noted(packed.exact, words)
+        return Noted(packed.exact.tobytes(), words if self._odd(words) else [])
+
+    def _odd(self, words: list[str]) -> bool:
+        """Whether a category may be one that is counted."""
+        width = len(self._categories)
+        for column, _, known in self._counted:
+            values = words[column::width]
+            if "" in values if known is None else not known.issuperset(values):
+                return True
+        return False
+
+    def count(self, runs: list[Noted]) -> Iterator[Found]:
+        """What `decode_rows` would have counted, a part for the numbers and one for each category."""
+        if self._numbers:
+            exact = [run.exact for run in runs]
+            data = exact[0] if len(exact) == 1 else b"".join(exact)  # type: ignore[arg-type]  # it takes arrays
+            yield self._count_numbers(data)
+        width, odd = len(self._categories), [run.words for run in runs if run.words]
+        for column, name, known in self._counted if odd else ():
+            words = Counter(chain.from_iterable(many[column::width] for many in odd))
+            missing = words.pop("", 0)
+            unknown = 0 if known is None else sum(words[word] for word in words.keys() - known)
+            yield {}, {name: unknown} if unknown else {}, {name: missing} if missing else {}
+
+    def _count_numbers(self, data: bytes | NDArray[np.float64]) -> Found:
+        exact = np.frombuffer(data).reshape(-1, len(self._numbers))
         usual = (exact >= self._low) & (exact <= self._high)  # false of NaN, too
         odd, absent = (~usual).sum(axis=0).tolist(), np.isnan(exact).sum(axis=0).tolist()
-        for feature, times, none in zip(self._numbers, odd, absent, strict=True):
-            if times:
-                missing[feature.name] += none
-                out_of_range[feature.name] += times - none
-        words = [packed.categories for packed in runs if packed.categories is not None]
-        if not words:
-            return out_of_range, unknown, missing
-        columns = np.concatenate(words).T
-        for column, name, known in self._counted:
-            for word, times in Counter(columns[column].tolist()).items():
-                if not word:
-                    missing[name] += times
-                elif known is not None and word not in known:
-                    unknown[name] += times
-        return out_of_range, unknown, missing
+        names = [feature.name for feature in self._numbers]
+        missing = {name: times for name, times in zip(names, absent, strict=True) if times}
+        pairs = zip(names, odd, absent, strict=True)
+        return {name: times - none for name, times, none in pairs if times > none}, {}, missing
 
     def render_one(self, label: int, scores: bytes, request_id: bytes) -> bytes:
         """The answer of /predict; `scores` as `split_scores` cut them."""

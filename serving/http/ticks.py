@@ -23,6 +23,7 @@ from serving.http.compiled import Packed, Plan, Row, split_scores
 from serving.http.whole import Caller
 from serving.recording.answered import Answered, Matrices, Numbered
 from serving.recording.prediction_log import PredictionLog
+from serving.recording.tally import Tally
 
 T = TypeVar("T")
 A = TypeVarTuple("A")
@@ -133,7 +134,7 @@ class Ticks:
         for waiting, (request_id, body) in zip(members, answers, strict=True):
             waiting.caller.answer(plan.fields, request_id, body)
         if plan.tally.due:
-            asyncio.get_running_loop().call_soon(plan.tally.settle)  # when the answers have left
+            asyncio.get_running_loop().call_soon(_settle, plan.tally)  # when the answers have left
 
     def _answers(self, plan: Plan, members: list[Waiting], run: _Run) -> list[tuple[bytes, bytes]]:
         """The id and the body of each answer, when all of them are counted and logged."""
@@ -145,7 +146,7 @@ class Ticks:
             tally.add({name: labels.count(label) for label, name in enumerate(plan.classes)})
         else:
             tally.rows(map(plan.classes.__getitem__, labels))
-        tally.later(plan.count, run.packed, len(labels))
+        tally.later(plan, plan.noted(run.packed), len(labels))
         answers: list[tuple[bytes, bytes]] = []
         ids: list[str] = []  # one a row, each with its index in its id where there are several of a request
         many: Numbered | None = None  # or these, of one long request
@@ -181,6 +182,12 @@ class Ticks:
             )
         )
         return answers
+
+
+def _settle(tally: Tally) -> None:
+    """A part a turn: nobody waits for all of it."""
+    if tally.settle_some():
+        asyncio.get_running_loop().call_soon(_settle, tally)
 
 
 def _run(plan: Plan, rows: list[Row], packed: Packed | None = None) -> _Run:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,13 @@ from serving.rows import Value
 
 # Bytes of memory that a waiting row takes beside its texts, about: itself, and for each of its values.
 ROW_BYTES, VALUE_BYTES = 600, 60
+
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+
+
+def microseconds(moment: datetime) -> int:
+    """Since the epoch."""
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +35,15 @@ class Matrices(Sequence[tuple[Value, ...]]):
         """How many rows."""
         return len(self.numbers)
 
-    def texts(self, column: int) -> list[str]:
-        """One category of them.
+    def texts(self, column: int, rows: slice) -> list[str]:
+        """One category of some of them.
 
         Raises:
             ValueError: they have none.
         """
         if self.words is None:
             raise ValueError("rows without categories")
-        found: list[str] = self.words[:, column].tolist()
+        found: list[str] = self.words[rows, column].tolist()
         return found
 
     def __getitem__(self, index: Any) -> Any:
@@ -93,9 +100,9 @@ class Answered:
     filled: Sequence[Sequence[str]] | None = None  # features from the online store; None: none of any row
 
     @property
-    def moments(self) -> list[datetime]:
-        """Of its runs, which is one; as are the next two."""
-        return [self.received_at]
+    def received(self) -> list[int]:
+        """Microseconds since the epoch of its runs, which are one; as are the next two."""
+        return [microseconds(self.received_at)]
 
     @property
     def latencies_ms(self) -> list[float]:
@@ -106,6 +113,14 @@ class Answered:
     def sizes(self) -> list[int]:
         """How many rows it has."""
         return [len(self.request_ids)]
+
+    @property
+    def happened(self) -> list[int]:
+        """Microseconds since the epoch of its rows, which often share one moment."""
+        moments = self.event_times
+        if moments.count(moments[0]) == len(moments):
+            return [microseconds(moments[0])] * len(moments)
+        return list(map(microseconds, moments))
 
 
 class Sizes:

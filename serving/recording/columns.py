@@ -15,7 +15,7 @@ from serving.recording.thrift import varint
 T = TypeVar("T")
 Part: TypeAlias = "bytes | memoryview"
 
-PIECE = 500  # values that Python code looks at in one step
+PIECE = 250  # values that Python code looks at in one step
 _MOST_WORDS = 256  # of a dictionary: an index then has a byte
 _WORTH_IT = 4  # values a word, at the least
 _ONE = np.ones(1, np.uint8)
@@ -83,14 +83,24 @@ def _numbered(size: int, count: int) -> list[NDArray[np.uint8]]:
 
 def texts(values: Sequence[str | None], null: str | None = None) -> Steps[Column]:
     """Texts, of which `null` is none; what few of them repeat is written once."""
-    count, distinct = len(values), dict.fromkeys(values)
+    count, distinct = len(values), dict[str | None, None]()
+    for piece in pieces(values):
+        distinct |= dict.fromkeys(piece)
+        yield
     levels = _levels(_ONE, count, 1)
     if null in distinct:
         del distinct[null]
         if not distinct:
             return constant(None, count)
-        here = np.fromiter((value != null for value in values), np.uint8, count)
-        levels, values = _levels(here, count, 1), [value for value in values if value != null]
+        here, kept = np.empty(count, np.uint8), list[str | None]()
+        for span in spans(count):
+            part = [value for value in values[span] if value != null]
+            kept += part
+            here[span] = 1
+            if len(part) < span.stop - span.start:
+                here[span] = [value != null for value in values[span]]
+            yield
+        levels, values = _levels(here, count, 1), kept
         yield
     present: Sequence[str] = values  # type: ignore[assignment]  # joining them finds what is none
     words: Sequence[str] = list(distinct)  # type: ignore[arg-type]  # the same
@@ -99,11 +109,10 @@ def texts(values: Sequence[str | None], null: str | None = None) -> Steps[Column
         return Column("text", count, (levels, *parts))
     place = {word: index for index, word in enumerate(words)}.__getitem__
     indices = np.empty(len(present), np.uint8)
-    start = 0
-    for piece in pieces(present):
+    for span in spans(len(present)):
         yield
-        indices[start : start + len(piece)] = np.fromiter(map(place, piece), np.uint8, len(piece))
-        start += len(piece)
+        indices[span] = np.fromiter(map(place, present[span]), np.uint8, span.stop - span.start)
+    yield
     return _worded(count, levels, indices, words)
 
 
@@ -139,10 +148,15 @@ def lists(values: Iterable[Sequence[str]], count: int) -> Column:
     return Column("texts", size, (*levels, *_strings(items)))
 
 
+def spans(count: int) -> Iterator[slice]:
+    """Of `count` values, as many at a time as are looked at in one step."""
+    for start in range(0, count, PIECE):
+        yield slice(start, min(start + PIECE, count))
+
+
 def pieces(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """`values`, as many at a time as are looked at in one step."""
-    for start in range(0, len(values), PIECE):
-        yield values[start : start + PIECE]
+    """`values`, so many at a time."""
+    return (values[span] for span in spans(len(values)))
 
 
 def _spelled(values: Sequence[str]) -> Steps[list[Part]]:
@@ -174,7 +188,7 @@ def _hybrid(values: NDArray[np.uint8], count: int, width: int) -> bytes:
     if len(values) == 1 or bool((values == values[0]).all()):
         return varint(count << 1) + bytes([values[0]])
     groups = -(-count // 8)  # of eight values
-    bits = values[:, None] >> np.arange(width, dtype=np.uint8) & 1 if width > 1 else values
+    bits = np.unpackbits(values[:, None], axis=1, count=width, bitorder="little") if width > 1 else values
     packed = np.packbits(bits, axis=None, bitorder="little").tobytes()
     return varint(groups << 1 | 1) + packed.ljust(groups * width, b"\0")
 

@@ -4,13 +4,13 @@ Each run's own objects would be looked at again a second later, when they have l
 the collector has walked them twice.
 """
 
-from datetime import datetime
+from array import array
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.log_layout import Role
-from serving.recording.answered import Answered, Matrices
+from serving.recording.answered import Answered, Matrices, microseconds
 
 MOST_TOGETHER = 64  # rows of a run; a longer one is columns enough
 
@@ -26,11 +26,12 @@ class Gathered:
         "contract",
         "digest",
         "entity_ids",
-        "event_times",
         "filled",
+        "happened",
         "keys",
         "latencies_ms",
-        "moments",
+        "received",
+        "received_at",
         "request_ids",
         "role",
         "sizes",
@@ -44,10 +45,11 @@ class Gathered:
         self.keys = self.filled = None
         self.request_ids: list[str] = []
         self.entity_ids: list[str | None] = []
-        self.event_times: list[datetime] = []
-        self.moments: list[datetime] = []  # of its runs, as are the next two
-        self.latencies_ms: list[float] = []
-        self.sizes: list[int] = []
+        self.happened = array("q")  # microseconds since the epoch
+        self.received_at = first.received_at
+        self.received = array("q")  # the same of its runs, as are the next two
+        self.latencies_ms = array("d")
+        self.sizes = array("q")
         self._numbers, self._labels, self._scores = bytearray(), bytearray(), bytearray()
         self._words: list[str] = []
 
@@ -70,8 +72,12 @@ class Gathered:
         ids = item.request_ids
         self.request_ids += ids
         self.entity_ids += item.entity_ids
-        self.event_times += item.event_times
-        self.moments.append(item.received_at)
+        at = item.received_at
+        received = microseconds(at)
+        self.happened.extend(
+            [received if moment is at else microseconds(moment) for moment in item.event_times]
+        )
+        self.received.append(received)
         self.latencies_ms.append(item.latency_ms)
         self.sizes.append(len(ids))
         self._numbers += values.numbers.tobytes()
@@ -95,9 +101,10 @@ class Gathered:
         """The numbers of its rows, (rows, numbers)."""
         return np.frombuffer(self._numbers, np.float64).reshape(len(self.request_ids), -1)
 
-    def texts(self, column: int) -> list[str]:
-        """One category of its rows: a look at every text at once would hold up whoever asks meanwhile."""
-        return self._words[column :: len(self.contract.categories)]
+    def texts(self, column: int, rows: slice) -> list[str]:
+        """One category of some of its rows."""
+        width = len(self.contract.categories)
+        return self._words[rows.start * width + column : rows.stop * width : width]
 
     @property
     def values(self) -> Matrices:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from contract.log_layout import Kind
 from serving.recording import thrift
 from serving.recording.columns import Column, Part
+from serving.recording.slices import Steps, at_once
 from serving.recording.thrift import i32, i64
 
 MAGIC = b"PAR1"
@@ -21,6 +22,7 @@ _STRING, _LISTED, _TIMESTAMP = 1, 3, 8  # fields of the union of logical types
 _PLAIN, _RLE, _DICTIONARY = 0, 3, 8  # encodings
 _DATA_PAGE, _DICTIONARY_PAGE = 0, 2
 _CHUNK = thrift.fields(i64(2, 0)) + b"\x1c"  # a column's part of the footer, up to what is said about it
+_TOGETHER = 12  # columns of one step
 _ITEM = ("list", "element")  # below a column of lists
 
 
@@ -30,12 +32,19 @@ def file(columns: Sequence[tuple[str, Column]], rows: int) -> list[Part]:
     Raises:
         ValueError: one has another number of rows.
     """
+    return at_once(steps(columns, rows))
+
+
+def steps(columns: Sequence[tuple[str, Column]], rows: int) -> Steps[list[Part]]:
+    """The same, step by step."""
     for name, column in columns:
         if column.count < rows or (column.count > rows and column.kind != "texts"):
             raise ValueError(f"{name} has {column.count} values for {rows} rows")
     parts: list[Part] = [MAGIC]
     position, chunks = len(MAGIC), []
-    for name, column in columns:
+    for place, (name, column) in enumerate(columns):
+        if place % _TOGETHER == 0:
+            yield
         start, pages = position, []
         if column.words:
             size = _size(column.words)
@@ -50,6 +59,7 @@ def file(columns: Sequence[tuple[str, Column]], rows: int) -> list[Part]:
         chunks.append(_CHUNK + about + thrift.fields(*places, after=7) + thrift.END * 2)
         parts += (*pages, head, *column.data)
         position = end
+    yield
     footer = _footer(columns, rows, chunks, position - len(MAGIC))
     return [*parts, footer, len(footer).to_bytes(4, "little"), MAGIC]
 

@@ -195,7 +195,7 @@ class PredictionLog:
     def _write(self, answers: list[Answered | Gathered]) -> None:
         self._segments += 1
         folder = self._folder / answers[0].contract.model
-        name = segment_name(answers[0].moments[0], self._writer, self._segments)
+        name = segment_name(answers[0].received_at, self._writer, self._segments)
         path = publish(folder, name, self._made(answers), sync=self._settings.sync == "always")
         if self._settings.sync == "interval":
             self._unsynced.append(path)

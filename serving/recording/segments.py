@@ -3,9 +3,9 @@
 import fcntl
 import logging
 import os
+import time
 from collections import deque
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from contract.segments import PATTERN, TORN, current, generations, is_whole, shared
@@ -14,7 +14,8 @@ from serving.recording.columns import Part
 logger = logging.getLogger(__name__)
 
 TEMPORARY = ".tmp"
-_AT_ONCE = 1_000  # parts of one call; Linux takes 1,024
+_CALL_BYTES, _CALL_PARTS = 64 * 1024, 64  # of one call at the most
+_REST_SECONDS = 0.00005
 
 
 def publish(folder: Path, name: str, parts: Sequence[Part], *, sync: bool) -> Path:
@@ -43,13 +44,36 @@ def publish(folder: Path, name: str, parts: Sequence[Part], *, sync: bool) -> Pa
 
 
 def _write(handle: int, parts: Sequence[Part]) -> None:
-    left = deque(memoryview(part) for part in parts if part)
-    while left:  # a disk that has little room left takes a part
-        done = os.writev(handle, list(islice(left, _AT_ONCE)))
-        while left and done >= len(left[0]):
-            done -= len(left.popleft())
-        if done:
-            left[0] = left[0][done:]
+    """In calls of some pages each, and a rest after each.
+
+    Without one the scheduler leaves the core to whoever writes for a millisecond, and a service that has one
+    core answers nobody meanwhile.
+    """
+    for piece in _pieces(parts):
+        left = deque(piece)
+        while left:  # a disk that has little room left takes a part
+            done = os.writev(handle, left)
+            while left and done >= len(left[0]):
+                done -= len(left.popleft())
+            if done:
+                left[0] = left[0][done:]
+        time.sleep(_REST_SECONDS)
+
+
+def _pieces(parts: Sequence[Part]) -> Iterator[list[memoryview]]:
+    """The parts, cut and put together to what one call is given."""
+    piece, room = list[memoryview](), _CALL_BYTES
+    for view in (memoryview(part) for part in parts if part):
+        start = 0
+        while start < len(view):
+            some = view[start : start + room]
+            piece.append(some)
+            start, room = start + len(some), room - len(some)
+            if not room or len(piece) == _CALL_PARTS:
+                yield piece
+                piece, room = [], _CALL_BYTES
+    if piece:
+        yield piece
 
 
 def sync_path(path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TypeAlias, TypeVar
 T = TypeVar("T")
 Steps: TypeAlias = Generator[None, None, T]  # it yields where others may have a turn
 
-SLICE_SECONDS = 0.0001  # after which no further step of the same turn is begun
+SLICE_SECONDS = 0.00004  # after which no further step of the same turn is begun
 WAIT_SECONDS = 0.001  # that a slice waits for a turn in which nobody else does
 LOOK_SECONDS = 0.5  # a loop that no longer runs is noticed after that
 

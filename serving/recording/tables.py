@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
 from operator import attrgetter, is_, itemgetter
 from typing import Any
@@ -14,12 +13,11 @@ from contract.log_layout import FEATURE_PREFIX, SCORE_PREFIX, log_kinds
 from contract.schema import Contract
 from serving.recording import columns, parquet
 from serving.recording.answered import Answered, Matrices, Numbered
-from serving.recording.columns import Column, Part, pieces
+from serving.recording.columns import Column, Part, spans
 from serving.recording.gathered import Gathered
 from serving.recording.slices import Steps, at_once
 from serving.rows import Value
 
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 FEW = 64  # answers, up to which a look at each costs less than to join them first
 
 
@@ -39,7 +37,7 @@ def steps(answers: Sequence[Answered | Gathered]) -> Steps[list[Part]]:
     yield from _facts(made, answers, sizes)
     yield from _features(made, answers)
     yield from _answers(made, answers)
-    return parquet.file([(name, made[name]) for name in log_kinds(contract)], sum(sizes))
+    return (yield from parquet.steps([(name, made[name]) for name in log_kinds(contract)], sum(sizes)))
 
 
 def _facts(made: dict[str, Column], answers: Sequence[Answered | Gathered], sizes: list[int]) -> Steps[None]:
@@ -48,9 +46,12 @@ def _facts(made: dict[str, Column], answers: Sequence[Answered | Gathered], size
     if set(map(type, ids)) == {Numbered}:
         made["request_id"] = columns.numbered([(many.request_id, many.size) for many in ids])
     else:
-        made["request_id"] = yield from columns.unlike(_flat(answers, "request_ids"))
+        flat = _flat(answers, "request_ids")
+        yield
+        made["request_id"] = yield from columns.unlike(flat)
+    entities = _flat(answers, "entity_ids")
     yield
-    made["entity_id"] = yield from columns.texts(_flat(answers, "entity_ids"))
+    made["entity_id"] = yield from columns.texts(entities)
     made["model"] = columns.constant(answers[0].contract.model, rows)
     for name in ("version", "digest", "role"):
         yield
@@ -61,13 +62,15 @@ def _facts(made: dict[str, Column], answers: Sequence[Answered | Gathered], size
             each = chain.from_iterable([value] * size for value, size in zip(values, sizes, strict=True))
             made[name] = yield from columns.texts(list(each))
     yield
-    runs = np.array(_flat(answers, "sizes"), np.int64)
-    received = yield from _moments(_flat(answers, "moments"))
+    runs = yield from _values(answers, "sizes", np.int64)
+    received = yield from _values(answers, "received", np.int64)
     made["received_at"] = columns.moments(np.repeat(received, runs))
-    made["event_time"] = columns.moments((yield from _moments(_flat(answers, "event_times"))))
-    made["latency_ms"] = columns.numbers(
-        np.repeat(np.array(_flat(answers, "latencies_ms"), np.float64), runs)
-    )
+    yield
+    made["event_time"] = columns.moments((yield from _values(answers, "happened", np.int64)))
+    yield
+    latencies = yield from _values(answers, "latencies_ms", np.float64)
+    made["latency_ms"] = columns.numbers(np.repeat(latencies, runs))
+    yield
     if _nobody(answers, "keys"):
         made["keys"] = columns.constant(None, rows)
     else:
@@ -89,17 +92,13 @@ def _flat(answers: Sequence[Answered | Gathered], name: str) -> list[Any]:
     return list(chain.from_iterable(map(attrgetter(name), answers)))
 
 
-def _moments(moments: list[datetime]) -> Steps[NDArray[np.int64]]:
-    """Microseconds since the epoch; those of one request often share one object."""
-    found: list[int] = []
-    last, since = None, 0
-    for piece in pieces(moments):
-        for moment in piece:
-            if moment is not last:
-                last, since = moment, (moment - _EPOCH) // _MICROSECOND
-            found.append(since)
+def _values(answers: Sequence[Answered | Gathered], name: str, kind: Any) -> Steps[NDArray[Any]]:
+    """What each of `answers` holds under `name`, numbers, as one array."""
+    parts = []
+    for item in answers:
+        parts.append(np.asarray(getattr(item, name), kind))
         yield
-    return np.array(found, np.int64)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _keys(item: Answered | Gathered, size: int) -> list[str | None]:
@@ -141,9 +140,13 @@ def _columns(
     for feature, parts in zip(contract.numbers, _by_column([item.numbers for item in held]), strict=True):
         yield
         made[FEATURE_PREFIX + feature.name] = _numbers(np.concatenate(parts))
+    sizes = [len(item.numbers) for item in held]
     for index, feature in enumerate(contract.categories):
-        yield
-        texts = list(chain.from_iterable(item.texts(index) for item in held))
+        texts: list[str] = []
+        for item, size in zip(held, sizes, strict=True):
+            for rows in spans(size):
+                texts += item.texts(index, rows)
+                yield
         made[FEATURE_PREFIX + feature.name] = yield from columns.texts(texts, null="")
 
 
@@ -171,6 +174,7 @@ def _answers(made: dict[str, Column], answers: Sequence[Answered | Gathered]) ->
     yield
     scores = _joined([item.scores for item in answers], np.float32)
     for name, column in zip(contract.classes, scores.T, strict=True):
+        yield
         made[SCORE_PREFIX + name] = columns.numbers(column.astype(np.float64))
     yield
 

@@ -3,17 +3,23 @@
 import threading
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol, TypeAlias
 
 # Seconds. One row takes well under a millisecond, a batch of a thousand some tens.
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
-# Rows, and runs, that are looked at together: many more would hold up the event loop. A row costs the most in
-# a run of its own, and a single caller waited for 512 of those.
-AT_ONCE, RUNS_AT_ONCE = 512, 64
+# Rows that are looked at together: more would hold up the event loop, and fewer cost more each.
+AT_ONCE = 256
 
-# Finds, in what some runs took: rows by feature that are out of range, of an unknown category, or missing.
-Count: TypeAlias = Callable[[list[Any]], tuple[Mapping[str, int], Mapping[str, int], Mapping[str, int]]]
+# Rows by feature that are out of range, of an unknown category, or missing.
+Found: TypeAlias = tuple[Mapping[str, int], Mapping[str, int], Mapping[str, int]]
+
+
+class Counting(Protocol):
+    """Who knows what is odd in what some runs took."""
+
+    def count(self, runs: list[Any]) -> Iterator[Found]:
+        """Find it, in parts, between which others may have a turn."""
 
 
 class Tally:
@@ -25,6 +31,7 @@ class Tally:
 
     __slots__ = (
         "_lock",
+        "_parts",
         "_size",
         "_waiting",
         "buckets",
@@ -43,8 +50,9 @@ class Tally:
         self.out_of_range: defaultdict[str, int] = defaultdict(int)  # rows by feature
         self.unknown_category: defaultdict[str, int] = defaultdict(int)
         self.missing: defaultdict[str, int] = defaultdict(int)
-        self._waiting: deque[tuple[Count, Any]] = deque()
+        self._waiting: deque[tuple[Counting, Any]] = deque()
         self._size = 0  # rows of those, about
+        self._parts: Iterator[Found] | None = None  # of a settling that has begun
         self._lock = threading.Lock()  # for whoever counts what waits; nobody waits for it to answer
 
     def request(self, seconds: float, times: int = 1) -> None:
@@ -52,26 +60,41 @@ class Tally:
         self.buckets[bisect_left(BUCKETS, seconds)] += times
         self.seconds += seconds * times
 
-    def later(self, count: Count, rows: Any, size: int) -> None:
-        """Have `count` look at `rows` together with others, which takes it a fraction of the time a row."""
-        self._waiting.append((count, rows))
+    def later(self, counting: Counting, rows: Any, size: int) -> None:
+        """Have `rows` looked at together with others, which takes a fraction of the time a row."""
+        self._waiting.append((counting, rows))
         self._size += size
 
     @property
     def due(self) -> bool:
-        """Whether it is time to `settle`: best when the callers have their answers."""
-        return self._size >= AT_ONCE or len(self._waiting) >= RUNS_AT_ONCE
+        """Whether it is time to begin a settling: best when the callers have their answers."""
+        return self._size >= AT_ONCE and self._parts is None
+
+    def settle_some(self) -> bool:
+        """Count a part of what waits; whether there may be more of it."""
+        with self._lock:
+            if self._parts is None:
+                self._parts = self._found()
+            found = next(self._parts, None)
+            if found is None:
+                self._parts = None
+            else:
+                self._add(*found)
+            return found is not None
 
     def settle(self) -> None:
-        """Count what waits. Any thread may ask for it."""
+        """Count what waits, and end what was begun. Any thread may ask for it."""
         with self._lock:
-            self._size = 0
-            found: dict[Count, list[Any]] = {}
-            for _ in range(len(self._waiting)):  # nobody else takes anything out
-                count, rows = self._waiting.popleft()
-                found.setdefault(count, []).append(rows)
-            for count, many in found.items():
-                self._add(*count(many))
+            for parts in (self._parts or (), self._found()):
+                for found in parts:
+                    self._add(*found)
+            self._parts = None
+
+    def _found(self) -> Iterator[Found]:
+        self._size = 0
+        taken = [self._waiting.popleft() for _ in range(len(self._waiting))]  # nobody else takes any
+        for counting in dict.fromkeys([item[0] for item in taken]):
+            yield from counting.count([rows for by, rows in taken if by is counting])
 
     def rows(self, labels: Iterable[str]) -> None:
         """Count rows by the class that was predicted."""

@@ -103,15 +103,17 @@ def test_a_run_waits_for_nobody_once_its_first_row_has_waited(both, runs, monkey
 
 def test_what_is_odd_is_counted_when_the_answer_has_left(both, monkeypatch) -> None:
     """Nobody has to ask for it, and nobody waits for it: what is not counted yet has a bound."""
-    monkeypatch.setattr(tally, "RUNS_AT_ONCE", 3)
+    monkeypatch.setattr(tally, "AT_ONCE", 3)
     events: list[str] = []
-    settle = tally.Tally.settle
+    some = tally.Tally.settle_some
 
-    def counted(self: tally.Tally) -> None:
-        events.append("counted")
-        settle(self)
+    def counted(self: tally.Tally) -> bool:
+        more = some(self)
+        if more:
+            events.append("counted")
+        return more
 
-    monkeypatch.setattr(tally.Tally, "settle", counted)
+    monkeypatch.setattr(tally.Tally, "settle_some", counted)
 
     async def seven() -> None:
         for _ in range(7):

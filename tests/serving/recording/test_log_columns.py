@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from serving.recording.answered import Matrices, Numbered
+from serving.recording.columns import PIECE
 from serving.recording.log_settings import LogSettings
 from serving.recording.prediction_log import PredictionLog
 from serving.recording.tables import segment
@@ -32,6 +33,21 @@ def test_short_runs_are_gathered_and_logged_as_they_came(make_log, contract) -> 
     log.close()
     assert read(log).equals(pl.read_parquet(b"".join(segment(made))).sort("event_time"))
     assert log.counts.written == 110
+
+
+def test_more_gathered_rows_than_one_step_looks_at_are_logged_as_they_came(make_log, contract) -> None:
+    """Each with its own texts, present and absent, and its own moment."""
+    rows = 2 * PIECE + 7
+    letters = [["A", "B", ""][index % 3] for index in range(rows)]
+    log = make_log(LogSettings(seconds=3600))
+    for index, letter in enumerate(letters):
+        values = Matrices(contract, np.array([[float(index), np.nan]]), np.array([[letter]], dtype=object))
+        log.append(held(contract, 1, index, values=values))
+    log.close()
+    found = read(log)
+    assert found["feature.letter"].to_list() == [letter or None for letter in letters]
+    assert found["feature.width"].to_list() == [float(index) for index in range(rows)]
+    assert found["event_time"].to_list() == [NOW + timedelta(minutes=index) for index in range(rows)]
 
 
 def test_gathered_rows_are_bounded_like_all_others(tmp_path, contract) -> None:

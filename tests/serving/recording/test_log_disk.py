@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from contract.segments import generations
 from serving.recording import segments
@@ -48,6 +50,30 @@ def test_a_full_disk_is_survived_and_its_rows_are_written_later(log, contract, m
     assert (log.counts.failed, log.counts.dropped, log.summary()["waiting"]) == (0, 0, 0)
     assert read(log).height == 2
     assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.WARNING]
+
+
+@given(
+    sizes=st.lists(st.sampled_from([0, 1, 7, 70_000, 200_000]), max_size=130),
+    taken=st.lists(st.integers(1, 90_000), max_size=20),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_disk_that_takes_a_part_at_a_time_gets_all_of_it(sizes, taken) -> None:
+    """In calls of a bounded size, whatever the parts of the segment are and whatever each call takes."""
+    parts = [bytes([index % 251]) * size for index, size in enumerate(sizes)]
+    wrote, calls, most = bytearray(), iter(taken), 64 * 1024
+
+    def writev(_: int, views) -> int:
+        data = b"".join(views)
+        assert 0 < len(data) <= most
+        done = min(len(data), next(calls, most))
+        wrote.extend(data[:done])
+        return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segments.os, "writev", writev)
+        patch.setattr(segments, "_REST_SECONDS", 0)
+        segments._write(0, parts)
+    assert wrote == b"".join(parts)
 
 
 def test_a_disk_that_stays_full_costs_the_rows_beyond_the_bound(make_log, contract, monkeypatch) -> None:
