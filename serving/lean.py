@@ -9,13 +9,32 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 # What their importers have a way to go on without: httpx's command line, uvicorn's reloading of changed code.
 SPARED = ("httpx._main", "watchfiles")
 # BentoML's, and the one name that is taken from each: the reverse proxy for programs of another kind, which
 # brings a whole parser, and the supervisor of `bentoml serve`, which brings circus, tornado and zmq.
 LATER = {"_bentoml_impl.server.proxy": "create_proxy_app", "_bentoml_impl.server.serving": "serve_http"}
+# BentoML gives each service a client of itself, by which its methods may call each other. This one has no use
+# for it, and it brings aiohttp.
+CLIENT = "_bentoml_impl.client.proxy2"
+
+
+class NoClient:
+    """What stands in its place: nobody calls it."""
+
+    to_async = to_sync = None
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Of whatever service."""
+
+    async def __aenter__(self) -> Self:
+        """Connect to nobody."""
+        return self
+
+    async def close(self) -> None:
+        """There is nothing to close."""
 
 
 def spare() -> None:
@@ -28,6 +47,10 @@ def spare() -> None:
             stand_in = ModuleType(name)
             stand_in.__dict__[function] = partial(_real, name, function)
             sys.modules[name] = stand_in
+    if CLIENT not in sys.modules:
+        stand_in = ModuleType(CLIENT)
+        stand_in.__dict__["RemoteProxy"] = NoClient
+        sys.modules[CLIENT] = stand_in
 
 
 def _real(name: str, function: str, /, *arguments: Any, **named: Any) -> Any:

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 OURS = "flightline"
 LIMIT = "echo"
 STOCK = "bentoml-stock"
+MLSERVER = "mlserver"
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,14 @@ def _stock(_: Place, port: int) -> list[str]:
     return ["-m", "bentoml", "serve", "benchmarks.serving.apps.stock:Stock", "--port", str(port)]
 
 
-def _peer(name: str, title: str, **differences: Any) -> Contender:
-    """A server of `benchmarks/peers/NAME`, in the environment that `make peers` makes of its lock file."""
-    folder = ROOT / "benchmarks" / "peers" / name
+def _peer(name: str, title: str, *words: str, peer: str | None = None, **differences: Any) -> Contender:
+    """A server of `benchmarks/peers/PEER`, in the environment that `make peers` makes of its lock file."""
+    folder = ROOT / "benchmarks" / "peers" / (peer or name)
     return Contender(
         name,
         title,
-        lambda place, port: [str(folder / "serve.py"), str(place.bundle), str(port)],
-        python=ROOT / "var" / "peers" / name / "bin" / "python",
+        lambda place, port: [str(folder / "serve.py"), str(place.bundle), str(port), *words],
+        python=ROOT / "var" / "peers" / folder.name / "bin" / "python",
         **differences,
     )
 
@@ -82,6 +83,12 @@ def _tensors(row: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+V2_IN_JSON: dict[str, Any] = {
+    "path": "/v2/models/model/infer",
+    "ready": "/v2/models/model/ready",
+    "body": lambda row: msgspec.json.encode({"inputs": _tensors(row)}),
+}
+
 CONTENDERS = (
     Contender(OURS, "this service: metrics, validation and prediction log on", _flightline),
     Contender(LIMIT, "ASGI echo of constant bytes, same server stack", _echo, ready="/"),
@@ -96,11 +103,16 @@ CONTENDERS = (
         body=lambda row: msgspec.json.encode({"dataframe_records": [row]}),
     ),
     _peer(
-        "mlserver",
-        "MLServer, the Open Inference Protocol in JSON",
-        path="/v2/models/model/infer",
-        ready="/v2/models/model/ready",
-        body=lambda row: msgspec.json.encode({"inputs": _tensors(row)}),
+        MLSERVER,
+        "MLServer as it starts by default: a process that listens and one that infers",
+        **V2_IN_JSON,
+    ),
+    _peer(
+        "mlserver-in-process",
+        "MLServer told to infer in the process that listens",
+        "0",
+        peer=MLSERVER,
+        **V2_IN_JSON,
     ),
 )
 

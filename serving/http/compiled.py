@@ -6,10 +6,8 @@ not, is the business of `bodies` and `rows`; both ways answer alike, byte for by
 
 import math
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator
-from itertools import chain
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -17,11 +15,11 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from contract.schema import Contract, Feature
-from serving.http.admission import INLINE_ROWS
 from serving.http.bodies import BATCH_ROWS, ID_LENGTH
+from serving.http.oddities import Oddities, Packed
 from serving.models.predictor import Predictor
-from serving.recording.tally import Found, Tally
-from serving.rows import FLOAT32_MAX, Categories, Numbers, Value
+from serving.recording.tally import Tally
+from serving.rows import FLOAT32_MAX, Value
 
 Row: TypeAlias = Any  # a struct: the numbers in the contract's order, and then the categories
 
@@ -33,21 +31,6 @@ _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_LENGTH)]
 _LONG = 8_192  # bytes
 _COLON = re.compile(rb'"[ \t\r\n]*:')
 _encode = msgspec.json.Encoder().encode
-
-
-class Packed(NamedTuple):
-    """The values of some rows as arrays, a row each."""
-
-    exact: NDArray[np.float64]  # the numbers as sent, by which is counted
-    numbers: Numbers
-    categories: Categories | None
-
-
-class Noted(NamedTuple):
-    """What is looked at when it is counted: few objects, since hundreds of these wait together."""
-
-    exact: bytes | NDArray[np.float64]  # the numbers, a row after the other
-    words: list[str]  # the categories, the same; none where all are usual
 
 
 class Plan:
@@ -75,16 +58,8 @@ class Plan:
         )
         self._row = row
         self._numbers, self._categories = contract.numbers, contract.categories
-        bounds = [_lenient_bounds(feature) for feature in self._numbers]
-        self._low, self._high = (np.array([bound[side] for bound in bounds]) for side in (0, 1))
-        words = list(enumerate(self._categories))
-        self._nullable = any(feature.nullable for _, feature in words)
-        # Which columns may hold something to be counted, and what is known of each.
-        self._counted = [
-            (column, feature.name, _known(feature))
-            for column, feature in words
-            if feature.nullable or _known(feature) is not None
-        ]
+        self._nullable = any(feature.nullable for feature in self._categories)
+        self.oddities = Oddities(contract)
         bundle = predictor.bundle
         identity = {"model": bundle.model, "version": predictor.version, "digest": bundle.digest}
         self.headers: list[tuple[bytes, bytes]] = [
@@ -139,44 +114,6 @@ class Plan:
                 categories[categories == None] = ""  # noqa: E711 - elementwise, as numpy has it
         return Packed(exact, exact.astype(np.float32), categories)
 
-    def noted(self, packed: Packed) -> Noted:
-        """What is to be counted of `packed`."""
-        words: list[str] = [] if packed.categories is None else packed.categories.ravel().tolist()
-        if len(packed.exact) > INLINE_ROWS:  # these wait for nobody
-            return Noted(packed.exact, words)
-        return Noted(packed.exact.tobytes(), words if self._odd(words) else [])
-
-    def _odd(self, words: list[str]) -> bool:
-        """Whether a category may be one that is counted."""
-        width = len(self._categories)
-        for column, _, known in self._counted:
-            values = words[column::width]
-            if "" in values if known is None else not known.issuperset(values):
-                return True
-        return False
-
-    def count(self, runs: list[Noted]) -> Iterator[Found]:
-        """What `decode_rows` would have counted, a part for the numbers and one for each category."""
-        if self._numbers:
-            exact = [run.exact for run in runs]
-            data = exact[0] if len(exact) == 1 else b"".join(exact)  # type: ignore[arg-type]  # it takes arrays
-            yield self._count_numbers(data)
-        width, odd = len(self._categories), [run.words for run in runs if run.words]
-        for column, name, known in self._counted if odd else ():
-            words = Counter(chain.from_iterable(many[column::width] for many in odd))
-            missing = words.pop("", 0)
-            unknown = 0 if known is None else sum(words[word] for word in words.keys() - known)
-            yield {}, {name: unknown} if unknown else {}, {name: missing} if missing else {}
-
-    def _count_numbers(self, data: bytes | NDArray[np.float64]) -> Found:
-        exact = np.frombuffer(data).reshape(-1, len(self._numbers))
-        usual = (exact >= self._low) & (exact <= self._high)  # false of NaN, too
-        odd, absent = (~usual).sum(axis=0).tolist(), np.isnan(exact).sum(axis=0).tolist()
-        names = [feature.name for feature in self._numbers]
-        missing = {name: times for name, times in zip(names, absent, strict=True) if times}
-        pairs = zip(names, odd, absent, strict=True)
-        return {name: times - none for name, times, none in pairs if times > none}, {}, missing
-
     def render_one(self, label: int, scores: bytes, request_id: bytes) -> bytes:
         """The answer of /predict; `scores` as `split_scores` cut them."""
         return self._one[label] % (*scores.split(b","), request_id)
@@ -210,14 +147,6 @@ def all_once(data: bytes, keys: int) -> bool:
     else:
         colons = data.count(b":")
     return colons == keys or len(_COLON.findall(data)) == keys
-
-
-def _lenient_bounds(feature: Feature) -> tuple[float, float]:
-    """The range outside of which a value is accepted and counted; the others were refused."""
-    low, high = feature.minimum, feature.maximum
-    if feature.out_of_range == "refuse":
-        return -math.inf, math.inf
-    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def _row_type(contract: Contract) -> Any:
@@ -264,12 +193,6 @@ def _value_type(feature: Feature) -> Any:
 
 def _decoder(name: str, *fields: Any) -> Any:
     return msgspec.json.Decoder(msgspec.defstruct(name, fields, forbid_unknown_fields=True, gc=False)).decode
-
-
-def _known(feature: Feature) -> frozenset[str] | None:
-    """The categories by which others are counted; None where none were declared, or others are refused."""
-    declared = feature.categories if feature.unknown_category == "accept_and_count" else ()
-    return frozenset(declared) if declared else None
 
 
 def _percent(text: bytes) -> bytes:

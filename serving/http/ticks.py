@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.http.admission import INLINE_ROWS, Admission
-from serving.http.compiled import Packed, Plan, Row, split_scores
+from serving.http.compiled import Plan, Row, split_scores
+from serving.http.oddities import Packed
 from serving.http.whole import Caller
 from serving.recording.answered import Answered, Matrices, Numbered
 from serving.recording.prediction_log import PredictionLog
@@ -146,7 +147,7 @@ class Ticks:
             tally.add({name: labels.count(label) for label, name in enumerate(plan.classes)})
         else:
             tally.rows(map(plan.classes.__getitem__, labels))
-        tally.later(plan, plan.noted(run.packed), len(labels))
+        tally.later(plan.oddities, plan.oddities.noted(run.packed), len(labels))
         answers: list[tuple[bytes, bytes]] = []
         ids: list[str] = []  # one a row, each with its index in its id where there are several of a request
         many: Numbered | None = None  # or these, of one long request

@@ -52,6 +52,14 @@ def test_a_ready_service_answers_everywhere(shared) -> None:
         assert f"\n{name}" in metrics
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="NO /proc: what a process maps is not known")
+def test_it_holds_no_client_of_itself(shared) -> None:
+    """BentoML makes one when a service starts; the compiled parts of its library would be in memory now."""
+    maps = Path(f"/proc/{shared.popen.pid}/maps").read_text()
+    assert "uvloop" in maps
+    assert "aiohttp" not in maps
+
+
 def test_a_body_that_is_too_large_is_refused_by_its_header(shared) -> None:
     """The answer comes before the body is read, and the service goes on."""
     answer = shared.client.post(

@@ -1,8 +1,11 @@
-"""MLServer with a runtime of its own over onnxruntime: `python serve.py BUNDLE PORT`."""
+"""MLServer with a runtime of its own over onnxruntime: `python serve.py BUNDLE PORT [WORKERS]`.
+
+Without WORKERS it is as `mlserver start` has it by default: one process for inference beside the one that
+listens, metrics and access log. With 0 it answers in the process that listens, without metrics and log.
+"""
 
 import asyncio
 import json
-import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,20 +52,15 @@ class Graph(MLModel):
         )
 
 
-async def serve(bundle: Path, port: int) -> None:
-    """Serve until told to stop, in this process: its pool of inference workers would need further cores."""
-    settings = Settings(
-        host="127.0.0.1",
-        http_port=port,
-        grpc_port=port + 1,
-        metrics_endpoint=None,
-        parallel_workers=0,
-        debug=False,
-    )
+async def serve(bundle: Path, port: int, *differences: str) -> None:
+    """Serve until told to stop, with MLServer's own defaults but for WORKERS and what goes with them."""
+    told: dict[str, Any] = {}
+    if differences:
+        told = {"parallel_workers": int(differences[0]), "metrics_endpoint": None, "debug": False}
+    settings = Settings(host="127.0.0.1", http_port=port, grpc_port=port + 1, metrics_port=port + 2, **told)
     model = ModelSettings(name="model", implementation=Graph, parameters=ModelParameters(uri=str(bundle)))
     await MLServer(settings).start([model])
 
 
 if __name__ == "__main__":
-    logging.getLogger("mlserver").setLevel(logging.WARNING)
-    asyncio.run(serve(Path(sys.argv[1]).absolute(), int(sys.argv[2])))
+    asyncio.run(serve(Path(sys.argv[1]).absolute(), int(sys.argv[2]), *sys.argv[3:]))

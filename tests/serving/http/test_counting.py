@@ -1,8 +1,7 @@
 """What is odd about rows is counted by whole runs as it would be row by row."""
 
 from collections import Counter
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +10,7 @@ from hypothesis import strategies as st
 
 from contract.schema import Contract, Feature
 from serving.http.admission import INLINE_ROWS
-from serving.http.compiled import Packed, Plan
-from serving.models.predictor import Predictor
-from serving.recording.tally import Tally
+from serving.http.oddities import Oddities, Packed
 from serving.rows import decode_rows
 
 pytestmark = pytest.mark.unit
@@ -48,20 +45,18 @@ ROWS = st.fixed_dictionaries(
 )
 
 
-def plan_of(features: tuple[Feature, ...]) -> Plan:
-    """The plan of a contract with these features."""
+def oddities_of(features: tuple[Feature, ...]) -> tuple[Contract, Oddities]:
+    """A contract with these features, and who counts for it."""
     contract = Contract(
         model="toy", features=features, target="t", classes=("no", "yes"), scores="probability"
     )
-    bundle = SimpleNamespace(model="toy", digest="d" * 64)
-    predictor = SimpleNamespace(contract=contract, bundle=bundle, version="1")
-    return Plan(cast(Predictor, predictor), Tally())
+    return contract, Oddities(contract)
 
 
-def packed(plan: Plan, rows: list[dict[str, Any]]) -> tuple[Packed, list[Counter[str]]]:
+def packed(contract: Contract, rows: list[dict[str, Any]]) -> tuple[Packed, list[Counter[str]]]:
     """A run of `rows`, and what is odd about them, row by row."""
-    names = {feature.name for feature in plan.contract.features}
-    found = decode_rows(plan.contract, [{name: row[name] for name in names} for row in rows])
+    names = {feature.name for feature in contract.features}
+    found = decode_rows(contract, [{name: row[name] for name in names} for row in rows])
     exact = np.asarray(found.numbers, np.float64)
     return Packed(exact, found.numbers, found.categories), [
         found.out_of_range,
@@ -76,16 +71,16 @@ def packed(plan: Plan, rows: list[dict[str, Any]]) -> tuple[Packed, list[Counter
 @given(runs=st.lists(st.lists(ROWS, min_size=1, max_size=INLINE_ROWS + 2), min_size=1, max_size=4))
 def test_runs_are_counted_as_their_rows_are(features, runs) -> None:
     """Short runs and long ones, of whatever the contract lets in, in whatever company."""
-    plan = plan_of(features)
+    contract, oddities = oddities_of(features)
     expected = [Counter[str](), Counter[str](), Counter[str]()]
     noted = []
     for rows in runs:
-        run, odd = packed(plan, rows)
-        noted.append(plan.noted(run))
+        run, odd = packed(contract, rows)
+        noted.append(oddities.noted(run))
         for into, counts in zip(expected, odd, strict=True):
             into.update(counts)
     found = [Counter[str](), Counter[str](), Counter[str]()]
-    for part in plan.count(noted):
+    for part in oddities.count(noted):
         for into, counts in zip(found, part, strict=True):
             assert all(counts.values())  # a zero would be a series of its own
             into.update(counts)
