@@ -83,13 +83,13 @@ def _numbered(size: int, count: int) -> list[NDArray[np.uint8]]:
 
 def texts(values: Sequence[str | None], null: str | None = None) -> Steps[Column]:
     """Texts, of which `null` is none; what few of them repeat is written once."""
-    count, distinct = len(values), dict[str | None, None]()
+    count, distinct = len(values), set[str | None]()
     for piece in pieces(values):
-        distinct |= dict.fromkeys(piece)
+        distinct.update(piece)
         yield
     levels = _levels(_ONE, count, 1)
     if null in distinct:
-        del distinct[null]
+        distinct.discard(null)
         if not distinct:
             return constant(None, count)
         here, kept = np.empty(count, np.uint8), list[str | None]()
@@ -103,10 +103,10 @@ def texts(values: Sequence[str | None], null: str | None = None) -> Steps[Column
         levels, values = _levels(here, count, 1), kept
         yield
     present: Sequence[str] = values  # type: ignore[assignment]  # joining them finds what is none
-    words: Sequence[str] = list(distinct)  # type: ignore[arg-type]  # the same
-    if len(words) > min(_MOST_WORDS, count // _WORTH_IT):
+    if len(distinct) > min(_MOST_WORDS, count // _WORTH_IT):
         parts = yield from _spelled(present)
         return Column("text", count, (levels, *parts))
+    words: Sequence[str] = sorted(distinct)  # type: ignore[arg-type]  # the same
     place = {word: index for index, word in enumerate(words)}.__getitem__
     indices = np.empty(len(present), np.uint8)
     for span in spans(len(present)):

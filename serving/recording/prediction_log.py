@@ -24,6 +24,9 @@ __all__ = ["Answered", "PredictionLog"]
 
 logger = logging.getLogger(__name__)
 
+HASTE = 4  # times the usual slice where a whole segment waits beyond the one that is made
+CALM = 1 / 4  # of a segment: where less than that waits, the disk may take its time
+
 
 @dataclass
 class Counts:
@@ -196,15 +199,24 @@ class PredictionLog:
         self._segments += 1
         folder = self._folder / answers[0].contract.model
         name = segment_name(answers[0].received_at, self._writer, self._segments)
-        path = publish(folder, name, self._made(answers), sync=self._settings.sync == "always")
+        sync, made = self._settings.sync == "always", self._made(answers)
+        path = publish(folder, name, made, sync=sync, rest=self._beyond() < CALM * self._settings.rows)
         if self._settings.sync == "interval":
             self._unsynced.append(path)
 
     def _made(self, answers: list[Answered | Gathered]) -> list[Part]:
-        """The segment; where rows are waiting for several more, with more haste."""
+        """The segment."""
         if self._slices is None:
             return at_once(steps(answers))
-        return self._slices.run(steps(answers), max(1, self._held_rows // (2 * self._settings.rows)))
+        return self._slices.run(steps(answers), self._haste)
+
+    def _haste(self) -> int:
+        """How much more than usual is done at a time: the more rows wait for the next segment, the more."""
+        return max(1, self._beyond() * HASTE // self._settings.rows)
+
+    def _beyond(self) -> int:
+        """Rows that wait while a whole segment is made."""
+        return self._held_rows - self._settings.rows
 
     def _sync(self, *, now: bool) -> None:
         """Where the policy is `interval`, have on the disk what was written since, when it is time."""

@@ -18,10 +18,10 @@ _CALL_BYTES, _CALL_PARTS = 64 * 1024, 64  # of one call at the most
 _REST_SECONDS = 0.00005
 
 
-def publish(folder: Path, name: str, parts: Sequence[Part], *, sync: bool) -> Path:
+def publish(folder: Path, name: str, parts: Sequence[Part], *, sync: bool, rest: bool = False) -> Path:
     """Put `parts` into the log `folder` as the segment `name`; readers see all of it or nothing. Its path.
 
-    With `sync` it is on the disk, name and all, when this returns.
+    With `sync` it is on the disk, name and all, when this returns; with `rest` others have turns in between.
 
     Raises:
         OSError: the disk refuses; nothing is left there.
@@ -32,7 +32,7 @@ def publish(folder: Path, name: str, parts: Sequence[Part], *, sync: bool) -> Pa
             # Whoever starts meanwhile tells by this lock that the file is being written.
             fcntl.flock(file, fcntl.LOCK_EX)
             try:
-                _write(file.fileno(), parts)
+                _write(file.fileno(), parts, rest=rest)
                 if sync:
                     os.fsync(file.fileno())
                 temporary.replace(real / name)
@@ -43,10 +43,10 @@ def publish(folder: Path, name: str, parts: Sequence[Part], *, sync: bool) -> Pa
     return real / name
 
 
-def _write(handle: int, parts: Sequence[Part]) -> None:
-    """In calls of some pages each, and a rest after each.
+def _write(handle: int, parts: Sequence[Part], *, rest: bool = False) -> None:
+    """In calls of some pages each, with a rest after each.
 
-    Without one the scheduler leaves the core to whoever writes for a millisecond, and a service that has one
+    Without it the scheduler leaves the core to whoever writes for a millisecond, and a service that has one
     core answers nobody meanwhile.
     """
     for piece in _pieces(parts):
@@ -57,7 +57,8 @@ def _write(handle: int, parts: Sequence[Part]) -> None:
                 done -= len(left.popleft())
             if done:
                 left[0] = left[0][done:]
-        time.sleep(_REST_SECONDS)
+        if rest:
+            time.sleep(_REST_SECONDS)
 
 
 def _pieces(parts: Sequence[Part]) -> Iterator[list[memoryview]]:

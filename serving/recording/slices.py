@@ -38,8 +38,8 @@ class Slices:
         """Take them from `loop`, preferably while it is not `busy`."""
         self._loop, self._busy = loop, busy
 
-    def run(self, steps: Steps[T], haste: int = 1) -> T:
-        """The result of `steps`, for another thread than the loop's; `haste` makes slices longer.
+    def run(self, steps: Steps[T], haste: Callable[[], int] = lambda: 1) -> T:
+        """The result of `steps`, for another thread than the loop's; slices are `haste()` times as long.
 
         Where the loop does not run any more, this thread does what is left.
         """
@@ -53,7 +53,7 @@ class Slices:
             with taking:
                 if done.cancelled():
                     return
-                end = time.perf_counter() + SLICE_SECONDS * haste
+                end = time.perf_counter() + SLICE_SECONDS * haste()
                 try:
                     while time.perf_counter() < end:
                         next(steps)

@@ -127,9 +127,9 @@ def test_a_table_compares_ours_with_theirs():
     slow = {"rate_per_s": 300.0, "p50_ms": 1.0, "p90_ms": 2.0}
     found = [one("flightline", 0, **slow, p99_ms=1.0), one("mlserver", 0, **slow, p99_ms=10.0)]
     assert "| mlserver | 1.00 ms | 2.00 ms | 10.00 ms | 100 ms | 0.10 |" in steady.table(found)
-    rates = {"rows_per_s": 80.0, "cpu_us_per_row": 3.0}
+    rates = {"rows_per_s": 80.0, "cpu_us_per_row": 3.0, "not_logged_share": 0.25}
     base = one(f"{rows.BASE}, beside V2", 0, rows_per_s=100.0, cpu_us_per_row=2.0)
-    assert "| V2 | 80 | 0.80 | 3.00 µs | 1.50 | 100 ms |" in rows.table([one("V2", 0, **rates), base])
+    assert "| V2 | 80 | 0.80 | 3.00 µs | 1.50 | 25% | 100 ms |" in rows.table([one("V2", 0, **rates), base])
     alone = one(scoring.THREADS, 0, rows_per_s=100.0, cpu_us_per_row=2.0)
     said = scoring.table([alone, one(scoring.SCORED, 0, **rates)])
     assert f"| {scoring.THREADS} | 100 | 0.80 | 2.00 µs | 1.50 | 100 ms |" in said

@@ -25,11 +25,11 @@ def refusing(monkeypatch):
     """A switch: while it is set, the disk takes a few bytes and then nothing, as one that is full."""
     full, write = threading.Event(), segments._write
 
-    def limited(handle, parts):
+    def limited(handle, parts, *, rest):
         if full.is_set():
             write(handle, parts[:3])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(handle, parts)
+        write(handle, parts, rest=rest)
 
     monkeypatch.setattr(segments, "_write", limited)
     full.set()
@@ -71,7 +71,6 @@ def test_a_disk_that_takes_a_part_at_a_time_gets_all_of_it(sizes, taken) -> None
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segments.os, "writev", writev)
-        patch.setattr(segments, "_REST_SECONDS", 0)
         segments._write(0, parts)
     assert wrote == b"".join(parts)
 

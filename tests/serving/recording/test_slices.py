@@ -30,7 +30,7 @@ def beside(work, *, busy=lambda: False, haste=1):
 
     async def run():
         loop, turns = asyncio.get_running_loop(), 0
-        waiting = asyncio.ensure_future(asyncio.to_thread(Slices(loop, busy).run, work, haste))
+        waiting = asyncio.ensure_future(asyncio.to_thread(Slices(loop, busy).run, work, lambda: haste))
         while not waiting.done():
             turns += 1
             await asyncio.sleep(0)
