@@ -7,7 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from serving.recording import prediction_log
+from serving.recording.log_settings import LogSettings
+from serving.recording.prediction_log import PredictionLog
+from serving.recording.segments import publish
 from serving.recording.slices import SLICE_SECONDS, Slices, at_once
+from tests.serving.recording.runs import answers
 
 pytestmark = pytest.mark.unit
 
@@ -120,3 +125,31 @@ def test_a_loop_that_stops_in_the_middle_leaves_the_rest_to_the_thread() -> None
 def test_at_once_is_the_same_without_turns() -> None:
     """For whoever has no loop."""
     assert at_once(steps(3, [])) == 3
+
+
+def test_a_log_in_arrears_makes_longer_slices_and_takes_no_rests(tmp_path, contract, monkeypatch) -> None:
+    """Five segments wait: the fewer are left, the shorter the slices, and the last is written calmly."""
+    hastes: list[int] = []
+    rests: list[bool] = []
+
+    def made(_: Slices, work, haste):
+        hastes.append(haste())
+        return at_once(work)
+
+    def published(folder, name, parts, *, sync, rest):
+        rests.append(rest)
+        return publish(folder, name, parts, sync=sync, rest=rest)
+
+    monkeypatch.setattr(Slices, "run", made)
+    monkeypatch.setattr(prediction_log, "publish", published)
+    log = PredictionLog(tmp_path / "log", "7", LogSettings(rows=4))
+    loop = asyncio.new_event_loop()
+    log.share(loop)
+    for start in range(0, 20, 4):
+        log.append(answers(contract, 4, start))
+    log.start()
+    log.close()
+    loop.close()
+    assert hastes == [16, 12, 8, 4, 1]
+    assert rests == [False] * 4 + [True]
+    assert log.counts.written == 20
