@@ -167,13 +167,13 @@ class PredictionLog:
         for item in self._backlog:  # one schema a segment: a model's contract may change with its version
             groups.setdefault(item[0].digest, []).append(item)
         self._backlog = []
-        refused = ""
+        refused, times = "", 0
         for group in groups.values():
             while group and (part := self._first(group)):
                 try:
                     self._write([item for item, _ in part])
                 except OSError as error:  # full, read-only, gone: it may take the rows later
-                    self.counts.refused_writes += 1
+                    times += 1
                     refused = refused or _line(error)
                     self._backlog += group
                     break
@@ -185,6 +185,7 @@ class PredictionLog:
                     self._release(part)
                 del group[: len(part)]
         self._tell(refused)
+        self.counts.refused_writes += times  # after what they were: whoever sees the one sees the other
 
     def _first(self, group: list[tuple[Answered | Gathered, int]]) -> list[tuple[Answered | Gathered, int]]:
         """The beginning of `group` that makes one segment, one item at the least."""
@@ -227,8 +228,8 @@ class PredictionLog:
             for path in [*self._unsynced, *sorted({path.parent for path in self._unsynced})]:
                 sync_path(path)
         except OSError as error:
-            self.counts.refused_writes += 1
             self._tell(_line(error))
+            self.counts.refused_writes += 1
         else:
             self._unsynced, self._synced_at = [], time.monotonic()
 
