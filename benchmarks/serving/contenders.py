@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 OURS = "flightline"
 LIMIT = "echo"
 STOCK = "bentoml-stock"
-MLSERVER = "mlserver"
+MLSERVER, MLSERVER_ALONE = "mlserver", "mlserver-in-process"
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ CONTENDERS = (
         **V2_IN_JSON,
     ),
     _peer(
-        "mlserver-in-process",
+        MLSERVER_ALONE,
         "MLServer told to infer in the process that listens",
         "0",
         peer=MLSERVER,

@@ -28,7 +28,15 @@ from benchmarks.measurements import (
     spread,
     tell,
 )
-from benchmarks.serving.contenders import CONTENDERS, LIMIT, MLSERVER, OURS, Contender, Place
+from benchmarks.serving.contenders import (
+    CONTENDERS,
+    LIMIT,
+    MLSERVER,
+    MLSERVER_ALONE,
+    OURS,
+    Contender,
+    Place,
+)
 from benchmarks.serving.load import Cores, Server, running
 from benchmarks.serving.openloop import fire, request
 from benchmarks.serving.place import prepare
@@ -131,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=8, help="of each measurement (8)")
     parser.add_argument("--turns", type=int, default=3, help="measurements of each (3)")
     given = parser.parse_args(argv)
-    chosen = [known[name] for name in given.only or (OURS, LIMIT, MLSERVER, "mlserver-in-process")]
+    chosen = [known[name] for name in given.only or (OURS, LIMIT, MLSERVER, MLSERVER_ALONE)]
     for absent in [contender for contender in chosen if not contender.python.exists()]:
         print(f"{absent.name} is left out: there is no {absent.python}", file=sys.stderr)
         chosen.remove(absent)
