@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from pipelines.machine import interrupts
+
 HEAD_END = b"\r\n\r\n"
 LENGTH = b"content-length: "
 TIMEOUT_S = 5.0  # of one request; no pause of a busy machine is so long
@@ -58,7 +60,7 @@ def generate(
         raise ValueError(f"{url} is not of http, which is all that load is generated over")
     host, port = address.hostname or "127.0.0.1", address.port or 80
     requests = [post(path, body, f"{host}:{port}") for body in bodies]
-    return asyncio.run(_generate((host, port), requests, connections, seconds, most))
+    return interrupts.run(_generate((host, port), requests, connections, seconds, most))
 
 
 async def _generate(
