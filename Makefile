@@ -160,7 +160,7 @@ bench: setup ## How long builds, inference and features take, beside a fixed loo
 
 # Each is a command of its own with further options: .venv/bin/python -m benchmarks.serving.steady --help
 bench-serving: setup peers ## The service under load, beside an echo, stock BentoML and peers
-	@for part in serving serving.start serving.steady serving.sweep serving.cost rows scoring; do \
+	@for part in serving serving.start serving.steady serving.sweep serving.cost rows batches scoring; do \
 		.venv/bin/python -m "benchmarks.$$part" $(ARGS); done
 
 # An environment for each, since they ask for versions that exclude each other.

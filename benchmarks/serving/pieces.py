@@ -26,7 +26,8 @@ from benchmarks.serving.apps.echo import app as echo
 from benchmarks.serving.place import prepare, rows
 from contract.attestation import read_trust
 from contract.bundle import open_bundle
-from serving.http.compiled import Plan, all_once
+from serving.http.compiled import Plan
+from serving.http.decoders import all_once
 from serving.http.hot import SINGLE, Hot
 from serving.http.limits import Limits
 from serving.http.whole import OFFER, Offer
@@ -140,7 +141,7 @@ async def stages(
 
     def decoded(*asked: Any) -> bool:
         data = asked[2]
-        plan.decode_one(data)
+        plan.decoders.one(data)
         return all_once(data, 1 + plan.width) and at_once(*asked)
 
     unrun, unlogged, whole = hot(constant, Unlogged()), hot(predictor, Unlogged()), hot(predictor, log)

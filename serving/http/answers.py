@@ -4,7 +4,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from serving.http.admission import INLINE_ROWS
 from serving.http.bodies import RefusedError
 from serving.models.predictor import Predictor
 from serving.recording.answered import Answered, Numbered
+from serving.recording.encoded import Encoded
 from serving.recording.metrics import Metrics
 from serving.recording.prediction_log import PredictionLog
 from serving.rows import Rows
@@ -58,37 +60,44 @@ class Answerer:
         Raises:
             RefusedError: 500, the model answered a score that is not finite.
         """
-        count, model = len(rows.values), predictor.contract.model
+        work = partial(self._run, predictor, rows, call)
         try:
-            if count <= INLINE_ROWS:
-                labels, scores = predictor.predict(rows.numbers, rows.categories)
-            else:
-                labels, scores = await run_in_threadpool(predictor.predict, rows.numbers, rows.categories)
+            ran = work() if len(rows.values) <= INLINE_ROWS else await run_in_threadpool(work)
         except Exception:  # counted, and raised again: onnxruntime's errors share no base class
-            self._metrics.failed(model, predictor.version)
+            self._metrics.failed(predictor.contract.model, predictor.version)
             raise
+        classes, answered = predictor.contract.classes, ran.answered
+        times = np.bincount(answered.labels, minlength=len(classes)).tolist()
+        said = dict(zip(classes, times, strict=True))
+        seconds = answered.latency_ms / 1000
+        self._metrics.answered(predictor.contract.model, predictor.version, seconds, rows, said)
+        self._log.append(answered, ran.encoded)
+        return answered.labels, answered.scores
+
+    def _run(self, predictor: Predictor, rows: Rows, call: Call) -> "_Ran":
+        """What is done beside the event loop where there are many rows."""
+        labels, scores = predictor.predict(rows.numbers, rows.categories)
         if not np.isfinite(scores).all():
-            self._metrics.failed(model, predictor.version)
-            raise RefusedError(500, f"{model} answered a score that is not finite")
-        times = np.bincount(labels, minlength=len(predictor.contract.classes)).tolist()
-        said = dict(zip(predictor.contract.classes, times, strict=True))
-        seconds = time.perf_counter() - call.began
-        self._metrics.answered(model, predictor.version, seconds, rows, said)
-        self._log.append(
-            Answered(
-                contract=predictor.contract,
-                version=predictor.version,
-                digest=predictor.bundle.digest,
-                request_ids=[call.request_id] if count == 1 else Numbered(call.request_id, count),
-                entity_ids=call.entities,
-                received_at=call.received_at,
-                event_times=call.moments,
-                latency_ms=seconds * 1000,
-                labels=labels,
-                scores=scores,
-                values=rows.values,
-                keys=call.keys,
-                filled=call.filled,
-            )
+            raise RefusedError(500, f"{predictor.contract.model} answered a score that is not finite")
+        count = len(rows.values)
+        answered = Answered(
+            contract=predictor.contract,
+            version=predictor.version,
+            digest=predictor.bundle.digest,
+            request_ids=[call.request_id] if count == 1 else Numbered(call.request_id, count),
+            entity_ids=call.entities,
+            received_at=call.received_at,
+            event_times=call.moments,
+            latency_ms=(time.perf_counter() - call.began) * 1000,
+            labels=labels,
+            scores=scores,
+            values=rows.values,
+            keys=call.keys,
+            filled=call.filled,
         )
-        return labels, scores
+        return _Ran(answered, self._log.encoder.encoded(answered))
+
+
+class _Ran(NamedTuple):
+    answered: Answered
+    encoded: Encoded | None  # for the log

@@ -21,7 +21,8 @@ from serving.http.compiled import Plan
 from serving.http.limits import Limits
 from serving.http.messages import TaskCaller, read, replay, send_whole
 from serving.http.reading import Reading
-from serving.http.ticks import Arrival, Ticks
+from serving.http.ticks import Ticks
+from serving.http.waiting import Arrival
 from serving.http.whole import Caller
 from serving.models.versions import NotServedError, Served, Snapshot, Versions
 from serving.recording.metrics import Metrics
@@ -147,7 +148,7 @@ class Hot:
             waiting = self._reading.many(plan, data, request_id, caller, self._ticks.arrival())
         else:
             arrival = Arrival(datetime.now(UTC), time.perf_counter())
-            waiting = await self._ticks.aside(self._reading.packed, plan, data, request_id, caller, arrival)
+            waiting = await self._ticks.aside(self._reading.long, plan, data, request_id, caller, arrival)
             self._ticks.arrival()  # a run is due, should it be few long rows
         if waiting is None:
             return False

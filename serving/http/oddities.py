@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from contract.schema import Contract, Feature
 from serving.http.admission import INLINE_ROWS
 from serving.recording.tally import Found
-from serving.rows import Categories, Numbers
+from serving.rows import FLOAT32_MAX, Categories, Numbers
 
 
 class Packed(NamedTuple):
@@ -38,6 +38,8 @@ class Oddities:
         self._numbers = [feature.name for feature in contract.numbers]
         bounds = [_lenient_bounds(feature) for feature in contract.numbers]
         self._low, self._high = (np.array([bound[side] for bound in bounds]) for side in (0, 1))
+        allowed = [allowed_range(feature) for feature in contract.numbers]
+        self._least, self._most = (np.array([bound[side] for bound in allowed]) for side in (0, 1))
         self._width = len(contract.categories)
         # Which columns may hold something to be counted, and what is known of each.
         self._counted = [
@@ -62,6 +64,26 @@ class Oddities:
                 return True
         return False
 
+    def judged(self, packed: Packed) -> Found | None:
+        """What `count` finds in one long run; None where a number is one that is refused."""
+        columns, names = packed.exact.T, self._numbers
+        least, most = np.fmin.reduce(columns, axis=1), np.fmax.reduce(columns, axis=1)  # NaN where all are
+        if bool((least < self._least).any()) or bool((most > self._most).any()):
+            return None
+        out_of_range: dict[str, int] = {}
+        for index in np.flatnonzero((least < self._low) | (most > self._high)).tolist():
+            column = columns[index]
+            beyond = (column < self._low[index]) | (column > self._high[index])
+            out_of_range[names[index]] = int(np.count_nonzero(beyond))
+        absent = np.count_nonzero(np.isnan(columns), axis=1).tolist()
+        missing = {name: times for name, times in zip(names, absent, strict=True) if times}
+        unknown: dict[str, int] = {}
+        words = np.empty((0, 0), np.object_) if packed.categories is None else packed.categories
+        for index, name, known in self._counted:
+            _, strange, none = _count_words(name, known, words[:, index].tolist())
+            unknown, missing = {**unknown, **strange}, {**missing, **none}
+        return out_of_range, unknown, missing
+
     def count(self, runs: list[Noted]) -> Iterator[Found]:
         """What `decode_rows` would have counted, a part for the numbers and one for each category."""
         if self._numbers:
@@ -70,10 +92,7 @@ class Oddities:
             yield self._count_numbers(data)
         width, odd = self._width, [run.words for run in runs if run.words]
         for column, name, known in self._counted if odd else ():
-            words = Counter(chain.from_iterable(many[column::width] for many in odd))
-            missing = words.pop("", 0)
-            unknown = 0 if known is None else sum(words[word] for word in words.keys() - known)
-            yield {}, {name: unknown} if unknown else {}, {name: missing} if missing else {}
+            yield _count_words(name, known, list(chain.from_iterable(many[column::width] for many in odd)))
 
     def _count_numbers(self, data: bytes | NDArray[np.float64]) -> Found:
         exact = np.frombuffer(data).reshape(-1, len(self._numbers))
@@ -83,6 +102,36 @@ class Oddities:
         missing = {name: times for name, times in zip(names, absent, strict=True) if times}
         pairs = zip(names, odd, absent, strict=True)
         return {name: times - none for name, times, none in pairs if times > none}, {}, missing
+
+
+class Judged:
+    """Hands over what `Oddities.judged` has counted."""
+
+    def count(self, runs: list[Found]) -> Iterator[Found]:
+        """Each of them."""
+        return iter(runs)
+
+
+JUDGED = Judged()
+
+
+def allowed_range(feature: Feature) -> tuple[float, float]:
+    """Beyond which a number is refused: it does not fit in 32 bits, or the contract says so."""
+    low, high = -FLOAT32_MAX, FLOAT32_MAX
+    if feature.out_of_range == "refuse":
+        low = max(low, -math.inf if feature.minimum is None else feature.minimum)
+        high = min(high, math.inf if feature.maximum is None else feature.maximum)
+    return low, high
+
+
+def _count_words(name: str, known: frozenset[str] | None, words: list[str]) -> Found:
+    """Of one category, those that are not known, if any are, and those that are missing."""
+    if known is not None and known.issuperset(words):  # nearly always
+        return {}, {}, {}
+    times = Counter(words)
+    missing = times.pop("", 0)
+    unknown = 0 if known is None else sum(times[word] for word in times.keys() - known)
+    return {}, {name: unknown} if unknown else {}, {name: missing} if missing else {}
 
 
 def _lenient_bounds(feature: Feature) -> tuple[float, float]:

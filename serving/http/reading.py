@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
-import msgspec
+import numpy as np
 from msgspec.structs import astuple
 
 from serving.http import bodies
 from serving.http.admission import INLINE_ROWS
 from serving.http.bodies import RefusedError
-from serving.http.compiled import Plan, all_once
-from serving.http.ticks import Arrival, Waiting
+from serving.http.compiled import Columns, Plan, Row
+from serving.http.decoders import Decode, all_once
+from serving.http.waiting import Arrival, Waiting
 from serving.http.whole import Caller
 
 
@@ -26,7 +26,7 @@ class Reading:
         self, plan: Plan, data: bytes, request_id: str, caller: Caller, arrive: Callable[[], Arrival]
     ) -> Waiting | None:
         """A request for one row, where it is perfectly good, which has arrived when that is known."""
-        body = _decoded(plan.decode_one, data)
+        body = plan.decoders.one(data)
         if body is None:
             return None
         entity, at = body.id, body.at
@@ -38,23 +38,49 @@ class Reading:
             return None
         return Waiting(arrival, [body.row], 1, True, request_id, [entity], moments, caller)
 
-    def packed(
-        self, plan: Plan, data: bytes, request_id: str, caller: Caller, arrival: Arrival
-    ) -> Waiting | None:
-        """A long batch, packed at once: what it was decoded into is in the processor's cache."""
-        waiting = self.many(plan, data, request_id, caller, arrival)
-        if waiting is not None and waiting.count > INLINE_ROWS and waiting.packed is None:
-            waiting.packed, waiting.rows = plan.pack(waiting.rows), []
-        return waiting
-
     def many(
         self, plan: Plan, data: bytes, request_id: str, caller: Caller, arrival: Arrival
     ) -> Waiting | None:
         """A batch, where it is perfectly good."""
-        body = _decoded(plan.decode_many, data)
-        columns = None
+        decoders = plan.decoders
+        read = self._batch(plan, data, arrival, decoders.many, decoders.columns)
+        if read is None:
+            return None
+        rows, columns, entities, moments = read
+        waiting = Waiting(arrival, rows, len(moments), False, request_id, entities, moments, caller)
+        if columns is not None and waiting.count <= INLINE_ROWS:
+            waiting.rows = plan.rows_of(columns)
+        elif columns is not None:
+            waiting.packed = plan.pack_columns(columns)
+        return waiting
+
+    def long(
+        self, plan: Plan, data: bytes, request_id: str, caller: Caller, arrival: Arrival
+    ) -> Waiting | None:
+        """The same of a long body, packed at once: what it was decoded into is in the processor's cache."""
+        decoders = plan.decoders
+        read = self._batch(plan, data, arrival, decoders.long_many, decoders.long_columns)
+        if read is None:
+            return None
+        rows, columns, entities, moments = read
+        if len(moments) <= INLINE_ROWS:  # of long texts
+            return self.many(plan, data, request_id, caller, arrival)
+        with np.errstate(over="ignore"):  # what is too large for the graph is refused when it is judged
+            packed = plan.pack_long(rows) if columns is None else plan.pack_columns(columns)
+        odd = plan.oddities.judged(packed)
+        if odd is None:
+            return None
+        waiting = Waiting(arrival, [], len(moments), False, request_id, entities, moments, caller)
+        waiting.packed, waiting.odd = packed, odd
+        return waiting
+
+    def _batch(
+        self, plan: Plan, data: bytes, arrival: Arrival, many: Decode, by_column: Decode
+    ) -> tuple[list[Row], Columns | None, list[str | None], list[datetime]] | None:
+        """Its rows, or its columns in their place; the id and the moment of each."""
+        body, columns = many(data), None
         if body is None:
-            body = _decoded(plan.decode_columns, data)
+            body = by_column(data)
             if body is None:
                 return None
             columns = astuple(body.columns)
@@ -72,13 +98,7 @@ class Reading:
         moments = [arrival.at] * count if at is None else self._moments(at, arrival)
         if moments is None:
             return None
-        packed = None
-        if columns is not None and count > INLINE_ROWS:
-            packed = plan.pack_columns(columns)
-        elif columns is not None:
-            rows = plan.rows_of(columns)
-        entities = ids or [None] * count
-        return Waiting(arrival, rows, count, False, request_id, entities, moments, caller, packed=packed)
+        return rows, columns, ids or [None] * count, moments
 
     def _moments(self, at: list[str], arrival: Arrival) -> list[datetime] | None:
         """Those that the caller names, where this environment's clock allows it."""
@@ -86,14 +106,3 @@ class Reading:
             return [bodies.check_moment(one, "at", self._clock, arrival.at) for one in at]
         except RefusedError:
             return None
-
-
-def _decoded(decode: Callable[[bytes], Any], data: bytes) -> Any:
-    """The body, or None where it is not perfectly good."""
-    # No category may hold NUL, which is cheaper to see here than in each.
-    if b"\\" in data and b"\\u0000" in data:
-        return None
-    try:
-        return decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None

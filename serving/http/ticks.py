@@ -11,18 +11,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from itertools import chain
-from typing import NamedTuple, TypeVar, TypeVarTuple
-
-import msgspec
-import numpy as np
-from numpy.typing import NDArray
+from typing import TypeVar, TypeVarTuple
 
 from serving.http.admission import INLINE_ROWS, Admission
 from serving.http.compiled import Plan, Row, split_scores
-from serving.http.oddities import Packed
-from serving.http.whole import Caller
-from serving.recording.answered import Answered, Matrices, Numbered
+from serving.http.long_batches import Finished, finish
+from serving.http.waiting import Arrival, Run, Waiting, run
+from serving.recording.answered import Numbered
 from serving.recording.prediction_log import PredictionLog
 from serving.recording.tally import Tally
 
@@ -33,37 +28,7 @@ logger = logging.getLogger(__name__)
 
 ENOUGH_ROWS = 32  # of a run, beyond which a row costs hardly less: benchmarks.serving.pieces
 PATIENCE = 0.001  # seconds that the first row may wait for others
-
-
-class Arrival(NamedTuple):
-    """When the first body of a run had arrived: read once, for all of them."""
-
-    at: datetime
-    clock: float  # time.perf_counter()
-
-
-class Waiting(msgspec.Struct):
-    """A request whose rows are good, until its caller has the answer."""
-
-    arrival: Arrival
-    rows: list[Row]
-    count: int  # of them, also where they are packed already
-    single: bool  # asked at /predict
-    request_id: str
-    entities: list[str | None]  # one a row, as are the moments
-    moments: list[datetime]
-    caller: Caller
-    admitted: bool = False  # and to be let go of when the caller has its answer
-    packed: Packed | None = None  # in the place of `rows`
-
-
-class _Run(NamedTuple):
-    """What one run of the graph took and gave."""
-
-    packed: Packed
-    labels: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    texts: list[bytes]
+FAILED = "%s %s could not answer"
 
 
 class Ticks:
@@ -88,8 +53,8 @@ class Ticks:
     def add(self, plan: Plan, waiting: Waiting) -> None:
         """Answer `waiting`, which has the next run's arrival, with all others of it, or beside them."""
         if waiting.count > INLINE_ROWS:
-            run = self.aside(_run, plan, waiting.rows, waiting.packed)
-            run.add_done_callback(lambda done: self._long_done(plan, waiting, done))
+            done = self.aside(finish, plan, waiting, self._log)
+            done.add_done_callback(partial(self._long_done, plan, waiting))
             return
         self._waiting.setdefault(plan, []).append(waiting)
         self._rows += waiting.count
@@ -117,18 +82,28 @@ class Ticks:
             present = [waiting for waiting in members if not waiting.caller.disconnected]
             rows = [row for waiting in present for row in waiting.rows]
             if rows:
-                self._answer_or_give_back(plan, present, partial(_run, plan, rows))
+                self._answer_or_give_back(plan, present, rows)
 
-    def _long_done(self, plan: Plan, waiting: Waiting, done: "asyncio.Future[_Run]") -> None:
-        if not waiting.caller.disconnected:
-            self._answer_or_give_back(plan, [waiting], done.result)
+    def _long_done(self, plan: Plan, waiting: Waiting, done: "asyncio.Future[Finished]") -> None:
+        caller = waiting.caller
+        if caller.disconnected:
+            return
+        try:
+            finished = done.result()
+            finished.tell(plan)
+            self._log.append(finished.answered, finished.encoded)
+        except Exception:
+            logger.exception(FAILED, plan.contract.model, plan.predictor.version)
+            caller.give_back()
+        else:
+            caller.answer(plan.fields, waiting.request_id.encode(), finished.body)
 
-    def _answer_or_give_back(self, plan: Plan, members: list[Waiting], run: Callable[[], _Run]) -> None:
+    def _answer_or_give_back(self, plan: Plan, members: list[Waiting], rows: list[Row]) -> None:
         """Whatever goes wrong, each request goes on alone, the slow way, where its failure is its own."""
         try:
-            answers = self._answers(plan, members, run())
+            answers = self._answers(plan, members, run(plan, plan.pack(rows)))
         except Exception:
-            logger.exception("%s %s could not answer", plan.contract.model, plan.predictor.version)
+            logger.exception(FAILED, plan.contract.model, plan.predictor.version)
             for waiting in members:
                 waiting.caller.give_back()
             return
@@ -137,9 +112,14 @@ class Ticks:
         if plan.tally.due:
             asyncio.get_running_loop().call_soon(_settle, plan.tally)  # when the answers have left
 
-    def _answers(self, plan: Plan, members: list[Waiting], run: _Run) -> list[tuple[bytes, bytes]]:
-        """The id and the body of each answer, when all of them are counted and logged."""
-        labels: list[int] = run.labels.tolist()
+    def _answers(self, plan: Plan, members: list[Waiting], ran: Run) -> list[tuple[bytes, bytes]]:
+        """The id and the body of each answer, when all of them are counted and logged.
+
+        Raises:
+            ArithmeticError: the model gave a score that is not finite.
+        """
+        labels: list[int] = ran.labels.tolist()
+        texts = split_scores(ran.scores)
         arrival, tally = members[0].arrival, plan.tally
         seconds = time.perf_counter() - arrival.clock
         tally.request(seconds, len(members))
@@ -147,7 +127,7 @@ class Ticks:
             tally.add({name: labels.count(label) for label, name in enumerate(plan.classes)})
         else:
             tally.rows(map(plan.classes.__getitem__, labels))
-        tally.later(plan.oddities, plan.oddities.noted(run.packed), len(labels))
+        tally.later(plan.oddities, plan.oddities.noted(ran.packed), len(labels))
         answers: list[tuple[bytes, bytes]] = []
         ids: list[str] = []  # one a row, each with its index in its id where there are several of a request
         many: Numbered | None = None  # or these, of one long request
@@ -161,27 +141,12 @@ class Ticks:
             else:
                 ids += Numbered(name, count)
             if waiting.single:
-                body = plan.render_one(labels[start], run.texts[start], request_id)
+                body = plan.render_one(labels[start], texts[start], request_id)
             else:
                 end = start + count
-                body = plan.render_many(labels[start:end], run.texts[start:end], request_id)
+                body = plan.render_many(labels[start:end], texts[start:end], request_id)
             answers.append((request_id, body))
-        bundle = plan.predictor.bundle
-        self._log.append(
-            Answered(
-                contract=plan.contract,
-                version=plan.predictor.version,
-                digest=bundle.digest,
-                request_ids=many or ids,
-                entity_ids=list(chain.from_iterable(waiting.entities for waiting in members)),
-                received_at=arrival.at,
-                event_times=list(chain.from_iterable(waiting.moments for waiting in members)),
-                latency_ms=seconds * 1000,
-                labels=run.labels,
-                scores=run.scores,
-                values=Matrices(plan.contract, run.packed.exact, run.packed.categories),
-            )
-        )
+        self._log.append(ran.answered(plan, members, many or ids, seconds))
         return answers
 
 
@@ -189,15 +154,3 @@ def _settle(tally: Tally) -> None:
     """A part a turn: nobody waits for all of it."""
     if tally.settle_some():
         asyncio.get_running_loop().call_soon(_settle, tally)
-
-
-def _run(plan: Plan, rows: list[Row], packed: Packed | None = None) -> _Run:
-    """One run of the graph over `rows`, or over what was made of them already.
-
-    Raises:
-        ArithmeticError: it gave a score that is not finite.
-    """
-    if packed is None:
-        packed = plan.pack(rows)
-    labels, scores = plan.predictor.predict(packed.numbers, packed.categories)
-    return _Run(packed, labels, scores, split_scores(scores))

@@ -99,6 +99,10 @@ class Answered:
     keys: Sequence[Mapping[str, Any] | None] | None = None  # sent beside the row; None: by no caller
     filled: Sequence[Sequence[str]] | None = None  # features from the online store; None: none of any row
 
+    def __len__(self) -> int:
+        """How many rows."""
+        return len(self.request_ids)
+
     @property
     def received(self) -> list[int]:
         """Microseconds since the epoch of its runs, which are one; as are the next two."""
@@ -115,12 +119,12 @@ class Answered:
         return [len(self.request_ids)]
 
     @property
-    def happened(self) -> list[int]:
+    def happened(self) -> NDArray[np.int64]:
         """Microseconds since the epoch of its rows, which often share one moment."""
         moments = self.event_times
         if moments.count(moments[0]) == len(moments):
-            return [microseconds(moments[0])] * len(moments)
-        return list(map(microseconds, moments))
+            return np.full(len(moments), microseconds(moments[0]))
+        return np.fromiter(map(microseconds, moments), np.int64, len(moments))
 
 
 class Sizes:

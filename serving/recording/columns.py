@@ -1,9 +1,8 @@
 """Values in memory as columns of a Parquet file: plain or dictionary encoded, not compressed."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from functools import lru_cache
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +17,14 @@ Part: TypeAlias = "bytes | memoryview"
 PIECE = 250  # values that Python code looks at in one step
 _MOST_WORDS = 256  # of a dictionary: an index then has a byte
 _WORTH_IT = 4  # values a word, at the least
-_ONE = np.ones(1, np.uint8)
+_FIRST = np.zeros(1, np.uint8)
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """One column's values, encoded."""
 
     kind: Kind
-    count: int  # of values, nulls and empty lists included
+    length: int  # how many values, nulls and empty lists included
     data: tuple[Part, ...]  # of its data page
     words: tuple[Part, ...] = ()  # of its dictionary, if it has one
     distinct: int = 0
@@ -35,20 +33,46 @@ class Column:
 def numbers(values: NDArray[np.float64], missing: NDArray[np.bool_] | None = None) -> Column:
     """Numbers (rows,); null where `missing` says so, if it is given."""
     if missing is None:
-        return Column("number", len(values), (_levels(_ONE, len(values), 1), _raw(values)))
+        return Column("number", len(values), (same_level(1, len(values)), _raw(values)))
     levels = _levels((~missing).view(np.uint8), len(values), 1)
     return Column("number", len(values), (levels, _raw(values[~missing])))
 
 
+def each_numbers(values: NDArray[np.float64]) -> Iterator[Column]:
+    """What `numbers` makes of each row of a matrix (columns, rows); null is NaN."""
+    missing, count = np.isnan(values), values.shape[1]
+    absent = np.count_nonzero(missing, axis=1)
+    some = np.flatnonzero(absent)
+    here = ~missing[some]
+    kept = values[some][here].data.cast("B")
+    packed = np.packbits(here, axis=1, bitorder="little")
+    head = varint(packed.shape[1] << 1 | 1)
+    head = (len(head) + packed.shape[1]).to_bytes(4, "little") + head
+    levels, start = map(bytes, packed), 0
+    for index, none in enumerate(absent.tolist()):
+        if none:
+            end, level = start + 8 * (count - none), head + next(levels)
+            yield Column("number", count, (level if none < count else same_level(0, count), kept[start:end]))
+            start = end
+        else:
+            yield Column("number", count, (same_level(1, count), _raw(values[index])))
+
+
 def moments(microseconds: NDArray[np.int64]) -> Column:
     """Moments in UTC (rows,), in microseconds since the epoch."""
-    return Column("moment", len(microseconds), (_levels(_ONE, len(microseconds), 1), _raw(microseconds)))
+    return Column("moment", len(microseconds), (same_level(1, len(microseconds)), _raw(microseconds)))
 
 
-def unlike(values: Sequence[str]) -> Steps[Column]:
-    """Texts that hardly ever repeat."""
+def unlike(values: Sequence[str], here: NDArray[np.uint8] | None = None) -> Steps[Column]:
+    """Texts that hardly ever repeat; where `here` is given and 0, there is none, and `values` skip it."""
     parts = yield from _spelled(values)
-    return Column("text", len(values), (_levels(_ONE, len(values), 1), *parts))
+    return Column("text", _rows(values, here), (_here(values, here), *parts))
+
+
+def indexed(indices: NDArray[np.uint8], here: NDArray[np.uint8] | None = None) -> Column:
+    """Texts as indices into a dictionary of up to 256 words, which stands elsewhere; `here` as above."""
+    data = (_here(indices, here), b"\x08", _hybrid(indices, len(indices), 8))
+    return Column("text", _rows(indices, here), data)
 
 
 def numbered(names: Sequence[tuple[str, int]]) -> Column:
@@ -61,7 +85,7 @@ def numbered(names: Sequence[tuple[str, int]]) -> Column:
             made = block.copy()
             made[:, 4 : 4 + len(text)] = text
             parts.append(_raw(made))
-    return Column("text", count, (_levels(_ONE, count, 1), *parts))
+    return Column("text", count, (same_level(1, count), *parts))
 
 
 @lru_cache(maxsize=4)  # a caller sends batches of one size
@@ -87,7 +111,7 @@ def texts(values: Sequence[str | None], null: str | None = None) -> Steps[Column
     for piece in pieces(values):
         distinct.update(piece)
         yield
-    levels = _levels(_ONE, count, 1)
+    levels = same_level(1, count)
     if null in distinct:
         distinct.discard(null)
         if not distinct:
@@ -121,14 +145,14 @@ def chosen(words: Sequence[str], indices: NDArray[np.int64]) -> Column:
     if len(words) > _MOST_WORDS:
         return at_once(texts([words[index] for index in indices.tolist()]))
     count = len(indices)
-    return _worded(count, _levels(_ONE, count, 1), indices.astype(np.uint8), words)
+    return _worded(count, same_level(1, count), indices.astype(np.uint8), words)
 
 
 def constant(value: str | None, count: int) -> Column:
     """The same text `count` times, or null."""
     if value is None:
-        return Column("text", count, (_levels(np.zeros(1, np.uint8), count, 1),))
-    return _worded(count, _levels(_ONE, count, 1), np.zeros(1, np.uint8), [value])
+        return Column("text", count, (same_level(0, count),))
+    return _worded(count, same_level(1, count), _FIRST, [value])
 
 
 def lists(values: Iterable[Sequence[str]], count: int) -> Column:
@@ -145,7 +169,7 @@ def lists(values: Iterable[Sequence[str]], count: int) -> Column:
     levels = [
         _levels(np.frombuffer(part, np.uint8), size, most) for part, most in ((repeated, 1), (defined, 3))
     ]
-    return Column("texts", size, (*levels, *_strings(items)))
+    return Column("texts", size, (*levels, *strings(items)))
 
 
 def spans(count: int) -> Iterator[slice]:
@@ -162,7 +186,7 @@ def pieces(values: Sequence[T]) -> Iterator[Sequence[T]]:
 def _spelled(values: Sequence[str]) -> Steps[list[Part]]:
     parts: list[Part] = []
     for piece in pieces(values):
-        parts += _strings(piece)
+        parts += strings(piece)
         yield
     return parts
 
@@ -172,7 +196,21 @@ def _worded(count: int, levels: bytes, indices: NDArray[np.uint8], words: Sequen
     width = max(1, (len(words) - 1).bit_length())
     size = count if len(indices) == 1 else len(indices)
     data = (levels, bytes([width]), _hybrid(indices, size, width))
-    return Column("text", count, data, _strings(words), len(words))
+    return Column("text", count, data, strings(words), len(words))
+
+
+def _rows(values: Sized, here: NDArray[np.uint8] | None) -> int:
+    return len(values if here is None else here)
+
+
+def _here(values: Sized, here: NDArray[np.uint8] | None) -> bytes:
+    return same_level(1, len(values)) if here is None else _levels(here, len(here), 1)
+
+
+@lru_cache(maxsize=256)
+def same_level(level: int, count: int) -> bytes:
+    """The definition levels of a column that is null nowhere (1) or everywhere (0)."""
+    return _levels(np.full(1, level, np.uint8), count, 1)
 
 
 def _levels(values: NDArray[np.uint8], count: int, most: int) -> bytes:
@@ -188,12 +226,14 @@ def _hybrid(values: NDArray[np.uint8], count: int, width: int) -> bytes:
     if len(values) == 1 or bool((values == values[0]).all()):
         return varint(count << 1) + bytes([values[0]])
     groups = -(-count // 8)  # of eight values
+    if width == 8:  # noqa: PLR2004 - bits, of a byte
+        return varint(groups << 1 | 1) + values.tobytes().ljust(groups * width, b"\0")
     bits = np.unpackbits(values[:, None], axis=1, count=width, bitorder="little") if width > 1 else values
     packed = np.packbits(bits, axis=None, bitorder="little").tobytes()
     return varint(groups << 1 | 1) + packed.ljust(groups * width, b"\0")
 
 
-def _strings(values: Sequence[str]) -> tuple[Part, ...]:
+def strings(values: Sequence[str]) -> tuple[Part, ...]:
     """Each text after its length in four bytes."""
     if not values:
         return ()

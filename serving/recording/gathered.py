@@ -53,6 +53,10 @@ class Gathered:
         self._numbers, self._labels, self._scores = bytearray(), bytearray(), bytearray()
         self._words: list[str] = []
 
+    def __len__(self) -> int:
+        """How many rows."""
+        return len(self.request_ids)
+
     @staticmethod
     def may_hold(item: Answered) -> bool:
         """Whether a run is gathered: a short one, by column, with nothing beside its rows."""

@@ -13,6 +13,7 @@ import numpy as np
 from contract.schema import Contract
 from serving.models.snapshot import Served, Snapshot
 from serving.recording.answered import Answered
+from serving.recording.encoded import Encoded
 from serving.recording.log_settings import LogSettings
 from serving.recording.prediction_log import PredictionLog
 from serving.recording.tally import BUCKETS
@@ -71,9 +72,9 @@ class MirroringLog(PredictionLog):
             registry=self.registry,
         )
 
-    def append(self, answered: Answered) -> None:
+    def append(self, answered: Answered, encoded: Encoded | None = None) -> None:
         """Log what was answered, and put copies of it where shadows find them. Waits for nobody."""
-        super().append(answered)
+        super().append(answered, encoded)
         snapshot = self._current()
         model = snapshot.loaded.get(answered.contract.model)
         if model is not None and model.mirror and model.routes_to(answered.version):

@@ -5,12 +5,13 @@ one core. What a log needs of the format is little: four kinds of columns, each 
 https://parquet.apache.org/docs/file-format/
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 from contract.log_layout import Kind
-from serving.recording import thrift
+from serving.recording import pages, thrift
 from serving.recording.columns import Column, Part
+from serving.recording.pages import Chunk
 from serving.recording.slices import Steps, at_once
 from serving.recording.thrift import i32, i64
 
@@ -19,14 +20,12 @@ _INT64, _DOUBLE, _BYTE_ARRAY = 2, 5, 6  # physical types
 _REQUIRED, _OPTIONAL, _REPEATED = 0, 1, 2
 _UTF8, _LIST, _TIMESTAMP_MICROS = 0, 3, 10  # converted types
 _STRING, _LISTED, _TIMESTAMP = 1, 3, 8  # fields of the union of logical types
-_PLAIN, _RLE, _DICTIONARY = 0, 3, 8  # encodings
-_DATA_PAGE, _DICTIONARY_PAGE = 0, 2
 _CHUNK = thrift.fields(i64(2, 0)) + b"\x1c"  # a column's part of the footer, up to what is said about it
 _TOGETHER = 12  # columns of one step
 _ITEM = ("list", "element")  # below a column of lists
 
 
-def file(columns: Sequence[tuple[str, Column]], rows: int) -> list[Part]:
+def file(columns: Sequence[tuple[str, Column | Chunk]], rows: int) -> list[Part]:
     """The parts of the file that holds `columns`, each with its name.
 
     Raises:
@@ -35,58 +34,40 @@ def file(columns: Sequence[tuple[str, Column]], rows: int) -> list[Part]:
     return at_once(steps(columns, rows))
 
 
-def steps(columns: Sequence[tuple[str, Column]], rows: int) -> Steps[list[Part]]:
+def steps(columns: Sequence[tuple[str, Column | Chunk]], rows: int) -> Steps[list[Part]]:
     """The same, step by step."""
     for name, column in columns:
-        if column.count < rows or (column.count > rows and column.kind != "texts"):
-            raise ValueError(f"{name} has {column.count} values for {rows} rows")
+        if column.length < rows or (column.length > rows and column.kind != "texts"):
+            raise ValueError(f"{name} has {column.length} values for {rows} rows")
     parts: list[Part] = [MAGIC]
     position, chunks = len(MAGIC), []
     for place, (name, column) in enumerate(columns):
         if place % _TOGETHER == 0:
             yield
-        start, pages = position, []
-        if column.words:
-            size = _size(column.words)
-            pages = [_dictionary_head(size, column.distinct), *column.words]
-            position += len(pages[0]) + size
-        encoding = _DICTIONARY if column.words else _PLAIN
-        size = _size(column.data)
-        head = _data_head(size, column.count, encoding)
-        end = position + len(head) + size
-        places = [i64(9, position), *((i64(11, start),) if column.words else ())]
-        about = _described(name, column.kind, encoding) + _sized(column.count, end - start)
+        whole = pages.chunk(column) if isinstance(column, Column) else column
+        start, words = position, pages.dictionary(whole.words, whole.distinct) if whole.words else ()
+        parts += words
+        first = position + sum(map(len, words))
+        for page in whole.pages:
+            parts += page.parts
+        position = first + sum(page.size for page in whole.pages)
+        places = [i64(9, first), *((i64(11, start),) if words else ())]
+        encoding = pages.DICTIONARY if words else pages.PLAIN
+        about = _described(name, whole.kind, encoding) + _sized(whole.length, position - start)
         chunks.append(_CHUNK + about + thrift.fields(*places, after=7) + thrift.END * 2)
-        parts += (*pages, head, *column.data)
-        position = end
     yield
     footer = _footer(columns, rows, chunks, position - len(MAGIC))
     return [*parts, footer, len(footer).to_bytes(4, "little"), MAGIC]
 
 
-# Most columns of a file have the same sizes, and those of all files of a model the same names.
-@lru_cache(maxsize=256)
-def _data_head(size: int, count: int, encoding: int) -> bytes:
-    """What stands before the data page of a column."""
-    levels = (i32(3, _RLE), i32(4, _RLE))
-    about = thrift.inner(5, thrift.struct(i32(1, count), i32(2, encoding), *levels))
-    return thrift.struct(i32(1, _DATA_PAGE), i32(2, size), i32(3, size), about)
-
-
-@lru_cache(maxsize=256)
-def _dictionary_head(size: int, words: int) -> bytes:
-    """What stands before the dictionary of a column."""
-    about = thrift.inner(7, thrift.struct(i32(1, words), i32(2, _PLAIN)))
-    return thrift.struct(i32(1, _DICTIONARY_PAGE), i32(2, size), i32(3, size), about)
-
-
+# The names of all files of a model are the same, and most columns of a file have the same sizes.
 @lru_cache(maxsize=4096)
 def _described(name: str, kind: Kind, encoding: int) -> bytes:
     """What the footer says about a column, up to the number of its values."""
     physical = {"number": _DOUBLE, "moment": _INT64}.get(kind, _BYTE_ARRAY)
     return thrift.fields(
         i32(1, physical),
-        thrift.i32s(2, sorted({_PLAIN, _RLE, encoding})),
+        thrift.i32s(2, sorted({pages.PLAIN, pages.RLE, encoding})),
         thrift.texts(3, [name, *(_ITEM if kind == "texts" else ())]),
         i32(4, 0),  # not compressed
     )
@@ -98,7 +79,9 @@ def _sized(count: int, size: int) -> bytes:
     return thrift.fields(i64(5, count), i64(6, size), i64(7, size), after=4)
 
 
-def _footer(columns: Sequence[tuple[str, Column]], rows: int, chunks: list[bytes], size: int) -> bytes:
+def _footer(
+    columns: Sequence[tuple[str, Column | Chunk]], rows: int, chunks: list[bytes], size: int
+) -> bytes:
     schema = [thrift.struct(thrift.text(4, "schema"), i32(5, len(columns)))]
     schema += [_declared(name, column.kind) for name, column in columns]
     group = thrift.struct(thrift.structs(1, chunks), i64(2, size), i64(3, rows))
@@ -132,7 +115,3 @@ def _declared(name: str, kind: Kind) -> bytes:
         + thrift.struct(i32(3, _REPEATED), thrift.text(4, _ITEM[0]), i32(5, 1))
         + thrift.struct(*string, thrift.text(4, _ITEM[1]), *utf8)
     )
-
-
-def _size(parts: Iterable[Part]) -> int:
-    return sum(map(len, parts))

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from contract.log_layout import segment_name
 from serving.recording.answered import Answered, Matrices, Sizes
 from serving.recording.columns import Part
+from serving.recording.encoded import Encoded, join
+from serving.recording.encoder import Encoder
 from serving.recording.gathered import Gathered
 from serving.recording.log_settings import LogSettings
 from serving.recording.segments import publish, recover, sync_path
@@ -21,6 +24,8 @@ from serving.recording.slices import Slices, at_once
 from serving.recording.tables import steps
 
 __all__ = ["Answered", "PredictionLog"]
+
+Queued: TypeAlias = Answered | Gathered | Encoded
 
 logger = logging.getLogger(__name__)
 
@@ -47,18 +52,18 @@ class PredictionLog:
         """Prepare the log; `writer` tells the segments of several processes apart."""
         self._folder, self._writer, self._settings = folder, writer, settings or LogSettings()
         self._sizes = Sizes()
-        self._queue: deque[tuple[Answered | Gathered, int]] = deque()  # with its bytes
+        self._queue: deque[tuple[Queued, int]] = deque()  # with its bytes
         self._queued = 0  # rows in the queue
         self._held_rows = self._held_bytes = 0  # in the queue or with the thread, not yet written
         self._changed = threading.Condition()
         self._closing = False
         self._segments = 0
-        self._backlog: list[tuple[Answered | Gathered, int]] = []  # the thread's alone, oldest first
+        self._backlog: list[tuple[Queued, int]] = []  # the thread's alone, oldest first
         self._unsynced: list[Path] = []
         self._synced_at = time.monotonic()
         self._slices: Slices | None = None
         self._thread = threading.Thread(target=self._run, name="prediction-log")
-        self.counts = Counts()
+        self.counts, self.encoder = Counts(), Encoder()
 
     def start(self) -> None:
         """Start the writing thread."""
@@ -71,9 +76,12 @@ class PredictionLog:
         """
         self._slices = Slices(loop, busy)
 
-    def append(self, answered: Answered) -> None:
-        """Queue what was answered, without waiting for the disk; without room it is dropped and counted."""
-        rows, size = len(answered.request_ids), self._sizes.of(answered)
+    def append(self, answered: Answered, encoded: Encoded | None = None) -> None:
+        """Queue what was answered, without waiting for the disk; without room it is dropped and counted.
+
+        What `encoder` made of it already is queued in its place.
+        """
+        rows, size = len(answered), self._sizes.of(answered) if encoded is None else encoded.size
         if not rows:
             return
         settings = self._settings
@@ -85,7 +93,10 @@ class PredictionLog:
             ):
                 self.counts.dropped += rows
                 return
-            self._take(answered, rows, size)
+            if encoded is None:
+                self._take(answered, rows, size)
+            else:
+                self._queue.append((encoded, size))
             self._held_rows += rows
             self._held_bytes += size
             self._queued += rows
@@ -102,7 +113,7 @@ class PredictionLog:
         if (
             not isinstance(last, Gathered)
             or not last.like(answered)
-            or len(last.request_ids) + rows > self._settings.rows
+            or len(last) + rows > self._settings.rows
         ):
             last, before = Gathered(answered), 0
             self._queue.append((last, 0))
@@ -163,9 +174,10 @@ class PredictionLog:
 
     def _drain(self) -> None:
         """Write the backlog, segment by segment; what the disk refuses stays for the next time."""
-        groups: dict[str, list[tuple[Answered | Gathered, int]]] = {}
-        for item in self._backlog:  # one schema a segment: a model's contract may change with its version
-            groups.setdefault(item[0].digest, []).append(item)
+        groups: dict[tuple[str, bool], list[tuple[Queued, int]]] = {}
+        for item in self._backlog:
+            # One schema a segment: a model's contract may change with its version.
+            groups.setdefault((item[0].digest, isinstance(item[0], Encoded)), []).append(item)
         self._backlog = []
         refused, times = "", 0
         for group in groups.values():
@@ -187,29 +199,32 @@ class PredictionLog:
         self._tell(refused)
         self.counts.refused_writes += times  # after what they were: whoever sees the one sees the other
 
-    def _first(self, group: list[tuple[Answered | Gathered, int]]) -> list[tuple[Answered | Gathered, int]]:
+    def _first(self, group: list[tuple[Queued, int]]) -> list[tuple[Queued, int]]:
         """The beginning of `group` that makes one segment, one item at the least."""
         rows = 0
         for count, (item, _) in enumerate(group):
-            rows += len(item.request_ids)
+            rows += len(item)
             if rows > self._settings.rows and count:
                 return group[:count]
         return group[:]
 
-    def _write(self, answers: list[Answered | Gathered]) -> None:
+    def _write(self, answers: list[Queued]) -> None:
         self._segments += 1
         folder = self._folder / answers[0].contract.model
         name = segment_name(answers[0].received_at, self._writer, self._segments)
         sync, made = self._settings.sync == "always", self._made(answers)
-        path = publish(folder, name, made, sync=sync, rest=self._beyond() < CALM * self._settings.rows)
+        # Whoever sends long runs keeps the core for longer than their segments do.
+        rest = not isinstance(answers[0], Encoded) and self._beyond() < CALM * self._settings.rows
+        path = publish(folder, name, made, sync=sync, rest=rest)
         if self._settings.sync == "interval":
             self._unsynced.append(path)
 
-    def _made(self, answers: list[Answered | Gathered]) -> list[Part]:
+    def _made(self, answers: list[Queued]) -> list[Part]:
         """The segment."""
-        if self._slices is None:
-            return at_once(steps(answers))
-        return self._slices.run(steps(answers), self._haste)
+        encoded = [item for item in answers if isinstance(item, Encoded)]
+        others = [item for item in answers if not isinstance(item, Encoded)]
+        work = join(encoded) if encoded else steps(others)  # as `_drain` groups them, there is one kind
+        return at_once(work) if self._slices is None else self._slices.run(work, self._haste)
 
     def _haste(self) -> int:
         """How much more than usual is done at a time: the more rows wait for the next segment, the more."""
@@ -233,12 +248,12 @@ class PredictionLog:
         else:
             self._unsynced, self._synced_at = [], time.monotonic()
 
-    def _release(self, part: list[tuple[Answered | Gathered, int]]) -> None:
+    def _release(self, part: list[tuple[Queued, int]]) -> None:
         with self._changed:
             self._held_rows -= _rows(part)
             self._held_bytes -= sum(size for _, size in part)
 
-    def _lost(self, part: list[tuple[Answered | Gathered, int]]) -> None:
+    def _lost(self, part: list[tuple[Queued, int]]) -> None:
         self.counts.failed += _rows(part)
         self._release(part)
 
@@ -260,8 +275,8 @@ def _give_way() -> None:
             os.sched_setscheduler(threading.get_native_id(), os.SCHED_BATCH, os.sched_param(0))
 
 
-def _rows(part: list[tuple[Answered | Gathered, int]]) -> int:
-    return sum(len(item.request_ids) for item, _ in part)
+def _rows(part: list[tuple[Queued, int]]) -> int:
+    return sum(len(item) for item, _ in part)
 
 
 def _line(error: Exception) -> str:

@@ -14,7 +14,8 @@ from serving.recording.columns import Part
 logger = logging.getLogger(__name__)
 
 TEMPORARY = ".tmp"
-_CALL_BYTES, _CALL_PARTS = 64 * 1024, 64  # of one call at the most
+# Of one call at the most: some pages where others have turns in between.
+_SHORT_BYTES, _LONG_BYTES, _CALL_PARTS = 64 * 1024, 1024 * 1024, 64
 _REST_SECONDS = 0.00005
 
 
@@ -44,12 +45,12 @@ def publish(folder: Path, name: str, parts: Sequence[Part], *, sync: bool, rest:
 
 
 def _write(handle: int, parts: Sequence[Part], *, rest: bool = False) -> None:
-    """In calls of some pages each, with a rest after each.
+    """In few calls, or with a rest after each of many.
 
-    Without it the scheduler leaves the core to whoever writes for a millisecond, and a service that has one
-    core answers nobody meanwhile.
+    Without rests the scheduler leaves the core to whoever writes for a millisecond, and a service that has
+    one core answers nobody meanwhile.
     """
-    for piece in _pieces(parts):
+    for piece in _pieces(parts, _SHORT_BYTES if rest else _LONG_BYTES):
         left = deque(piece)
         while left:  # a disk that has little room left takes a part
             done = os.writev(handle, left)
@@ -61,9 +62,9 @@ def _write(handle: int, parts: Sequence[Part], *, rest: bool = False) -> None:
             time.sleep(_REST_SECONDS)
 
 
-def _pieces(parts: Sequence[Part]) -> Iterator[list[memoryview]]:
+def _pieces(parts: Sequence[Part], most: int) -> Iterator[list[memoryview]]:
     """The parts, cut and put together to what one call is given."""
-    piece, room = list[memoryview](), _CALL_BYTES
+    piece, room = list[memoryview](), most
     for view in (memoryview(part) for part in parts if part):
         start = 0
         while start < len(view):
@@ -72,7 +73,7 @@ def _pieces(parts: Sequence[Part]) -> Iterator[list[memoryview]]:
             start, room = start + len(some), room - len(some)
             if not room or len(piece) == _CALL_PARTS:
                 yield piece
-                piece, room = [], _CALL_BYTES
+                piece, room = [], most
     if piece:
         yield piece
 

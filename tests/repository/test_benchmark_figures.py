@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from benchmarks import batches, rows, scoring
 from benchmarks import measurements as kept
-from benchmarks import rows, scoring
 from benchmarks.measurements import Measurement, Section
 from benchmarks.serving import cost, start, steady, sweep
 from contract.errors import FlightlineError
@@ -15,7 +15,7 @@ from pipelines.machine.generated import fill, read_parts
 # No `unit`: what is drawn takes a library that the fastest tests would have to import.
 
 ROOT = Path(__file__).parents[2]
-TABLES = {module.SECTION: module.table for module in (start, steady, sweep, cost, rows, scoring)}
+TABLES = {module.SECTION: module.table for module in (start, steady, sweep, cost, rows, batches, scoring)}
 DRAWN = {module.SECTION: module for module in (sweep, rows)}
 
 
@@ -133,11 +133,15 @@ def test_a_table_compares_ours_with_theirs():
     alone = one(scoring.THREADS, 0, rows_per_s=100.0, cpu_us_per_row=2.0)
     said = scoring.table([alone, one(scoring.SCORED, 0, **rates)])
     assert f"| {scoring.THREADS} | 100 | 0.80 | 2.00 µs | 1.50 | 100 ms |" in said
+    pieces = [one(rows.BASE, 0, us_per_row=4.0), one("decoded", 0, us_per_row=1.0)]
+    assert "| decoded | 1.00 µs | 4.00 |" in batches.table(pieces)
     costs = {"core_s_per_million": 20.0, "predictions": 100.0, "not_logged": 25.0}
     assert "| x | 20.00 | 25% | 100 ms | 200 |" in cost.table([one("x", 0, **costs)])
 
 
-@pytest.mark.parametrize("module", [start, steady, sweep, cost, rows, scoring], ids=lambda it: it.SECTION)
+@pytest.mark.parametrize(
+    "module", [start, steady, sweep, cost, rows, batches, scoring], ids=lambda it: it.SECTION
+)
 def test_each_benchmark_explains_itself(module, capsys):
     """What it does, an example that names it, and how a program reads it."""
     with pytest.raises(SystemExit) as ended:
@@ -153,5 +157,5 @@ def test_make_runs_every_one():
     """What is kept is taken by one target, after the peers were installed."""
     text = (ROOT / "Makefile").read_text()
     recipe = text[text.index("\nbench-serving: setup peers") :].partition("\n\n")[0]
-    modules = (start, steady, sweep, cost, rows, scoring)
+    modules = (start, steady, sweep, cost, rows, batches, scoring)
     assert all(f" {module.__spec__.name.removeprefix('benchmarks.')}" in recipe for module in modules)

@@ -10,7 +10,7 @@ import polars as pl
 import psutil
 import pytest
 
-from benchmarks import rows, scoring
+from benchmarks import batches, rows, scoring
 from benchmarks.serving import cost, start, steady, sweep
 from benchmarks.serving.contenders import CONTENDERS, LIMIT, OURS, Contender
 from benchmarks.serving.load import Cores, started
@@ -160,6 +160,19 @@ def test_rows_a_second_stand_beside_onnxruntime(bundle, tmp_path) -> None:
         f"{rows.BASE}, beside {name}" for name in ways
     ]
     assert all(one.values["rows_per_s"] > 0 and one.values["cpu_us_per_row"] >= 0 for one in found)
+
+
+def test_the_pieces_of_a_batch_stand_beside_onnxruntime(bundle) -> None:
+    """Both forms, each piece with those before it, the last with all that is logged."""
+    found = batches.bench(bundle, seconds=0.01, turns=1)
+    assert [one.name for one in found][::4] == [
+        batches.BASE,
+        *(f"{form}: and its ranges judged, counted, and encoded for the log" for form in batches.FORMS),
+    ]
+    assert all(one.values["us_per_row"] > 0 for one in found)
+    assert "| JSON by row: decoded |" in batches.table(found)
+    with pytest.raises(FlightlineError, match="does not exist"):
+        batches.bench(bundle / "nowhere", seconds=0.01, turns=1)
 
 
 def test_scoring_stands_beside_onnxruntime(bundle) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from contract.schema import Contract, Feature
 from serving.http.admission import INLINE_ROWS
-from serving.http.oddities import Oddities, Packed
+from serving.http.oddities import JUDGED, Oddities, Packed
 from serving.rows import decode_rows
 
 pytestmark = pytest.mark.unit
@@ -39,7 +39,7 @@ ROWS = st.fixed_dictionaries(
         "open": st.sampled_from(["A", "x", None]),
         "both": st.sampled_from(["A", "C", None]),
         "closed": st.just("A"),
-        "bounded": st.sampled_from([0.0, 1.0, 2.0, None]),
+        "bounded": st.sampled_from([-1.0, 0.0, 1.0, 2.0, None]),
         "free": st.floats(-5, 5),
     }
 )
@@ -85,3 +85,38 @@ def test_runs_are_counted_as_their_rows_are(features, runs) -> None:
             assert all(counts.values())  # a zero would be a series of its own
             into.update(counts)
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    "features", [NUMBERS + CATEGORIES, CATEGORIES, NUMBERS], ids=["all", "words", "numbers"]
+)
+@pytest.mark.parametrize("order", ["C", "F"])
+@given(rows=st.lists(ROWS, min_size=1, max_size=3 * INLINE_ROWS))
+def test_a_long_run_is_judged_as_its_rows_are(features, order, rows) -> None:
+    """At once, however its numbers lie in memory."""
+    contract, oddities = oddities_of(features)
+    run, odd = packed(contract, rows)
+    found = oddities.judged(run._replace(exact=np.asarray(run.exact, order=order)))
+    assert found is not None
+    for counts, wanted in zip(found, odd, strict=True):
+        assert all(counts.values())
+        assert Counter(counts) == wanted
+    assert list(JUDGED.count([found])) == [found]
+
+
+@pytest.mark.parametrize("value", [3.5e38, -3.5e38, 11, -1, 10.000001])
+def test_a_long_run_with_a_number_that_is_refused_is_not_judged(value) -> None:
+    """Too large for 32 bits, or beyond what the contract lets in; at its bounds all is well."""
+    strict = Feature(name="strict", kind="number", description="d", minimum=0, maximum=10, nullable=True)
+    free = Feature(name="free", kind="number", description="d")
+    _, oddities = oddities_of((strict, free))
+
+    def judged(*exact: list[float]) -> object:
+        matrix = np.array(exact, np.float64)
+        return oddities.judged(Packed(matrix, np.zeros(matrix.shape, np.float32), None))
+
+    assert strict.out_of_range == "refuse"
+    assert judged([0, 0], [np.nan, 3.4e38], [10, -3.4e38]) == ({}, {}, {"strict": 1})
+    assert judged([np.nan, 1.0]) == ({}, {}, {"strict": 1})
+    assert judged([0, 0], [value, 0], [np.nan, 0]) is None
+    assert (judged([1, 0], [1, value]) is None) == (abs(value) > 3.4e38)

@@ -1,5 +1,6 @@
 """The hot path answers as the application behind it does: status, headers and body (S3)."""
 
+import asyncio
 import json
 import re
 
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 from serving.http.admission import INLINE_ROWS
 from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES
+from serving.http.hot import LONG_BYTES
 from serving.tracing import Traced
+from tests.serving.http.conftest import ask
 
 ROW = {"width": 1.5, "height": 0.25, "letter": "A"}
 ID = ("x-request-id", "r-1")
@@ -114,6 +117,13 @@ def added(host, before) -> dict[str, float]:
     return {name: value - before.get(name, 0) for name, value in now.items() if value != before.get(name, 0)}
 
 
+@pytest.fixture(params=[LONG_BYTES, 0], ids=["short", "as if it were long"])
+def lengths(request, monkeypatch):
+    """The bytes from which on a batch is decoded beside the event loop."""
+    monkeypatch.setattr("serving.http.hot.LONG_BYTES", request.param)
+
+
+@pytest.mark.usefixtures("lengths")
 @settings(
     max_examples=150,
     deadline=None,
@@ -132,6 +142,7 @@ def test_whatever_is_sent_is_answered_alike_and_counted_alike(both, body, ascii_
         assert all(value % 2 == 0 for value in added(both.host, before).values())
 
 
+@pytest.mark.usefixtures("lengths")
 @settings(
     max_examples=50,
     deadline=None,
@@ -168,6 +179,46 @@ def test_columns_are_answered_as_the_rows_that_they_are(both, count) -> None:
     logged = pl.read_parquet(both.host.settings.predictions / "toy" / "*.parquet")
     each = logged.drop("received_at", "event_time", "latency_ms").unique()
     assert (logged.height, each.height) == (4 * count, count)
+
+
+@pytest.mark.parametrize("value", [3.5e38, -1e39, 1e308, 10**400, 10.000001, -1e-9, True, "1", None])
+@pytest.mark.parametrize("by_column", [False, True])
+def test_one_number_that_is_refused_refuses_a_long_batch(both, value, by_column) -> None:
+    """With the same words, although such a batch is judged by its arrays."""
+    rows = [{**ROW, "width": index % 10} for index in range(1_000)]
+    rows[777]["width"] = value
+    body = {"columns": turned(rows)} if by_column else {"rows": rows}
+    hot, slow, by_itself = both.ask([json.dumps(body).encode()], path="/predict_batch", headers=[JSON, ID])
+    alike(hot, slow)
+    assert (hot.status, by_itself) == (422, False)
+    assert b"rows[777].width" in hot.body
+
+
+@pytest.mark.parametrize("count", [INLINE_ROWS + 1, 1_000])
+@pytest.mark.parametrize("by_column", [False, True])
+def test_what_is_odd_about_a_long_batch_is_counted_as_on_the_other_way(both, count, by_column) -> None:
+    """Rows by feature that are missing, out of range or of an unknown category; rows by class."""
+    rows = [
+        {
+            "width": index % 10,
+            "height": [None, 60.0, 1.0][index % 3],
+            "letter": ["?", "A", None, "B"][index % 4],
+        }
+        for index in range(count)
+    ]
+    body = json.dumps({"columns": turned(rows)} if by_column else {"rows": rows}).encode()
+    found = []
+    for way in (both.hot, both.slow):
+        before = counted(both.host)
+        assert asyncio.run(ask(way, [body], path="/predict_batch", headers=[JSON, ID])).status == 200
+        found.append(added(both.host, before))
+    assert both.passed_on == []
+    assert found[0] == found[1]
+    assert {name.partition("[")[0] for name in found[0]} >= {
+        "flightline_missing_total",
+        "flightline_out_of_range_total",
+        "flightline_unknown_category_total",
+    }
 
 
 HEADERS = {

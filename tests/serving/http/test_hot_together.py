@@ -175,6 +175,26 @@ def test_a_long_batch_does_not_hold_up_the_loop(both, monkeypatch) -> None:
     assert [one.status for one in heard] == [200, 200]
 
 
+def test_a_long_batch_comes_to_the_log_encoded(both, monkeypatch) -> None:
+    """By row and by column; a shorter one as it is."""
+    found = []
+    append = both.host.log.append
+
+    def heard(answered: Any, encoded: Any = None) -> None:
+        found.append((len(answered), encoded is not None))
+        append(answered, encoded)
+
+    monkeypatch.setattr(both.host.log, "append", heard)
+    columns = {"width": [1.5] * 300, "height": [None] * 300, "letter": ["A"] * 300}
+    body = json.dumps({"columns": columns}).encode()
+    answers = together(*(both.send([part], path="/predict_batch") for part in (batch(300), body, batch(100))))
+    assert [one.status for one in answers] == [200] * 3
+    both.host.log.close()
+    assert sorted(found) == [(100, False), (300, True), (300, True)]
+    logged = pl.read_parquet(both.host.settings.predictions / "toy" / "*.parquet")
+    assert logged.height == 700
+
+
 def test_who_goes_away_takes_nobody_along(both) -> None:
     """A cancelled caller is not logged; the others of the same run are answered and logged."""
 

@@ -12,6 +12,7 @@ from serving.http.admission import Admission
 from serving.http.app import build_app
 from serving.http.bodies import BATCH_BYTES
 from serving.protocol.tensors import join_strings, split_strings
+from serving.recording.encoded import Encoded
 from tests.serving.conftest import Client
 from tests.serving.http.bad_inputs.v2_bytes import GOOD, HEADERS, LENGTH, binary_request
 from tests.serving.http.bad_inputs.v2_tensors import INFER, NUMBERS, WORDS
@@ -141,6 +142,26 @@ def test_every_row_is_counted_and_logged(host) -> None:
         "flightline_out_of_range_total", {"model": "toy", "feature": "height"}
     )
     assert count == 1
+
+
+def test_long_tensors_come_to_the_log_encoded(host, monkeypatch) -> None:
+    """It keeps up with them only so."""
+    found, append = [], host.log.append
+
+    def heard(answered, encoded=None) -> None:
+        found.append(type(encoded))
+        append(answered, encoded)
+
+    monkeypatch.setattr(host.log, "append", heard)
+    inputs = [
+        {**NUMBERS, "shape": [300, 2], "data": [1.5, 99] * 300},
+        {**WORDS, "shape": [300, 1], "data": ["A"] * 300},
+    ]
+    assert host.client.post(INFER, {"inputs": inputs}).status_code == 200
+    assert found == [Encoded]
+    host.log.close()
+    table = pl.read_parquet(host.settings.predictions / "toy" / "*.parquet")
+    assert table[FEATURE_PREFIX + "height"].to_list() == [99.0] * 300
 
 
 def test_too_large_a_body_is_refused(host) -> None:

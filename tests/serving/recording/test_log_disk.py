@@ -55,12 +55,13 @@ def test_a_full_disk_is_survived_and_its_rows_are_written_later(log, contract, m
 @given(
     sizes=st.lists(st.sampled_from([0, 1, 7, 70_000, 200_000]), max_size=130),
     taken=st.lists(st.integers(1, 90_000), max_size=20),
+    rest=st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
-def test_a_disk_that_takes_a_part_at_a_time_gets_all_of_it(sizes, taken) -> None:
+def test_a_disk_that_takes_a_part_at_a_time_gets_all_of_it(sizes, taken, rest) -> None:
     """In calls of a bounded size, whatever the parts of the segment are and whatever each call takes."""
     parts = [bytes([index % 251]) * size for index, size in enumerate(sizes)]
-    wrote, calls, most = bytearray(), iter(taken), 64 * 1024
+    wrote, calls, most = bytearray(), iter(taken), 64 * 1024 if rest else 1024 * 1024
 
     def writev(_: int, views) -> int:
         data = b"".join(views)
@@ -71,7 +72,7 @@ def test_a_disk_that_takes_a_part_at_a_time_gets_all_of_it(sizes, taken) -> None
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segments.os, "writev", writev)
-        segments._write(0, parts)
+        segments._write(0, parts, rest=rest)
     assert wrote == b"".join(parts)
 
 
