@@ -81,8 +81,10 @@ class Plan:
 
     def pack_long(self, rows: list[Row]) -> Packed:
         """The same, the numbers column after column, as they are looked at and logged."""
-        exact, numbers, categories = self.pack(rows)
-        return Packed(np.asfortranarray(exact), numbers, categories)
+        values: list[Value] = []
+        for row in map(astuple, rows):
+            values += row
+        return self.pack_columns(tuple(values[index :: self.width] for index in range(self.width)))
 
     def pack_columns(self, columns: Columns) -> Packed:
         """What `pack_long` makes of the same as rows."""
