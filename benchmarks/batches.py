@@ -1,7 +1,8 @@
 """Where the microseconds of a batch's rows go: what the service does with them, in this process.
 
-Each line does what those above it do, and one thing more; the last is everything but HTTP and the file of the
-log. onnxruntime's time over it is the share of onnxruntime's rate that such pieces leave at the most.
+Each line does what those above it do, and one thing more; the last is everything but HTTP, the adding up of
+counts, and the segment of the log. onnxruntime's time over it is the share of onnxruntime's rate that such
+pieces leave at the most.
 """
 
 import sys

@@ -20,17 +20,21 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     work instead where SIGINT has Python's own handler; this does it for a command's, and for SIGTERM.
 
     Raises:
-        KeyboardInterrupt: the handler that was there before raises it, after the loop.
+        KeyboardInterrupt: the handler that was there before raises it, after the loop, or at once when a
+            second interrupt comes.
     """
     if threading.current_thread() is not threading.main_thread():
         return asyncio.run(work)  # signals are not heard here
     came: list[int] = []
     tasks: list[asyncio.Task[Any]] = []
 
-    def cancel(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature signal asks for
+    def cancel(signum: int, frame: FrameType | None) -> None:
+        if came:  # somebody who asks twice does not wait
+            heard[signum](signum, frame)
         came.append(signum)
         for task in tasks:
-            task.get_loop().call_soon_threadsafe(task.cancel)
+            if not task.done():
+                task.get_loop().call_soon_threadsafe(task.cancel)
 
     async def cancellable() -> T:
         task = asyncio.current_task()
@@ -41,13 +45,14 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return await work
 
     before = {number: signal.getsignal(number) for number in INTERRUPTS}
-    heard = [number for number in INTERRUPTS if callable(before[number])]
-    for number in heard:
-        signal.signal(number, cancel)
+    heard: dict[int, Any] = {number: handler for number, handler in before.items() if callable(handler)}
     try:
+        for number in heard:
+            signal.signal(number, cancel)
         return asyncio.run(cancellable())
     finally:
-        for number in heard:
-            signal.signal(number, before[number])
+        for number, handler in heard.items():
+            signal.signal(number, handler)
+        work.close()  # it was never begun where a second interrupt came first
         if came:
             signal.raise_signal(came[0])

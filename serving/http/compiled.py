@@ -80,7 +80,7 @@ class Plan:
         return [self.decoders.row(*values) for values in zip(*columns, strict=True)]
 
     def pack_long(self, rows: list[Row]) -> Packed:
-        """The same, the numbers column after column, as they are looked at and logged."""
+        """What `pack` makes, the numbers column after column, as they are looked at and logged."""
         values: list[Value] = []
         for row in map(astuple, rows):
             values += row

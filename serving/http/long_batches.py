@@ -1,4 +1,4 @@
-"""Long batches, in the thread beside the event loop: all that is done with so many rows.
+"""Long batches, in the thread beside the event loop: all that is done with so many rows, once decoded.
 
 Whoever is answered in the loop meanwhile waits for nothing that a thousand rows take, and what one step made
 is still in the processor's cache when the next one looks at it.
@@ -25,10 +25,10 @@ class Finished(NamedTuple):
     answered: Answered
     encoded: Encoded | None  # for the log
 
-    def tell(self, plan: Plan) -> None:
-        """Add it to the counts of `plan`."""
+    def tell(self, plan: Plan, seconds: float) -> None:
+        """Add it to the counts of `plan`; the answer took so long."""
         tally = plan.tally
-        tally.request(self.answered.latency_ms / 1000)
+        tally.request(seconds)
         tally.add(self.labels)
         tally.later(JUDGED, self.odd, 1)
 

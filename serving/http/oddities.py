@@ -1,4 +1,4 @@
-"""What is odd about rows that were accepted: counted by whole runs, when the callers have their answers."""
+"""What is odd about rows that were accepted: counted by whole runs, of few rows when they are answered."""
 
 import math
 from collections import Counter
@@ -145,4 +145,4 @@ def _lenient_bounds(feature: Feature) -> tuple[float, float]:
 def _known(feature: Feature) -> frozenset[str] | None:
     """The categories by which others are counted; None where none were declared, or others are refused."""
     declared = feature.categories if feature.unknown_category == "accept_and_count" else ()
-    return frozenset(declared) if declared else None
+    return frozenset(declared) - {""} if declared else None

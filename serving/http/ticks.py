@@ -90,7 +90,7 @@ class Ticks:
             return
         try:
             finished = done.result()
-            finished.tell(plan)
+            finished.tell(plan, time.perf_counter() - waiting.arrival.clock)
             self._log.append(finished.answered, finished.encoded)
         except Exception:
             logger.exception(FAILED, plan.contract.model, plan.predictor.version)
@@ -130,7 +130,7 @@ class Ticks:
         tally.later(plan.oddities, plan.oddities.noted(ran.packed), len(labels))
         answers: list[tuple[bytes, bytes]] = []
         ids: list[str] = []  # one a row, each with its index in its id where there are several of a request
-        many: Numbered | None = None  # or these, of one long request
+        many: Numbered | None = None  # or these, of one request
         for waiting in members:
             name, start = waiting.request_id, len(ids)
             request_id, count = name.encode(), waiting.count

@@ -129,6 +129,8 @@ def _texts(values: list[str], words: Dictionary, *, nullable: bool) -> Page:
     if nullable and "" in values:
         here = np.fromiter(map(bool, values), np.uint8, rows)
         values = [value for value in values if value]
+        if not values:  # indices mean nothing where there may be no dictionary
+            return _null(rows)
     indices = words.indices(values)
     if indices is None:
         return _page(at_once(columns.unlike(values, here)))

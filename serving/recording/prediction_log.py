@@ -174,10 +174,11 @@ class PredictionLog:
 
     def _drain(self) -> None:
         """Write the backlog, segment by segment; what the disk refuses stays for the next time."""
-        groups: dict[tuple[str, bool], list[tuple[Queued, int]]] = {}
+        groups: dict[tuple[str, int], list[tuple[Queued, int]]] = {}
         for item in self._backlog:
-            # One schema a segment: a model's contract may change with its version.
-            groups.setdefault((item[0].digest, isinstance(item[0], Encoded)), []).append(item)
+            # One schema a segment: a model's contract may change with its version. Its pages share words.
+            words = id(item[0].dictionaries) if isinstance(item[0], Encoded) else 0
+            groups.setdefault((item[0].digest, words), []).append(item)
         self._backlog = []
         refused, times = "", 0
         for group in groups.values():

@@ -14,8 +14,8 @@ from serving.recording.columns import Part
 logger = logging.getLogger(__name__)
 
 TEMPORARY = ".tmp"
-# Of one call at the most: some pages where others have turns in between.
-_SHORT_BYTES, _LONG_BYTES, _CALL_PARTS = 64 * 1024, 1024 * 1024, 64
+# Of one call at the most: some pages where others have turns in between. Linux takes up to 1,024 parts.
+_SHORT_BYTES, _LONG_BYTES, _CALL_PARTS = 64 * 1024, 1024 * 1024, 1_000
 _REST_SECONDS = 0.00005
 
 

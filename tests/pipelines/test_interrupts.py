@@ -1,6 +1,7 @@
 """An interrupt inside an event loop ends a command as it does anywhere else."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -98,6 +99,56 @@ def test_work_that_is_cancelled_says_so_where_the_handler_does_not_raise(heard):
     with pytest.raises(asyncio.CancelledError):
         interrupts.run(work())
     assert heard == [signal.SIGINT]
+
+
+def test_who_asks_a_second_time_does_not_wait(heard):
+    """What cannot be cancelled holds up the first interrupt alone."""
+
+    def impatient(signum, _) -> None:
+        heard.append(signum)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, impatient)
+    begun: list[str] = []
+
+    async def work() -> None:
+        signal.raise_signal(signal.SIGINT)
+        assert heard == []
+        try:
+            await asyncio.sleep(60)
+        finally:
+            begun.append("tidying up")
+            signal.raise_signal(signal.SIGTERM)
+            begun.append("not reached")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.run(work())
+    assert begun == ["tidying up"]
+    assert heard == [signal.SIGTERM, signal.SIGINT]
+
+
+@pytest.mark.parametrize("moment", ["install", "restore"])
+def test_an_interrupt_while_handlers_are_changed_is_not_lost(heard, monkeypatch, moment):
+    """Both are as before, and the one that came is heard."""
+    before = {number: signal.getsignal(number) for number in interrupts.INTERRUPTS}
+    change, changed = signal.signal, []
+
+    def signal_in_between(number, handler):
+        done = change(number, handler)
+        changed.append(number)
+        if len(changed) == (1 if moment == "install" else 3):
+            signal.raise_signal(signal.SIGINT if moment == "install" else signal.SIGTERM)
+        return done
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(interrupts.signal, "signal", signal_in_between)
+    with contextlib.suppress(asyncio.CancelledError):
+        interrupts.run(work())
+    monkeypatch.undo()
+    assert heard == [signal.SIGINT if moment == "install" else signal.SIGTERM]
+    assert {number: signal.getsignal(number) for number in interrupts.INTERRUPTS} == before
 
 
 def test_an_interrupt_that_is_ignored_stays_ignored(heard):

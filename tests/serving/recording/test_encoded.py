@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contract.schema import Contract, Feature
 from serving.recording import encoded
 from serving.recording.answered import Matrices, Numbered
 from serving.recording.dictionaries import LONGEST, MOST_WORDS, Dictionaries, Dictionary
 from serving.recording.encoded import LEAST_ROWS, Encoded, encode_features, join
+from serving.recording.encoder import MOST_VERSIONS
 from serving.recording.log_settings import LogSettings
 from serving.recording.prediction_log import PredictionLog
 from serving.recording.slices import at_once
@@ -128,6 +130,67 @@ def test_numbers_of_many_columns_are_written_as_those_of_one(values) -> None:
         alone = encoded.columns.numbers(row, missing if missing.any() else None)
         assert b"".join(column.data) == b"".join(alone.data)
         assert column[:2] == alone[:2]
+
+
+def contract_with(*features):
+    """One of these features alone."""
+    return Contract(model="toy", features=features, target="t", classes=("a", "b", "c"), scores="probability")
+
+
+OPEN = Feature(name="open", kind="category", description="d", nullable=True)
+MANY = Feature(name="many", kind="category", description="d", categories=tuple(f"c{i}" for i in range(300)))
+NUMBER = Feature(name="number", kind="number", description="d")
+
+
+@pytest.mark.parametrize(
+    ("features", "words"),
+    [
+        ((NUMBER,), None),
+        ((OPEN,), ""),
+        ((OPEN,), "A"),
+        ((MANY,), "c0"),
+        ((MANY,), "c299"),
+        ((NUMBER, OPEN, MANY), "c299"),
+    ],
+    ids=["no words", "no word ever", "no numbers", "in the dictionary", "beyond it", "all of them"],
+)
+def test_a_contract_may_have_any_features(features, words) -> None:
+    """Also a column of which nobody has ever sent a word, and one of more words than there is room for."""
+    contract = contract_with(*features)
+    numbers = np.ones((LEAST_ROWS, len(contract.numbers)))
+    categories = None
+    if contract.categories:
+        categories = np.full((LEAST_ROWS, len(contract.categories)), words, dtype=object)
+    runs = [long(contract, start=start, values=Matrices(contract, numbers, categories)) for start in range(3)]
+    agree(joined(runs, Dictionaries(contract)), runs)
+
+
+def test_words_are_kept_for_the_versions_that_answered_last(contract, log) -> None:
+    """However many come and go; whose words were forgotten is logged all the same."""
+    digests = [f"{index:064d}" for index in range(MOST_VERSIONS + 3)]
+    for digest in [*digests, digests[-1], digests[0]]:
+        run = long(contract, digest=digest, letter="some are missing")
+        log.append(run, log.encoder.encoded(run))
+    assert len(log.encoder._dictionaries) == MOST_VERSIONS
+    log.close()
+    found = read(log)
+    assert log.counts.written == found.height == (len(digests) + 2) * LEAST_ROWS
+    assert set(found["digest"].unique()) == set(digests)
+    assert found["feature.letter"].null_count() == pytest.approx(2 / 5 * found.height, rel=0.02)
+
+
+def test_runs_whose_words_have_other_numbers_are_not_mixed(contract, tmp_path) -> None:
+    """As where a version's words were forgotten between two runs that wait together."""
+    log = PredictionLog(tmp_path / "log", "7")
+    for start, word in enumerate(["é", "ü", "é"]):
+        values = Matrices(contract, np.ones((LEAST_ROWS, 2)), np.full((LEAST_ROWS, 1), word, dtype=object))
+        run = long(contract, start=start, values=values)
+        log.append(run, log.encoder.encoded(run))
+        log.encoder._dictionaries.clear()
+    log.start()
+    log.close()
+    found = read(log).group_by("feature.letter").len().sort("feature.letter").rows()
+    assert found == [("é", 2 * LEAST_ROWS), ("ü", LEAST_ROWS)]
 
 
 def test_what_is_short_or_has_more_to_say_is_not_encoded(contract, make_log) -> None:
