@@ -67,7 +67,7 @@ def stages(plan: Plan, log: PredictionLog, body: bytes, form: str) -> dict[str, 
 
     def packed() -> Packed:
         found = decoded()
-        return plan.pack_columns(msgspec.structs.astuple(found)) if by_column else plan.pack_long(found)  # type: ignore[arg-type]
+        return plan.pack_columns(msgspec.structs.astuple(found)) if by_column else plan.pack_long(found)  # type: ignore[arg-type]  # rows, then
 
     def answered() -> bytes:
         ran = run(plan, packed())
@@ -112,7 +112,7 @@ def bench(bundle_path: Path, seconds: float, turns: int) -> list[Measurement]:
     with on({int(Cores.of_this_machine().server)}):
         for turn in range(turns):
             for name, work in every.items():
-                found.append(measure(name, turn, lambda work=work: _timed(work, seconds)))  # type: ignore[misc]
+                found.append(measure(name, turn, lambda work=work: _timed(work, seconds)))  # type: ignore[misc]  # a default that is bound at once
                 print(f"{name:80} {found[-1].values['us_per_row']:6.2f} µs", file=sys.stderr)
     return found
 

@@ -1,8 +1,6 @@
 """The hot path answers as the application behind it does: status, headers and body (S3)."""
 
-import asyncio
 import json
-import re
 
 import polars as pl
 import pytest
@@ -13,17 +11,9 @@ from serving.http.admission import INLINE_ROWS
 from serving.http.bodies import BATCH_BYTES, SINGLE_BYTES
 from serving.http.hot import LONG_BYTES
 from serving.tracing import Traced
-from tests.serving.http.conftest import ask
+from tests.serving.http.ways import ID, JSON, ROW, added, alike, counted, turned
 
-ROW = {"width": 1.5, "height": 0.25, "letter": "A"}
-ID = ("x-request-id", "r-1")
-JSON = ("content-type", "application/json")
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-
-def turned(rows):
-    """The same by column."""
-    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 # Half of the values are good, the others are each wrong, or odd, in a way of their own.
@@ -83,38 +73,6 @@ WRITINGS = st.sampled_from(
         lambda data: b"  " + data + b"\n",
     ]
 )
-
-
-def alike(hot, slow) -> None:
-    """Equal in everything a caller sees; an id of the service's own is another one each time."""
-    assert hot.status == slow.status
-    own = "x-request-id"
-    if hot.headers[own] == slow.headers[own]:
-        assert hot.body == slow.body
-        assert hot.headers == slow.headers
-    else:
-        for heard in (hot, slow):
-            assert re.fullmatch("[0-9a-f]{32}", heard.headers[own])
-        assert hot.body.replace(hot.headers[own].encode(), b"") == slow.body.replace(
-            slow.headers[own].encode(), b""
-        )
-        assert hot.headers | {own: ""} == slow.headers | {own: ""}
-
-
-def counted(host) -> dict[str, float]:
-    """Every sample of the service's own metrics but for those of time."""
-    return {
-        f"{sample.name}{sorted(sample.labels.items())}": sample.value
-        for metric in host.metrics.registry.collect()
-        for sample in metric.samples
-        if not sample.name.endswith(("_created", "_sum", "_bucket"))
-    }
-
-
-def added(host, before) -> dict[str, float]:
-    """What was counted since `before`."""
-    now = counted(host)
-    return {name: value - before.get(name, 0) for name, value in now.items() if value != before.get(name, 0)}
 
 
 @pytest.fixture(params=[LONG_BYTES, 0], ids=["short", "as if it were long"])
@@ -179,46 +137,6 @@ def test_columns_are_answered_as_the_rows_that_they_are(both, count) -> None:
     logged = pl.read_parquet(both.host.settings.predictions / "toy" / "*.parquet")
     each = logged.drop("received_at", "event_time", "latency_ms").unique()
     assert (logged.height, each.height) == (4 * count, count)
-
-
-@pytest.mark.parametrize("value", [3.5e38, -1e39, 1e308, 10**400, 10.000001, -1e-9, True, "1", None])
-@pytest.mark.parametrize("by_column", [False, True])
-def test_one_number_that_is_refused_refuses_a_long_batch(both, value, by_column) -> None:
-    """With the same words, although such a batch is judged by its arrays."""
-    rows = [{**ROW, "width": index % 10} for index in range(1_000)]
-    rows[777]["width"] = value
-    body = {"columns": turned(rows)} if by_column else {"rows": rows}
-    hot, slow, by_itself = both.ask([json.dumps(body).encode()], path="/predict_batch", headers=[JSON, ID])
-    alike(hot, slow)
-    assert (hot.status, by_itself) == (422, False)
-    assert b"rows[777].width" in hot.body
-
-
-@pytest.mark.parametrize("count", [INLINE_ROWS + 1, 1_000])
-@pytest.mark.parametrize("by_column", [False, True])
-def test_what_is_odd_about_a_long_batch_is_counted_as_on_the_other_way(both, count, by_column) -> None:
-    """Rows by feature that are missing, out of range or of an unknown category; rows by class."""
-    rows = [
-        {
-            "width": index % 10,
-            "height": [None, 60.0, 1.0][index % 3],
-            "letter": ["?", "A", None, "B"][index % 4],
-        }
-        for index in range(count)
-    ]
-    body = json.dumps({"columns": turned(rows)} if by_column else {"rows": rows}).encode()
-    found = []
-    for way in (both.hot, both.slow):
-        before = counted(both.host)
-        assert asyncio.run(ask(way, [body], path="/predict_batch", headers=[JSON, ID])).status == 200
-        found.append(added(both.host, before))
-    assert both.passed_on == []
-    assert found[0] == found[1]
-    assert {name.partition("[")[0] for name in found[0]} >= {
-        "flightline_missing_total",
-        "flightline_out_of_range_total",
-        "flightline_unknown_category_total",
-    }
 
 
 HEADERS = {

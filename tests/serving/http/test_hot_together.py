@@ -15,30 +15,14 @@ from serving.http.admission import INLINE_ROWS, REFUSALS, Admission
 from serving.http.limits import Limits
 from serving.models.predictor import Predictor
 from serving.recording import tally
+from tests.serving.http.ways import DEADLINE, ROW, batch, together
 
 pytestmark = pytest.mark.unit
-
-ROW = {"width": 1.5, "height": 0.25, "letter": "A"}
-DEADLINE = 20  # seconds
 
 
 def single(width: float = 1.5, **change: Any) -> bytes:
     """The body of one row."""
     return json.dumps({"row": ROW | {"width": width}, **change}).encode()
-
-
-def batch(rows: int) -> bytes:
-    """The body of a batch."""
-    return json.dumps({"rows": [ROW] * rows}).encode()
-
-
-def together(*requests: Any) -> list[Any]:
-    """The answers to requests that arrive in one turn of the loop."""
-
-    async def gather() -> list[Any]:
-        return await asyncio.wait_for(asyncio.gather(*requests), DEADLINE)
-
-    return asyncio.run(gather())
 
 
 @pytest.fixture
@@ -173,26 +157,6 @@ def test_a_long_batch_does_not_hold_up_the_loop(both, monkeypatch) -> None:
 
     heard = together(both.send([batch(500)], path="/predict_batch"), small())
     assert [one.status for one in heard] == [200, 200]
-
-
-def test_a_long_batch_comes_to_the_log_encoded(both, monkeypatch) -> None:
-    """By row and by column; a shorter one as it is."""
-    found = []
-    append = both.host.log.append
-
-    def heard(answered: Any, encoded: Any = None) -> None:
-        found.append((len(answered), encoded is not None))
-        append(answered, encoded)
-
-    monkeypatch.setattr(both.host.log, "append", heard)
-    columns = {"width": [1.5] * 300, "height": [None] * 300, "letter": ["A"] * 300}
-    body = json.dumps({"columns": columns}).encode()
-    answers = together(*(both.send([part], path="/predict_batch") for part in (batch(300), body, batch(100))))
-    assert [one.status for one in answers] == [200] * 3
-    both.host.log.close()
-    assert sorted(found) == [(100, False), (300, True), (300, True)]
-    logged = pl.read_parquet(both.host.settings.predictions / "toy" / "*.parquet")
-    assert logged.height == 700
 
 
 def test_who_goes_away_takes_nobody_along(both) -> None:
