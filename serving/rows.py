@@ -89,6 +89,15 @@ def decode_rows(contract: Contract, rows: Sequence[Any], prefix: str = "rows") -
     return _arrays(contract, tuple(accepted), counts)
 
 
+def allowed_range(feature: Feature) -> tuple[float, float]:
+    """Beyond which a number is refused: it does not fit in 32 bits, or the contract says so."""
+    low, high = -FLOAT32_MAX, FLOAT32_MAX
+    if feature.out_of_range == "refuse":
+        low = max(low, -math.inf if feature.minimum is None else feature.minimum)
+        high = min(high, math.inf if feature.maximum is None else feature.maximum)
+    return low, high
+
+
 class _Problems:
     """What is wrong so far, up to the number that is reported, with hints for the first few."""
 

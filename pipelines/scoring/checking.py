@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from contract.errors import FlightlineError
 from contract.schema import Contract, Feature
 from contract.strict import near_miss
-from serving.rows import FLOAT32_MAX, Categories, Numbers, RowsRefusedError, decode_rows
+from serving.rows import Categories, Numbers, RowsRefusedError, allowed_range, decode_rows
 
 
 @dataclass(frozen=True)
@@ -154,27 +154,18 @@ def _suspect(feature: Feature, column: pl.Series) -> bool:
         return True
     if column.null_count() == len(column):
         return False
-    low, high = _bounds(feature)
+    low, high = allowed_range(feature)
     # The extremes pass over NaN, and a sum does not; it costs a tenth of looking at each value.
     return not (low <= cast("float", column.min()) and cast("float", column.max()) <= high) or math.isnan(
         column.sum()
     )
 
 
-def _bounds(feature: Feature) -> tuple[float, float]:
-    """The lowest and the highest value that is accepted."""
-    low, high = -FLOAT32_MAX, FLOAT32_MAX
-    if feature.out_of_range == "refuse":
-        low = low if feature.minimum is None else max(low, feature.minimum)
-        high = high if feature.maximum is None else min(high, feature.maximum)
-    return low, high
-
-
 def _wrong(feature: Feature) -> pl.Expr:
     """Which values the contract refuses, Boolean without nulls."""
     value = pl.col(feature.name)
     if feature.kind == "number":
-        low, high = _bounds(feature)
+        low, high = allowed_range(feature)
         wrong = value.is_nan() | (value < low) | (value > high)
     else:
         wrong = (value == "") | value.str.contains("\0", literal=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from contract.schema import Contract, Feature
 from serving.http.bodies import BATCH_ROWS, ID_LENGTH
-from serving.http.oddities import allowed_range
+from serving.rows import allowed_range
 
 Decode = Callable[[bytes], Any]
 

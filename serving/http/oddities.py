@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from contract.schema import Contract, Feature
 from serving.http.admission import INLINE_ROWS
 from serving.recording.tally import Found
-from serving.rows import FLOAT32_MAX, Categories, Numbers
+from serving.rows import Categories, Numbers, allowed_range
 
 
 class Packed(NamedTuple):
@@ -113,15 +113,6 @@ class Judged:
 
 
 JUDGED = Judged()
-
-
-def allowed_range(feature: Feature) -> tuple[float, float]:
-    """Beyond which a number is refused: it does not fit in 32 bits, or the contract says so."""
-    low, high = -FLOAT32_MAX, FLOAT32_MAX
-    if feature.out_of_range == "refuse":
-        low = max(low, -math.inf if feature.minimum is None else feature.minimum)
-        high = min(high, math.inf if feature.maximum is None else feature.maximum)
-    return low, high
 
 
 def _count_words(name: str, known: frozenset[str] | None, words: list[str]) -> Found:

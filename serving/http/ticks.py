@@ -130,14 +130,11 @@ class Ticks:
         tally.later(plan.oddities, plan.oddities.noted(ran.packed), len(labels))
         answers: list[tuple[bytes, bytes]] = []
         ids: list[str] = []  # one a row, each with its index in its id where there are several of a request
-        many: Numbered | None = None  # or these, of one request
         for waiting in members:
             name, start = waiting.request_id, len(ids)
             request_id, count = name.encode(), waiting.count
             if count == 1:
                 ids.append(name)
-            elif len(members) == 1:
-                many = Numbered(name, count)
             else:
                 ids += Numbered(name, count)
             if waiting.single:
@@ -146,7 +143,7 @@ class Ticks:
                 end = start + count
                 body = plan.render_many(labels[start:end], texts[start:end], request_id)
             answers.append((request_id, body))
-        self._log.append(ran.answered(plan, members, many or ids, seconds))
+        self._log.append(ran.answered(plan, members, ids, seconds))
         return answers
 
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 Part: TypeAlias = "bytes | memoryview"
 
 PIECE = 250  # values that Python code looks at in one step
-_MOST_WORDS = 256  # of a dictionary: an index then has a byte
+MOST_WORDS = 256  # of a dictionary: an index then has a byte
 _WORTH_IT = 4  # values a word, at the least
 _FIRST = np.zeros(1, np.uint8)
 
@@ -127,7 +127,7 @@ def texts(values: Sequence[str | None], null: str | None = None) -> Steps[Column
         levels, values = _levels(here, count, 1), kept
         yield
     present: Sequence[str] = values  # type: ignore[assignment]  # joining them finds what is none
-    if len(distinct) > min(_MOST_WORDS, count // _WORTH_IT):
+    if len(distinct) > min(MOST_WORDS, count // _WORTH_IT):
         parts = yield from _spelled(present)
         return Column("text", count, (levels, *parts))
     words: Sequence[str] = sorted(distinct)  # type: ignore[arg-type]  # the same
@@ -142,7 +142,7 @@ def texts(values: Sequence[str | None], null: str | None = None) -> Steps[Column
 
 def chosen(words: Sequence[str], indices: NDArray[np.int64]) -> Column:
     """Texts (rows,), each the one of the few `words` that its index names."""
-    if len(words) > _MOST_WORDS:
+    if len(words) > MOST_WORDS:
         return at_once(texts([words[index] for index in indices.tolist()]))
     count = len(indices)
     return _worded(count, same_level(1, count), indices.astype(np.uint8), words)

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from contract.log_layout import FEATURE_PREFIX, log_kinds
 from contract.schema import Contract
 from serving.recording import columns
-from serving.recording.columns import Part
+from serving.recording.columns import MOST_WORDS, Part
 
-MOST_WORDS = 256  # a number then has a byte
 LONGEST = 64  # characters of a word: each file of the log holds all of them
 
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from contract.log_layout import FEATURE_PREFIX, SCORE_PREFIX, log_kinds
 from serving.recording import columns, pages, parquet
 from serving.recording.answered import Answered, Matrices, Numbered, microseconds
-from serving.recording.columns import Column, Part
-from serving.recording.dictionaries import MOST_WORDS, Dictionaries, Dictionary
+from serving.recording.columns import MOST_WORDS, Column, Part
+from serving.recording.dictionaries import Dictionaries, Dictionary
 from serving.recording.pages import Chunk, Page
 from serving.recording.slices import Steps, at_once
 

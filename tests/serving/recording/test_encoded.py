@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from contract.schema import Contract, Feature
 from serving.recording import encoded
 from serving.recording.answered import Matrices, Numbered
-from serving.recording.dictionaries import LONGEST, MOST_WORDS, Dictionaries, Dictionary
+from serving.recording.columns import MOST_WORDS
+from serving.recording.dictionaries import LONGEST, Dictionaries, Dictionary
 from serving.recording.encoded import LEAST_ROWS, Encoded, encode_features, join
 from serving.recording.encoder import MOST_VERSIONS
 from serving.recording.log_settings import LogSettings
