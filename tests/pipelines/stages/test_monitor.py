@@ -19,6 +19,7 @@ from monitoring.policy import MonitoringPolicy
 from pipelines import monitor
 from pipelines.building.config import policy
 from pipelines.machine.settings import Settings
+from pipelines.watching import readings
 from tests.conftest import toy_contract as make_contract
 from tests.pipelines.stages.conftest import ROOT
 from training.gates.verdict import Evidence
@@ -59,7 +60,7 @@ def test_alarms_in_a_row_are_counted_over_earlier_checks(settings, before, count
     """Of other days and the same bundle, until one did not alarm."""
     for one in before:
         checked(settings, *one)
-    assert monitor.alarms_before("flights", DIGEST, settings, MAY) == count
+    assert readings.alarms_before("flights", DIGEST, settings, MAY) == count
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def test_a_period_that_was_replayed_again_is_in_the_window_once(settings):
     logged("1.parquet", ("r/0", "a", 1, 0), ("r/1", "b", 1, 0), ("r/2", None, 1, 0), ("r/3", None, 1, 0))
     logged("2.parquet", ("s/0", "a", 1, 1), ("s/1", "b", 2, 1))
     bundle = SimpleNamespace(contract=made, digest=DIGEST)
-    window = monitor.read_log("toy", bundle, settings, "production", MAY)
+    window = readings.read_log("toy", bundle, settings, "production", MAY)
     assert sorted(window["request_id"]) == ["r/1", "r/2", "r/3", "s/0", "s/1"]
 
 
@@ -144,7 +145,7 @@ def labels(*facts):
     """Label rows (entity, label, day of May on which it arrived)."""
     return pl.DataFrame(
         [(entity, label, MAY + timedelta(days=day)) for entity, label, day in facts],
-        schema=monitor.NO_LABELS,
+        schema=readings.NO_LABELS,
         orient="row",
     )
 
@@ -155,14 +156,14 @@ def test_a_label_that_two_replays_delivered_is_there_once(settings):
     folder.mkdir(parents=True)
     labels(("a", "late", 1), ("b", "late", 1)).write_parquet(folder / "2013-05.from-1.parquet")
     labels(("b", "late", 1), ("b", "on_time", 2)).write_parquet(folder / "2013-05.from-2.parquet")
-    found = monitor.read_labels("flights", settings).sort("entity_id", "arrived_at")
+    found = readings.read_labels("flights", settings).sort("entity_id", "arrived_at")
     assert found.select("entity_id", "label").rows() == [("a", "late"), ("b", "late"), ("b", "on_time")]
 
 
 def test_new_labels_are_counted_by_entity():
     """A corrected label, one withdrawn, one too old and one of the future do not add up."""
     facts = (("a", "late", 1), ("a", "on_time", 2), ("b", None, 1), ("c", "late", 0), ("d", "late", 9))
-    assert monitor.count_new(labels(*facts), MAY, MAY + timedelta(days=5)) == 1
+    assert readings.count_new(labels(*facts), MAY, MAY + timedelta(days=5)) == 1
 
 
 @pytest.mark.parametrize(

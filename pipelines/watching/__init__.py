@@ -1,0 +1,1 @@
+"""What a check of a model in service reads and keeps."""
