@@ -21,6 +21,7 @@ from monitoring.drift import drift_report
 from monitoring.health import data_health
 from monitoring.performance import performance
 from monitoring.policy import MonitoringPolicy
+from monitoring.statistics import WindowStatistics, age_days, window_statistics
 from pipelines.building import attempts
 from pipelines.building.config import policy
 from pipelines.building.runs import candidate
@@ -32,6 +33,7 @@ from pipelines.ledger import parse_moment
 from pipelines.machine.files import replace
 from pipelines.machine.processes import Say
 from pipelines.machine.settings import Settings
+from pipelines.watching import window
 from pipelines.watching.readings import WINDOW_DAYS, alarms_before, count_new, read_labels, read_log
 from training import model as models
 
@@ -52,6 +54,8 @@ class Monitored:
     drifted: tuple[str, ...] = ()  # columns
     report: str = ""  # path of Evidently's page
     digest: str = ""  # the bundle that was watched
+    age_days: float = 0.0  # since the moment up to which it learned
+    statistics: str = ""  # path of the window in numbers
 
 
 def monitor(
@@ -70,14 +74,14 @@ def monitor(
     bundle = champion(model, settings, environment)
     if bundle is None:
         reason = f"nothing to watch: no {model} serves in {environment}"
-        return _keep(Monitored(model, as_of.isoformat(), "insufficient", reason), "", settings, say)
-    window = read_log(model, bundle, settings, environment, as_of)
+        return _keep(Monitored(model, as_of.isoformat(), "insufficient", reason), "", None, settings, say)
+    predictions = read_log(model, bundle, settings, environment, as_of)
     labels = read_labels(model, settings)
     reference = pl.read_parquet(bundle.path / "reference.parquet")
-    health = data_health(reference, window, bundle.contract, limits.health)
-    drift = drift_report(reference, window, bundle.contract, limits.drift)
+    health = data_health(reference, predictions, bundle.contract, limits.health)
+    drift = drift_report(reference, predictions, bundle.contract, limits.drift)
     judged = performance(
-        window, labels, bundle.contract, limits.performance, as_of, baseline_log_loss=_baseline(bundle)
+        predictions, labels, bundle.contract, limits.performance, as_of, baseline_log_loss=_baseline(bundle)
     )
     trained = datetime.fromisoformat(bundle.environment.as_of)
     evidence = Evidence(
@@ -98,13 +102,14 @@ def monitor(
         as_of=as_of.isoformat(),
         action=decision.action,
         reason=decision.reason,
-        predictions=window.height,
+        predictions=predictions.height,
         drift=f"{drift.status}: {drift.reason}",
         performance=f"{judged.status}: {judged.reason}",
         drifted=tuple(item.column for item in drift.columns if item.drifted),
         digest=bundle.digest,
+        age_days=round(age_days(trained, as_of), 3),
     )
-    return _keep(found, drift.html, settings, say)
+    return _keep(found, drift.html, window_statistics(predictions, bundle.contract), settings, say)
 
 
 def _baseline(bundle: Bundle) -> float | None:
@@ -113,17 +118,25 @@ def _baseline(bundle: Bundle) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def _keep(found: Monitored, html: str, settings: Settings, say: Say) -> Monitored:
-    """Write the report, the check and the decision; say them; return the check with the report's path."""
+def _keep(
+    found: Monitored, html: str, statistics: WindowStatistics | None, settings: Settings, say: Say
+) -> Monitored:
+    """Write report, statistics, check and decision; say them; return the check with the paths."""
     day = found.as_of[:10]
     folder = settings.var / "monitoring" / found.model / day
     if html:
         replace(folder / "drift.html", html.encode(), mode=0o644)  # others may look at it, as at a log
         found = dataclasses.replace(found, report=str(folder / "drift.html"))
+    if statistics is not None:
+        found = dataclasses.replace(found, statistics=str(window.keep(folder, statistics)))
     replace(folder / "check.json", json.dumps(asdict(found), indent=2).encode() + b"\n")
     record(settings.var, Outcome(found.model, found.action, found.reason, day))
     say(f"{found.model}, {found.predictions:,} predictions in the {WINDOW_DAYS} days before {day}")
-    for name in ("drift", "performance", "report"):
+    if statistics is not None:
+        say(f"  {'age':<12} {found.age_days:.0f} days since the data it learned from")
+        for name, text in window.lines(statistics) if statistics.rows else ():
+            say(f"  {name:<12} {text}")
+    for name in ("statistics", "drift", "performance", "report"):
         if getattr(found, name):
             say(f"  {name:<12} {getattr(found, name)}")
     say(f"  {'decision':<12} {found.action}: {found.reason}")

@@ -16,11 +16,14 @@ from monitoring.drift import DriftResult
 from monitoring.health import Health
 from monitoring.performance import Performance
 from monitoring.policy import MonitoringPolicy
+from monitoring.statistics import window_statistics as described
 from pipelines import monitor
 from pipelines.building.config import policy
 from pipelines.machine.settings import Settings
 from pipelines.watching import readings
 from tests.conftest import toy_contract as make_contract
+from tests.monitoring.worlds import CONTRACT
+from tests.monitoring.worlds import window as made
 from tests.pipelines.stages.conftest import ROOT
 from training.gates.verdict import Evidence
 
@@ -88,6 +91,7 @@ def alarming(settings, tmp_path, monkeypatch) -> Settings:
         "data_health": lambda *_: Health(0, ()),
         "drift_report": lambda *_: DriftResult("alarm", "much drifted"),
         "performance": lambda *_, **__: Performance("fine", "as before", 0, 0, 0.0, 0),
+        "window_statistics": lambda *_: described(made(1, 4), CONTRACT),
     }.items():
         monkeypatch.setattr(monitor, name, stand_in)
     return settings
@@ -107,6 +111,16 @@ def test_a_check_is_filed_under_its_day_in_utc(alarming):
     found = monitor.monitor("flights", alarming, berlin, say=lambda _: None)
     assert found.as_of == "2013-04-30T22:30:00+00:00"
     assert (alarming.var / "monitoring" / "flights" / "2013-04-30" / "check.json").is_file()
+
+
+def test_a_check_says_and_keeps_what_the_window_looks_like(alarming):
+    """Scores, inputs, latency, and the days since the data that the model learned from."""
+    said: list[str] = []
+    found = monitor.monitor("flights", alarming, MAY, say=said.append)
+    kept = json.loads(Path(found.statistics).read_text())
+    assert (kept["rows"], found.age_days) == (4, 30.0)
+    assert any(line.startswith("  age          30 days") for line in said)
+    assert {"score", "missing", "latency"} <= {line.split()[0] for line in said}
 
 
 def test_the_page_may_be_read_by_others(alarming, monkeypatch):
