@@ -23,9 +23,9 @@ from serving.models.desired import Desired
 def fetch(uri: str, into: Path, trust: Trust, digest: str | None = None) -> Bundle:
     """Copy the release directory at `uri` to `into`, verified; return its bundle.
 
-    `uri` is a path, file://, or of any scheme fsspec knows; `digest` the bundle it must hold. `into` appears
-    at once and whole, or not at all, and is left alone where it already holds that bundle: whichever of
-    several loaders comes first, all of them succeed.
+    `uri` is a path, file://, s3://, or of another scheme that fsspec has a driver for; `digest` the bundle it
+    must hold. `into` appears at once and whole, or not at all, and is left alone where it already holds that
+    bundle: whichever of several loaders comes first, all of them succeed.
 
     Raises:
         FlightlineError: the release cannot be fetched, is not trusted, or is not the bundle `digest`.
@@ -112,14 +112,16 @@ def _copy(uri: str, to: Path) -> None:
     source = uri if "://" in uri else Path(uri).absolute().as_uri()
     try:
         system, path = fsspec.core.url_to_fs(source)
-        if not system.isdir(path):
-            raise FlightlineError(f"{uri} is not a folder", "a release directory", "Correct MODEL_URI")
-        system.get(path.rstrip("/") + "/", str(to) + "/", recursive=True)
-    except (OSError, ValueError, ImportError) as error:
+        found = system.isdir(path)
+        if found:
+            system.get(path.rstrip("/") + "/", str(to) + "/", recursive=True)
+    except Exception as error:  # noqa: BLE001 - the driver of each store has errors of its own
         text = " ".join(str(error).split())[:200]
         raise FlightlineError(
             f"{uri} cannot be fetched ({text})", "a release directory", "Correct MODEL_URI"
         ) from None
+    if not found:
+        raise FlightlineError(f"{uri} is not a folder", "a release directory", "Correct MODEL_URI")
 
 
 def main(arguments: list[str] | None = None) -> int:
