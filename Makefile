@@ -20,10 +20,13 @@ DIGEST ?=
 VERSION ?=
 # What `make explain` walks through: an id of a held-out row, or a JSON file with a request. Empty: some row.
 ROW ?=
+# The tables that `make score` answers (a Parquet file, a folder or a glob), and the folder of the answers.
+INPUT ?=
+OUTPUT ?=
 # Further words for the command, for example: make test-unit ARGS="-k ledger -x"
 ARGS ?=
 # Recipes read these as "$$MODEL": a value that comes from outside is an argument, never shell code.
-export MODEL ACTOR AS_OF GATE DIGEST VERSION ROW
+export MODEL ACTOR AS_OF GATE DIGEST VERSION ROW INPUT OUTPUT
 
 # Installed by pip into .uv/ only where no uv is on the PATH.
 UV_VERSION := 0.13.9
@@ -56,7 +59,7 @@ PYTEST := .venv/bin/python -m pytest
 LONGEST := --durations 20 --durations-min 5
 
 .PHONY: help setup demo up down test test-unit test-features test-browser test-slow gates gate repro train register \
-	retrain challenger image staging digest approved production monitor summary dispatch backtest bench bench-serving peers \
+	retrain challenger image staging digest approved production monitor score summary dispatch backtest bench bench-serving peers \
 	tune reproduce explain check hooks required clean uv
 
 help: ## This list
@@ -150,6 +153,9 @@ summary: setup
 # Asks GitHub to retrain, where the last `make monitor` decided so.
 dispatch: setup
 	@$(RUN) pipelines.dispatch "$$MODEL" $(ARGS)
+
+score: setup ## Batch prediction: answer the tables of INPUT that are new, into OUTPUT
+	@$(RUN) pipelines.score "$$MODEL" --input "$$INPUT" --output "$$OUTPUT" $(ARGS)
 
 # Every model, unless MODEL was given: only then is it no longer the one of this file.
 backtest: setup ## Train as of each month of 2013: gates, and what retraining is worth

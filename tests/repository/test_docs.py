@@ -211,4 +211,4 @@ def test_help_lists_every_documented_target():
     text = (ROOT / "Makefile").read_text()
     described = re.findall(r"^([a-z-]+):.*## \S.+$", text, re.MULTILINE)
     assert {"demo", "test", "setup", "up", "down", "check"} <= set(described)
-    assert len(described) <= 25
+    assert len(described) <= 26  # they fit on a screen

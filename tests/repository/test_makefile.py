@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 # Recipes that take a value which a workflow may have got from outside.
 WITH_VALUES = (
     *("train", "register", "retrain", "challenger", "staging", "digest", "approved", "production", "monitor"),
-    *("summary", "dispatch", "tune", "reproduce", "explain", "image"),
+    *("summary", "dispatch", "tune", "reproduce", "explain", "image", "score"),
 )
 
 
@@ -44,10 +44,18 @@ def make(tmp_path):
 def test_a_value_from_outside_is_an_argument_and_never_code(make, tmp_path, target):
     """Quotes, substitutions and make's own functions arrive unread at the program."""
     evil = "x\";touch pwned;'$(touch pwned)`touch pwned`$(shell touch pwned)"
-    result = make(target, MODEL=evil, AS_OF=evil, ACTOR=evil, DIGEST=evil, ROW=evil, VERSION=evil)
+    result = make(target, MODEL=evil, AS_OF=evil, ACTOR=evil, DIGEST=evil, ROW=evil, VERSION=evil, INPUT=evil)
     assert result.returncode == 0, result.stderr
     assert "touch pwned" in result.stdout
     assert not list(tmp_path.rglob("pwned"))
+
+
+def test_tables_are_scored_from_where_they_are_to_where_they_are_wanted(make):
+    """As the workflow calls it: paths by variable, with blanks as they are, and words of the command."""
+    words = {"INPUT": "new tables", "OUTPUT": "answers", "ARGS": "--id id --publish production"}
+    called = make("score", **words)
+    expected = "flights|--input|new tables|--output|answers|--id|id|--publish|production|"
+    assert called.stdout.strip() == f"python|-m|pipelines.score|{expected}"
 
 
 def test_a_row_and_a_version_have_defaults(make):

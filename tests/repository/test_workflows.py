@@ -206,10 +206,11 @@ def test_the_screenshots_are_where_ci_looks_for_them():
         ("ct.yml", {"workflow_dispatch", "repository_dispatch"}),
         ("cd.yml", {"push", "workflow_call", "workflow_dispatch", "repository_dispatch"}),
         ("monitor.yml", {"schedule", "workflow_dispatch"}),
+        ("score.yml", {"schedule", "workflow_dispatch", "repository_dispatch"}),
     ],
 )
 def test_each_workflow_starts_when_it_should(file, events):
-    """Push and pull request test; dispatches retrain and promote; the clock monitors."""
+    """Push and pull request test; dispatches retrain and promote; the clock monitors and scores."""
     assert set(workflows(ROOT)[file][True]) == events
 
 
