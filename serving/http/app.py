@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 from contract.schema import Contract
 from serving.features.completion import Completer
 from serving.http import bodies, openapi
-from serving.http.admission import Admission
+from serving.http.admission import Admission, OverloadedError
 from serving.http.answers import Answerer, Call
 from serving.http.batch_bodies import BatchBody, batch_rows
 from serving.http.bodies import RefusedError
@@ -23,7 +23,7 @@ from serving.http.completing import Completing
 from serving.http.events import Events
 from serving.http.limits import Limits
 from serving.http.pages import Pages, static_content
-from serving.http.replies import chosen, known_parameters, model_headers, not_yet, once, reply
+from serving.http.replies import chosen, known_parameters, model_headers, not_yet, once, reply, too_much
 from serving.http.scores import ScorePages
 from serving.http.v2 import V2
 from serving.models.versions import Served, Versions
@@ -55,7 +55,9 @@ def build_app(
     Without a `completer` a row must bring every feature that may not be null, and no events are taken.
     `admission` bounds what it takes at once; `ready` says more than `versions` knows, such as a near end.
     """
-    api = _Api(settings, versions, log, metrics, completer)
+    limits = Limits()
+    admission = admission or Admission(limits.requests, limits.rows)
+    api = _Api(settings, versions, log, metrics, completer, admission=admission)
     pages = Pages(settings, versions, log, completer)
     events = Events(versions, completer)
     scores = ScorePages(Scores(settings.scores), versions)
@@ -63,7 +65,7 @@ def build_app(
     claimed.methods = None  # of all methods: whether there is such a route is known only inside
     app = Starlette(
         routes=[
-            *V2(versions, api.inferring(admission), ready).routes(api.guarded),
+            *V2(versions, api.inferring(), ready).routes(api.guarded),
             Route("/predict", api.guarded(api.predict), methods=["POST"]),
             Route("/predict_batch", api.guarded(api.predict_batch), methods=["POST"]),
             Route("/events", api.guarded(events.post), methods=["POST"]),
@@ -95,16 +97,17 @@ class _Api:
         log: PredictionLog,
         metrics: Metrics,
         completer: Completer | None,
+        *,
+        admission: Admission,
     ) -> None:
+        self._admission = admission
         self._settings, self._versions, self._log, self._metrics = settings, versions, log, metrics
         self._completing = Completing(completer, metrics)
         self.answerer = Answerer(log, metrics)
 
-    def inferring(self, admission: Admission | None) -> Inferring:
+    def inferring(self) -> Inferring:
         """What answers in the protocol V2, by the same rules."""
-        limits = Limits()
-        admission = admission or Admission(limits.requests, limits.rows)
-        return Inferring(self.answerer, self._completing, admission, self._settings.clock)
+        return Inferring(self.answerer, self._completing, self._admission, self._settings.clock)
 
     def guarded(self, endpoint: Endpoint) -> Endpoint:
         """`endpoint`, with a request id on its answer and every refusal turned into an object."""
@@ -123,6 +126,9 @@ class _Api:
                 count = len(error.problems)
                 sentence = f"{count} problem{'s' * (count > 1)} with the input"
                 response = self._refusal(RefusedError(422, sentence, error.problems))
+            except OverloadedError:
+                await self._admission.turn()
+                response = self._refusal(too_much())
             response.headers["X-Request-Id"] = request.state.id
             return response
 
@@ -161,12 +167,13 @@ class _Api:
         ]
         count = len(sent)
         when = moments or [now] * count
-        whole = await self._completing.whole(served.predictor.contract, sent, body.keys, when)
-        rows = decode_rows(served.predictor.contract, whole.rows)
-        note_rows(request.scope, count)
         ids = entities or [None] * count
-        call = Call(request.state.id, began, now, ids, when, whole.keys, whole.filled)
-        labels, scores = await self.answerer.answer(served.predictor, rows, call)
+        with self._admission.batch(count):  # what the hot path gave back, it counts no more
+            whole = await self._completing.whole(served.predictor.contract, sent, body.keys, when)
+            rows = decode_rows(served.predictor.contract, whole.rows)
+            note_rows(request.scope, count)
+            call = Call(request.state.id, began, now, ids, when, whole.keys, whole.filled)
+            labels, scores = await self.answerer.answer(served.predictor, rows, call)
         classes = list(served.predictor.contract.classes)
         return _predicted(request, served, {"predictions": labels, "scores": scores, "classes": classes})
 

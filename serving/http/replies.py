@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contract.strict import near_miss
-from serving.http.admission import RETRY_SECONDS
+from serving.http.admission import OVERLOADED, RETRY_SECONDS
 from serving.http.bodies import RefusedError
 from serving.models.versions import NotServedError, Served, Snapshot
 from serving.rows import Problem
@@ -28,6 +28,11 @@ def not_yet(reason: str) -> RefusedError:
     """503, for the time before a model is loaded."""
     sentence = f"no model answers yet: {reason or 'none is desired'}"
     return RefusedError(503, sentence, headers={"Retry-After": str(RETRY_SECONDS)})
+
+
+def too_much() -> RefusedError:
+    """503, for the time in which as much waits as may."""
+    return RefusedError(503, OVERLOADED, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
 def once(request: Request, name: str) -> str | None:

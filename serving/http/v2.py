@@ -9,8 +9,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from serving.http.admission import OVERLOADED, RETRY_SECONDS, OverloadedError
-from serving.http.bodies import RefusedError
 from serving.http.openapi import VERSION
 from serving.http.replies import known_parameters, model_headers, reply
 from serving.http.v2_bodies import HEADER_LENGTH, decode_infer, read_infer
@@ -104,12 +102,8 @@ class V2:
         served = self._choose(request, request.state.id)
         data = await read_infer(request)
         began = time.perf_counter()
-        try:
-            with self._inferring.admission.request():
-                return await self._infer(request, served, data, began)
-        except OverloadedError:
-            wait = {"Retry-After": str(RETRY_SECONDS)}
-            raise RefusedError(503, OVERLOADED, headers=wait) from None
+        with self._inferring.admission.request():
+            return await self._infer(request, served, data, began)
 
     async def _infer(self, request: Request, served: Served, data: bytearray, began: float) -> Response:
         contract = served.predictor.contract

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from serving.http.admission import Admission
 from serving.http.app import build_app
 from serving.http.hot import Hot
 from serving.http.limits import Limits
@@ -96,7 +97,11 @@ def in_front() -> Iterator[Callable[..., Both]]:
     made: list[Hot] = []
 
     def make(host: Any, limits: Limits | None = None) -> Both:
-        slow = build_app(host.settings, host.versions, host.log, host.metrics)
+        limits = limits or Limits()
+        admission = Admission(limits.requests, limits.rows)  # one, as in the service
+        slow = build_app(
+            host.settings, host.versions, host.log, host.metrics, host.completer, admission=admission
+        )
         passed_on: list[str] = []
 
         async def watched(scope: Any, receive: Any, send: Any) -> None:
@@ -104,7 +109,15 @@ def in_front() -> Iterator[Callable[..., Both]]:
             await slow(scope, receive, send)
 
         made.append(
-            Hot(watched, host.settings, host.versions, host.log, host.metrics, limits=limits or Limits())
+            Hot(
+                watched,
+                host.settings,
+                host.versions,
+                host.log,
+                host.metrics,
+                limits=limits,
+                admission=admission,
+            )
         )
         return Both(host, made[-1], slow, passed_on)
 
