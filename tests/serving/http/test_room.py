@@ -82,3 +82,13 @@ def test_rows_that_the_hot_path_gives_back_are_counted_once(host, in_front, monk
     assert together(both.send([batch(ROWS)], path="/predict_batch"))[0].status == 200
     assert (failures, both.passed_on) == ([], ["/predict_batch"])
     assert nothing_is_left(both)
+
+
+@pytest.mark.parametrize("kind", ["Application/JSON", "\xa0application/json"])
+def test_the_spelling_of_a_content_type_is_no_way_round_the_limit(host, in_front, kind) -> None:
+    """In capitals, or behind a blank that is none of HTTP's, it is as good, and counts as any other."""
+    both = in_front(host, Limits(requests=1))
+    send = {"path": "/predict_batch", "headers": [("content-type", kind), ID]}
+    with both.hot._admission.request():
+        assert together(both.send([batch(1)], **send))[0].status == 503
+    assert together(both.send([batch(1)], **send))[0].status == 200
