@@ -59,7 +59,7 @@ def build_app(
     admission = admission or Admission(limits.requests, limits.rows)
     api = _Api(settings, versions, log, metrics, completer, admission=admission)
     pages = Pages(settings, versions, log, completer)
-    events = Events(versions, completer)
+    events = Events(versions, completer, admission)
     scores = ScorePages(Scores(settings.scores), versions)
     claimed = Route("/predict/{rest:path}", api.guarded(api.predict_claimed))
     claimed.methods = None  # of all methods: whether there is such a route is known only inside

@@ -67,6 +67,15 @@ async def read_body(request: Request, into: type[T], limit: int) -> T:
     Raises:
         RefusedError: 413, 415, 400 or 422.
     """
+    return decode_body(await read_bytes(request, limit), into)
+
+
+async def read_bytes(request: Request, limit: int) -> bytearray:
+    """The body of `request`, which says that it is JSON.
+
+    Raises:
+        RefusedError: 413, 415 or 400.
+    """
     _check_headers(request, limit)
     data = bytearray()
     try:
@@ -76,6 +85,15 @@ async def read_body(request: Request, into: type[T], limit: int) -> T:
                 raise too_large(limit)
     except ClientDisconnect:
         raise not_whole("only a part of it", "the caller went away before the body was complete") from None
+    return data
+
+
+def decode_body(data: bytearray, into: type[T]) -> T:
+    """`data` as `into`.
+
+    Raises:
+        RefusedError: 400 or 422.
+    """
     try:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -17,8 +17,9 @@ from serving.features.facts import Fact, microseconds
 from serving.features.origins import KEY_LENGTH
 from serving.features.store import Event, EventError, StoreError
 from serving.http import bodies
+from serving.http.admission import Admission
 from serving.http.bodies import ID_LENGTH, RefusedError
-from serving.http.replies import known_parameters, reply
+from serving.http.replies import again, known_parameters, reply
 from serving.models.versions import Versions
 from serving.rows import MOST_PROBLEMS, Problem
 
@@ -27,7 +28,6 @@ FACTS = 64  # an event
 # A year of events each as large as this still adds up to less than 64 bits.
 LARGEST = 10**12
 FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)  # exact in a double
-RETRY_S = "1"
 
 
 class EventsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,34 +48,39 @@ class SentEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Events:
     """The endpoint that takes events in."""
 
-    def __init__(self, versions: Versions, completer: Completer | None) -> None:
-        """Keep whose features they are, and where they go."""
-        self._versions, self._completer = versions, completer
+    def __init__(self, versions: Versions, completer: Completer | None, admission: Admission) -> None:
+        """Keep whose features they are, where they go, and how many may be on their way."""
+        self._versions, self._completer, self._admission = versions, completer, admission
 
     async def post(self, request: Request) -> Response:
         """Take in all events of a request or none; one whose id is known changes nothing."""
         known_parameters(request, set())
-        if self._completer is None:
+        completer = self._completer
+        if completer is None:
             problem = Problem("path", "/events", "another route: this service keeps no online store")
             raise RefusedError(404, "this service keeps no online store", [problem])
         if not self._versions.ready:
-            raise RefusedError(
-                503, "no model says yet which events it reads", headers={"Retry-After": RETRY_S}
-            )
-        body = await bodies.read_body(request, EventsBody, bodies.BATCH_BYTES)
-        events = read_events(body.events)
+            raise again("no model says yet which events it reads")
+        data = await bodies.read_bytes(request, bodies.BATCH_BYTES)
+        with self._admission.request():  # before it is decoded: that takes long, too
+            sent = bodies.decode_body(data, EventsBody).events
+            with self._admission.batch(len(sent)):
+                return await self._take_in(completer, sent)
+
+    async def _take_in(self, completer: Completer, sent: Sequence[Any]) -> Response:
+        events = read_events(sent)
         contracts = [
             served.predictor.contract
             for model in self._versions.current.loaded.values()
             for served in model.versions.values()
         ]
         try:
-            counted = await run_in_threadpool(self._completer.accept, contracts, events)
+            counted = await run_in_threadpool(completer.accept, contracts, events)
         except EventError as error:
             problem = Problem(f"events[{error.index}]", error.found, error.expected)
             raise RefusedError(422, f"events[{error.index}]: {error}", [problem]) from None
         except StoreError as error:
-            raise RefusedError(503, str(error), headers={"Retry-After": RETRY_S}) from None
+            raise again(str(error)) from None
         return reply(asdict(counted))
 
 

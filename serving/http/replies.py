@@ -26,13 +26,17 @@ def chosen(snapshot: Snapshot, name: str, version: str | None, request_id: str) 
 
 def not_yet(reason: str) -> RefusedError:
     """503, for the time before a model is loaded."""
-    sentence = f"no model answers yet: {reason or 'none is desired'}"
-    return RefusedError(503, sentence, headers={"Retry-After": str(RETRY_SECONDS)})
+    return again(f"no model answers yet: {reason or 'none is desired'}")
 
 
 def too_much() -> RefusedError:
     """503, for the time in which as much waits as may."""
-    return RefusedError(503, OVERLOADED, headers={"Retry-After": str(RETRY_SECONDS)})
+    return again(OVERLOADED)
+
+
+def again(sentence: str) -> RefusedError:
+    """503, and when to ask again."""
+    return RefusedError(503, sentence, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
 def once(request: Request, name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""How much is let in at once, whatever way it comes: the hot path or the application behind it."""
+"""How much is let in at once, whatever way it comes: the hot path, the application behind it, events."""
 
 import json
 from typing import Any
@@ -30,6 +30,13 @@ def shop(make_host, make_bundle, in_front) -> Both:
 def lacking(rows: int) -> bytes:
     """A batch whose rows leave a stored feature to the service."""
     return json.dumps({"rows": [{"letter": "A", "width": 1}] * rows}).encode()
+
+
+def events(count: int) -> bytes:
+    """The body of some events."""
+    facts = {"letter": "A", "pieces": 1}
+    one = {"stream": "sales", "at": "2013-01-01T12:00:00Z", "facts": facts}
+    return json.dumps({"events": [{"id": f"s{number}", **one} for number in range(count)]}).encode()
 
 
 def nothing_is_left(both: Both) -> bool:
@@ -92,3 +99,27 @@ def test_the_spelling_of_a_content_type_is_no_way_round_the_limit(host, in_front
     with both.hot._admission.request():
         assert together(both.send([batch(1)], **send))[0].status == 503
     assert together(both.send([batch(1)], **send))[0].status == 200
+
+
+@pytest.mark.parametrize("body", [events(1), b"{"], ids=["good", "bad"])
+def test_events_count_among_the_requests(shop, body) -> None:
+    """While others hold every place they get the refusal of a prediction, before they are decoded."""
+    admission, send = shop.hot._admission, {"path": "/events", "headers": [JSON, ID]}
+    admission.requests = admission.most_requests
+    refused, prediction = together(
+        shop.send([body], **send), shop.send([batch(1)], path="/predict_batch", headers=[JSON, ID])
+    )
+    assert refused.status == 503
+    alike(refused, prediction)
+    admission.requests = 0
+    assert together(shop.send([events(1)], **send))[0].status == 200
+    assert nothing_is_left(shop)
+
+
+def test_the_events_of_a_long_request_count_among_the_rows(shop) -> None:
+    """Two long requests do not fit together, a short one does, and whatever is let in is let go of."""
+    heard = together(*(shop.send([events(count)], path="/events") for count in (ROWS, ROWS, 1)))
+    assert [one.status for one in heard] == [200, 503, 200]
+    assert together(shop.send([events(ROWS)], path="/events"))[0].status == 200
+    assert together(shop.send([b'{"events": []}'], path="/events"))[0].status == 422
+    assert nothing_is_left(shop)
