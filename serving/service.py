@@ -46,12 +46,17 @@ class SeamService(bentoml.Service[Any]):  # type: ignore[misc]  # it is Any to m
             taken: bool = instance.hot.take(headers, query, data, caller)
             return taken
 
+        def refused(status: int) -> None:
+            """Count what never became a request."""
+            self.instance.metrics.refused(status)
+
         async def seam(scope: "Scope", receive: "Receive", send: "Send") -> None:
             if scope["type"] == "lifespan" and "state" in scope:
                 from serving.http.bodies import BATCH_BYTES
                 from serving.http.whole import OFFER, Offer
 
-                scope["state"][OFFER] = Offer(b"/predict", take, b"/predict_batch", BATCH_BYTES)
+                offer = Offer(b"/predict", take, b"/predict_batch", BATCH_BYTES, refused)
+                scope["state"][OFFER] = offer
             if scope["type"] == "http":
                 send = self.instance.drain.sending(send)
                 if scope["path"] not in BENTOML_PATHS or scope["method"] not in {"GET", "HEAD"}:

@@ -40,12 +40,15 @@ class Offer:
 
     Bodies of `long_path` that say they have at most `long_bytes` are handed to the application in one piece.
     In pieces of 64 KiB, as uvicorn does it, a megabyte wakes its task 18 times, and is copied twice more.
+
+    `refused` hears the status of what the protocol refuses before the application has heard of it.
     """
 
     path: bytes
     take: Callable[[dict[bytes, bytes], bytes, bytes, Caller], bool]
     long_path: bytes = b""
     long_bytes: int = 0
+    refused: Callable[[int], None] = lambda _: None
 
 
 class Whole:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import httptools
 import msgspec
@@ -17,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from contract.errors import ConfigError
 from serving.http.direct import DirectProtocol, Start
+from serving.http.whole import OFFER, Offer
 from serving.rows import Problem
 
 HEAD_BYTES = 32 * 1024  # request line and headers; nginx takes as much by default
@@ -183,11 +185,18 @@ class WireProtocol(DirectProtocol):
             )
 
     def _answer(self, status: int, error: str, problem: Problem) -> None:
+        """Refuse and close; the id is a new one, since a caller's may not have arrived."""
+        offer: Offer | None = self.app_state.get(OFFER)
+        # An application that waits for the body sees that it never comes, and counts the request itself.
+        begun = self._head is None and self._whole is None
+        if offer is not None and not begun:
+            offer.refused(status)
         content = msgspec.json.encode({"error": error, "problems": [problem]})
-        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(
-            content
+        fields = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n" % (
+            len(content),
+            uuid4().hex.encode(),
         )
-        self.transport.write(STATUS_LINE[status] + head + content)
+        self.transport.write(STATUS_LINE[status] + fields + b"connection: close\r\n\r\n" + content)
         self.transport.close()
 
 

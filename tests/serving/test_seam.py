@@ -145,16 +145,30 @@ for spans, draining in ((None, False), (object(), False), (None, True)):
         spans=spans, drain=SimpleNamespace(draining=draining), hot=SimpleNamespace(take=lambda *_: True)
     )
     found.append(state[OFFER].take({}, b"", b"", None))
-print(json.dumps({"path": state[OFFER].path.decode(), "taken": found}))
+statuses = []
+Flightline.instance = SimpleNamespace(metrics=SimpleNamespace(refused=statuses.append))
+state[OFFER].refused(431)
+print(json.dumps({"path": state[OFFER].path.decode(), "taken": found, "refused": statuses}))
 """
 
 
-def test_nothing_is_taken_that_needs_a_span_or_ends_its_connection() -> None:
-    """With spans, and while the service drains, a request is an ASGI call; else it has a shorter way."""
+@pytest.fixture(scope="module")
+def offered() -> Any:
+    """What the offer does in each of them."""
     if not PYTHON.exists():
         pytest.skip("NO .venv-serving: `make test` makes it; the seam's offer goes untested")
     done = subprocess.run(
         [PYTHON, "-c", OFFERED], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr[-500:]
-    assert json.loads(done.stdout.splitlines()[-1]) == {"path": "/predict", "taken": [True, False, False]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_nothing_is_taken_that_needs_a_span_or_ends_its_connection(offered) -> None:
+    """With spans, and while the service drains, a request is an ASGI call; else it has a shorter way."""
+    assert (offered["path"], offered["taken"]) == ("/predict", [True, False, False])
+
+
+def test_what_the_protocol_refuses_is_counted_by_the_instance(offered) -> None:
+    """The one that answers has the metrics."""
+    assert offered["refused"] == [431]

@@ -1,5 +1,6 @@
 """What a caller may do to a connection, against a service as it really runs."""
 
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,7 @@ def test_bad_bytes_are_refused_with_an_object(service, name) -> None:
     answer, closed = ask(service, wire.content)
     assert answer.status == wire.status, answer.content
     assert complaints(answer.headers, answer.content) == []
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
     assert f'"problems":[{{"field":"{wire.field}"'.encode() in answer.content
     assert closed or answer.status in {404, 405, 413, 415} or wire.field == "body"
     assert ask(service, GOOD)[0].status == 200
@@ -125,6 +127,19 @@ def test_the_rest_of_a_refused_body_is_not_waited_for(service) -> None:
         connection.sendall(WIRE["large in chunks without an end"].content)
         assert Answer(connection).status == 413
         assert connection.recv(65536) == b""
+
+
+def test_what_is_refused_below_http_is_counted(service) -> None:
+    """In the metrics of the service, by status, among all other refusals."""
+    name = 'flightline_refused_requests_total{status="431"}'
+
+    def counted() -> float:
+        lines = service.client.get("/metrics").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+    before = counted()
+    assert ask(service, WIRE["large header"].content)[0].status == 431
+    assert counted() == before + 1
 
 
 def test_an_idle_connection_is_closed_without_a_word(service) -> None:

@@ -45,14 +45,24 @@ class Reader:
 
 
 async def hear(
-    both: Any, parts: Sequence[bytes], *, answers: int = 1, offered: bool = True, take: Any = None
+    both: Any,
+    parts: Sequence[bytes],
+    *,
+    answers: int = 1,
+    offered: bool = True,
+    take: Any = None,
+    seconds: str = "",
 ) -> bytes:
-    """The bytes of `answers` answers, or all up to the end of the connection, to what is sent in `parts`."""
+    """The bytes of `answers` answers, or all up to the end of the connection, to what is sent in `parts`.
+
+    A request may take `seconds` to arrive.
+    """
     config = uvicorn.Config(both.hot, ws="none", log_level="critical", access_log=False)
     config.load()
-    server, make = ServerState(), protocol({})
+    server, make = ServerState(), protocol({"FLIGHTLINE_RECEIVE_SECONDS": seconds})
     server.default_headers = DATE
-    offer = Offer(b"/predict", take or both.hot.take, b"/predict_batch", BATCH_BYTES)
+    refused = both.host.metrics.refused
+    offer = Offer(b"/predict", take or both.hot.take, b"/predict_batch", BATCH_BYTES, refused)
     state = {OFFER: offer} if offered else {}
     listening = await asyncio.get_running_loop().create_server(
         lambda: make(config=config, server_state=server, app_state=state), "127.0.0.1", 0
