@@ -228,7 +228,9 @@ class _Api:
 
     async def crash(self, request: Request, error: Exception) -> Response:  # noqa: ARG002 - every endpoint is given it
         """A defect of ours: the server logs it, the caller learns no internals."""
-        return self._refusal(RefusedError(500, "the service failed to answer; its log says why"))
+        response = self._refusal(RefusedError(500, "the service failed to answer; its log says why"))
+        response.headers["X-Request-Id"] = bodies.request_id(request)
+        return response
 
     def _choose(self, request: Request) -> Served:
         """The model and version a request names; else the default model, by its split."""

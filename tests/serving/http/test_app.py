@@ -1,10 +1,13 @@
 """What the service answers when it is asked well."""
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
 
 from contract.predictions import log_schema
+from serving.http.answers import Answerer
 from serving.http.bodies import BATCH_ROWS
 
 pytestmark = pytest.mark.unit
@@ -47,6 +50,18 @@ def test_a_request_may_bring_its_id(host) -> None:
     replaced = host.client.post("/predict", {"row": ROW}, **{"X-Request-Id": "a b"})
     assert kept.json()["request_id"] == "abc-1"
     assert replaced.json()["request_id"] != "a b"
+
+
+def test_a_defect_of_ours_is_answered_with_the_id_of_its_request(host, monkeypatch) -> None:
+    """It is what a caller can name to whoever reads the log; internals are not told."""
+
+    async def broken(*_: Any) -> Any:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(Answerer, "run", broken)
+    answer = host.client.post("/predict", {"row": ROW}, **{"X-Request-Id": "abc-1"})
+    assert (answer.status_code, answer.headers.get("X-Request-Id")) == (500, "abc-1")
+    assert "secret" not in answer.text
 
 
 def test_a_caller_may_name_the_model(host, make_bundle) -> None:
