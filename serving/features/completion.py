@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
@@ -54,7 +55,24 @@ class Completer:
         self._numbers = count()
         self._state: State | None = None
         self._paused_until = float("-inf")
-        self._lock = threading.Lock()
+        self._lock, self._turn = threading.Lock(), threading.Lock()
+
+    def at_once(self, contract: Contract) -> bool:
+        """Whether a few rows of `contract` can be completed on the event loop, as nothing is waited for.
+
+        Not the first ones: a store that has yet to keep their groups waits for writers and reads its log.
+        """
+        state = self._state
+        return (
+            self.store.quick and state is not None and self._of(contract).groups.keys() <= state.groups.keys()
+        )
+
+    def in_turn(self) -> AbstractContextManager[Any]:
+        """The turn of one batch, in a thread: over an embedded store they are completed one at a time.
+
+        Side by side they would be done no sooner, and would take the interpreter from the event loop.
+        """
+        return self._turn if self.store.quick else nullcontext()
 
     def needed(self, contract: Contract, rows: Sequence[Any], keys: Sequence[Any]) -> bool:
         """Whether a row lacks a stored feature or comes with keys: else there is nothing to complete."""

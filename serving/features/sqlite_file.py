@@ -13,6 +13,7 @@ from pathlib import Path
 from serving.features.store import StoreError
 
 BUSY_S = 10.0  # a writer waits so long for another; a generation is written in short transactions
+KEPT = 4  # connections to read with that wait for their next use
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS held (id TEXT PRIMARY KEY, held TEXT NOT NULL) WITHOUT ROWID;
@@ -30,7 +31,10 @@ INSERT OR IGNORE INTO meta VALUES ('epoch', 1), ('generation', 0), ('pruned', -4
 
 
 class SqliteFile:
-    """Two connections: one reads while the other writes. Each is used by one thread at a time."""
+    """A connection that writes, and one for each reader of the moment: no reader waits, for nobody.
+
+    The event loop reads a few rows itself, while a thread reads the thousands of a batch.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open `path`, and make what is missing.
@@ -39,10 +43,11 @@ class SqliteFile:
             StoreError: the file cannot be used.
         """
         self._path = path
-        self._reads, self._writes = threading.Lock(), threading.Lock()
+        self._writes = threading.Lock()
+        self._idle, self._open, self._handing = list[sqlite3.Connection](), True, threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._reader, self._writer = _connect(path), _connect(path)
+            self._writer = _connect(path)
             with self.writing() as db:
                 for statement in SCHEMA.split(";"):
                     db.execute(statement)
@@ -51,16 +56,19 @@ class SqliteFile:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """One consistent view of the file."""
-        with self._reads:
+        """One consistent view of the file, at once."""
+        try:
+            db = self._reader()
             try:
-                self._reader.execute("BEGIN")
+                db.execute("BEGIN")
                 try:
-                    yield self._reader
+                    yield db
                 finally:
-                    self._reader.execute("ROLLBACK")
-            except sqlite3.Error as error:
-                raise self._failed(error) from None
+                    db.execute("ROLLBACK")
+            finally:
+                self._give_back(db)
+        except sqlite3.Error as error:
+            raise self._failed(error) from None
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -79,13 +87,33 @@ class SqliteFile:
 
     def is_reader(self, db: sqlite3.Connection) -> bool:
         """Whether what `db` sees was committed: what a writer sees may yet be rolled back."""
-        return db is self._reader
+        return db is not self._writer
 
     def close(self) -> None:
-        """Let go of connections."""
-        with self._reads, self._writes:
-            self._reader.close()
+        """Let go of connections; one that is still read with goes when that is done."""
+        with self._handing:
+            self._open, idle = False, self._idle
+            self._idle = []
+        for db in idle:
+            db.close()
+        with self._writes:
             self._writer.close()
+
+    def _reader(self) -> sqlite3.Connection:
+        """A connection that nobody uses: the one that was used last, whose pages and statements are warm."""
+        with self._handing:  # held for no longer than this
+            if not self._open:
+                raise sqlite3.ProgrammingError("it was closed")
+            if self._idle:
+                return self._idle.pop()
+        return _connect(self._path)
+
+    def _give_back(self, db: sqlite3.Connection) -> None:
+        with self._handing:
+            if self._open and len(self._idle) < KEPT and not db.in_transaction:
+                self._idle.append(db)
+                return
+        db.close()
 
     def _failed(self, error: Exception) -> StoreError:
         return StoreError(

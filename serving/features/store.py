@@ -144,7 +144,7 @@ class Store(Protocol):
         StoreError: (all) it does not answer.
     """
 
-    quick: bool  # fast enough to be asked on the event loop
+    quick: bool  # what is read of it is had at once, so that the event loop may ask
 
     def state(self) -> State:
         """What there is."""

@@ -1,13 +1,14 @@
 """Rows that lack stored features, completed: in the event loop, or beside it where that takes long."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from starlette.concurrency import run_in_threadpool
 
 from contract.schema import Contract
-from serving.features.completion import Completer
+from serving.features.completion import Completed, Completer
 from serving.http.admission import INLINE_ROWS
 from serving.recording.metrics import Metrics
 
@@ -44,10 +45,14 @@ class Completing:
         beside = keys if keys is not None else [None] * len(rows)
         if completer is None or not completer.needed(contract, rows, beside):
             return Whole(rows, sent, None)
-        if len(rows) <= INLINE_ROWS and completer.store.quick:
-            completed = completer.complete(contract, rows, beside, moments, prefix)
-        else:
-            completed = await run_in_threadpool(completer.complete, contract, rows, beside, moments, prefix)
+        few = len(rows) <= INLINE_ROWS
+
+        def complete() -> Completed:
+            with nullcontext() if few else completer.in_turn():
+                return completer.complete(contract, rows, beside, moments, prefix)
+
+        inline = few and completer.at_once(contract)
+        completed = complete() if inline else await run_in_threadpool(complete)
         self._metrics.completed(contract.model, completed)
         filled = [
             tuple(name for name in done if name not in row) if isinstance(row, dict) else ()

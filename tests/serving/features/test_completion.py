@@ -6,39 +6,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from contract.schema import Contract, Feature, Lookup
+from contract.schema import Feature, Lookup
 from serving.features.completion import PAUSE_S, Completer
 from serving.features.facts import microseconds
 from serving.features.groups import plans
-from serving.features.store import Event, Held, Published, StoreError, key_text, open_store
+from serving.features.store import Held, Published, StoreError, key_text, open_store
 from serving.rows import RowsRefusedError
 from tests.plugins.stores import BACKENDS
+from tests.serving.features.completed import CONTRACT, KEYS, STRICT, departure
 from tests.training.worlds import minute, past
-
-SEATS = Feature(
-    "seats", "number", "", "batch", lookup=Lookup("planes", ("tail",), "seats"), stale_after_minutes=60
-)
-DELAY = Feature("delay", "number", "", "stream", aggregate=past("mean"), stale_after_minutes=30)
-RATE = Feature("rate", "number", "", "batch", nullable=True, aggregate=past("mean", 600, by=("flight",)))
-CONTRACT = Contract(
-    model="toy",
-    features=(
-        Feature("origin", "category", ""),
-        msgspec.structs.replace(DELAY, nullable=True),
-        RATE,
-        msgspec.structs.replace(SEATS, nullable=True),
-    ),
-    target="",
-    classes=("a", "b"),
-    scores="probability",
-)
-STRICT = msgspec.structs.replace(CONTRACT, features=(CONTRACT.features[0], DELAY, RATE, SEATS))
-KEYS = {"flight": 7, "tail": "N1"}
-
-
-def departure(number, at, delay):
-    """A departure of flight 7 from JFK."""
-    return Event(f"e{number}", "departures", microseconds(at), {"origin": "JFK", "flight": 7, "delay": delay})
 
 
 @pytest.fixture(params=BACKENDS)
