@@ -189,6 +189,9 @@ class Completer:
         """`wanted` out of one consistent state of the store."""
         for _ in range(TRIES):
             state = self._registered(known)
+            if not known.groups.keys() <= state.groups.keys():  # a Redis just lost what it was told
+                self._state = None
+                continue
             asked, records = _questions(known, wanted, state)
             read = self.store.read(state.epoch, [item[1] for item in asked.values()], records, known.streams)
             if read is None:

@@ -1,5 +1,6 @@
 """What the shared store holds in Redis: names of keys, forms of values, and the script that adds events."""
 
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,6 +48,16 @@ return found
 """
 
 
+def put_question(pipe: Any, ask: Ask) -> None:
+    """Ask Redis what `read_found` reads the answer of."""
+    if ask.starts:
+        recent = PREFIX + recent_of(ask.group, ask.key)
+        pipe.zrange(recent, f"({ask.starts[0]}", ask.until, byscore=True)
+    base = PREFIX + base_of(ask.generation, ask.group, ask.key)
+    for point in ask.points:
+        pipe.zrange(base, point, "-inf", desc=True, byscore=True, offset=0, num=1)
+
+
 def read_found(ask: Ask, said: Iterator[Any]) -> Found:
     """The answer to one question, out of what Redis said next."""
     sums: list[tuple[int, ...]] = []
@@ -68,6 +79,15 @@ def read_found(ask: Ask, said: Iterator[Any]) -> Found:
         rows = next(said)
         points.append(_BASE.decode(rows[0]) if rows else None)
     return Found(sums, newest, points)
+
+
+def new_epoch() -> int:
+    """What a state is known by that was never there before.
+
+    Drawn, not counted: a Redis that lost its data would count to the same numbers again, and who knew it
+    before would take what it holds now for what it held then.
+    """
+    return 1 + secrets.randbits(52)
 
 
 def recent_of(group: str, key: str) -> str:

@@ -15,10 +15,21 @@ import redis
 
 from serving.features.facts import Fact
 from serving.features.groups import Group
-from serving.features.redis_keys import ADD, PREFIX, base_of, logged, member, read_found, recent_of
+from serving.features.redis_keys import (
+    ADD,
+    PREFIX,
+    base_of,
+    logged,
+    member,
+    new_epoch,
+    put_question,
+    read_found,
+    recent_of,
+)
 from serving.features.redis_sweep import CHUNK, chunks, sweep
 from serving.features.store import (
     COUNTS,
+    NEVER,
     Ask,
     Base,
     Counted,
@@ -60,7 +71,7 @@ class RedisStore:
     def state(self) -> State:
         """What there is."""
         with self._asking(), self._redis.pipeline(transaction=True) as pipe:
-            pipe.setnx(PREFIX + "epoch", 1)
+            pipe.setnx(PREFIX + "epoch", new_epoch())
             pipe.get(PREFIX + "epoch")
             kept = self._state
             pipe.hgetall(PREFIX + "held")
@@ -81,17 +92,27 @@ class RedisStore:
         new = {group.id: group for group in groups if group.id not in known or not known[group.id].ready}
         if not new:
             return
-        with self._asking():
-            pruned = int(self._redis.get(PREFIX + "pruned") or Held(groups[0]).since)
+        with self._asking(), self._redis.pipeline(transaction=True) as pipe:
             for name, group in new.items():
-                self._redis.hsetnx(PREFIX + "held", name, msgspec.json.encode(Held(group, since=pruned)))
-            self._redis.incr(PREFIX + "epoch")  # from here on every event is added to them, too
+                pipe.hsetnx(PREFIX + "held", name, msgspec.json.encode(Held(group)))
+            pipe.set(PREFIX + "epoch", new_epoch())  # from here on every event is added to them, too
+            pipe.execute()
         self._replay(new)
+
+        def ready(pipe: Any) -> None:
+            kept = pipe.hmget(PREFIX + "held", list(new))
+            since = int(pipe.get(PREFIX + "pruned") or NEVER)  # what is pruned from now on was read
+            if None in kept:
+                raise self._lost()
+            pipe.multi()
+            for name, held in zip(new, (msgspec.json.decode(text, type=Held) for text in kept), strict=True):
+                if not held.ready:  # else somebody was quicker, and it may be materialised
+                    done = Held(held.group, ready=True, since=since)
+                    pipe.hset(PREFIX + "held", name, msgspec.json.encode(done))
+            pipe.set(PREFIX + "epoch", new_epoch())
+
         with self._asking():
-            for name, group in new.items():
-                done = msgspec.json.encode(Held(group, ready=True, since=pruned))
-                self._redis.hset(PREFIX + "held", name, done)
-            self._redis.incr(PREFIX + "epoch")
+            self._redis.transaction(ready, PREFIX + "held")
 
     def add(self, events: Sequence[Event]) -> Counted:
         """Log events and put them where they belong: all of them or none."""
@@ -121,29 +142,13 @@ class RedisStore:
         with self._asking(), self._redis.pipeline(transaction=True) as pipe:  # one moment, one round trip
             pipe.get(PREFIX + "epoch")
             for ask in asks:
-                if ask.starts:
-                    pipe.zrange(
-                        PREFIX + recent_of(ask.group, ask.key),
-                        f"({ask.starts[0]}",
-                        ask.until,
-                        byscore=True,
-                    )
-                for point in ask.points:
-                    pipe.zrange(
-                        PREFIX + base_of(ask.generation, ask.group, ask.key),
-                        point,
-                        "-inf",
-                        desc=True,
-                        byscore=True,
-                        offset=0,
-                        num=1,
-                    )
+                put_question(pipe, ask)
             for name, generation, key in records:
                 pipe.hget(PREFIX + f"records:{generation}:{name}", key)
             for stream in streams:
                 pipe.hget(PREFIX + f"stream:{stream}", "newest")
             said = iter(pipe.execute())
-        if int(next(said)) != epoch:
+        if next(said) != b"%d" % epoch:  # None: it lost its data
             return None
         answers = [read_found(ask, said) for ask in asks]
         kept = [next(said) for _ in records]
@@ -207,13 +212,15 @@ class RedisStore:
         """Let `held` and `records` be what is read, all at once; then remove what no look-up reaches."""
 
         def change(pipe: Any) -> None:
+            if int(pipe.get(PREFIX + "generation") or 0) < generation:
+                raise self._lost()
             superseded(self.state(), generation, held, records)
             pipe.multi()
             for name, item in held.items():
                 pipe.hset(PREFIX + "held", name, msgspec.json.encode(item))
             for name, published in records.items():
                 pipe.hset(PREFIX + "published", name, msgspec.json.encode(published))
-            pipe.incr(PREFIX + "epoch")
+            pipe.set(PREFIX + "epoch", new_epoch())
 
         with self._asking():
             self._redis.transaction(change, PREFIX + "epoch")
@@ -245,7 +252,9 @@ class RedisStore:
             found = {name: self._redis.hgetall(PREFIX + f"stream:{name}") for name in streams}
         names = (*COUNTS, "newest")
         return {
-            stream: {name: int(numbers[name.encode()]) for name in names} for stream, numbers in found.items()
+            stream: {name: int(numbers[name.encode()]) for name in names}
+            for stream, numbers in found.items()
+            if numbers  # else lost between the two questions
         }
 
     def close(self) -> None:
@@ -263,9 +272,18 @@ class RedisStore:
                 "See its log, or set FLIGHTLINE_ONLINE_STORE",
             ) from None
 
+    def _lost(self) -> StoreError:
+        return StoreError(
+            f"the online store at {self._address} lost what it held",
+            "a Redis that keeps its data",
+            "See its appendonly; send the events again and materialise",
+        )
+
     def _replay(self, groups: Mapping[str, Group]) -> int:
         """Add every logged event to `groups`; how many there were."""
         state, count = self.state(), 0
+        if not groups.keys() <= state.groups.keys():
+            raise self._lost()
         only = State(state.epoch, {name: state.groups[name] for name in groups}, {})
         wanted = set(only.streams)
         events = (event for event in self.log() if event.stream in wanted)
