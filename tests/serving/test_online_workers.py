@@ -34,6 +34,7 @@ from training.models.flights import MODEL
 
 START_S, ANSWER_S = 120.0, 60.0
 FLIGHTS, EVENTS = 1000, 500
+LOT = 25  # events at once, where a worker is killed
 STEP = timedelta(hours=3)
 KILLED_IN = (1, 3)  # steps
 
@@ -113,7 +114,7 @@ def store(store_address, kind, sound):
 
 @pytest.fixture
 def workers(tmp_path, release, store):
-    """Two ready service processes over one store."""
+    """Two ready service processes over one store, each with its cache as it is by default."""
     found = []
     for name in ("one", "two"):
         folder = tmp_path / name
@@ -127,7 +128,6 @@ def workers(tmp_path, release, store):
             "FLIGHTLINE_PREDICTIONS": str(folder / "predictions"),
             "FLIGHTLINE_CLOCK": "request",
             "FLIGHTLINE_ONLINE_STORE": str(store),
-            "FLIGHTLINE_ONLINE_CACHE_S": "0",
         }
         found.append(Worker(folder, environment))
     try:
@@ -153,14 +153,17 @@ def sent_events(sound, luck):
 
 
 def send(batch, first, second):
-    """Send a batch to one worker; to the other where that one is gone and nobody knows what it did."""
+    """Send a batch to one worker; to the other where that one is gone and nobody knows what it did.
+
+    Returns who acknowledged it.
+    """
     for worker in (first, second):
         try:
             answer = worker.client.post("/events", json={"events": batch})
         except httpx.TransportError:
             continue
         assert answer.status_code == 200, answer.text
-        return answer.json()["accepted"]
+        return worker
     raise AssertionError("both workers are gone")
 
 
@@ -177,13 +180,31 @@ def predict(worker, part):
 
 
 def kill_while_sending(batch, one, two, luck):
-    """Kill -9 of one worker while it takes a batch in: what it did of it is unknown, and it is sent again."""
-    sending = threading.Thread(target=send, args=(batch, one, two))
-    sending.start()
-    sending.join(luck.uniform(0, 0.03))  # at any point of it, or just after
+    """Kill -9 of one worker between two lots that are acknowledged, wherever in the next one it then is.
+
+    What it did of that one is unknown, and it is sent again.
+    """
+    lots = [batch[i : i + LOT] for i in range(0, len(batch), LOT)]
+    acknowledged, told, dead = [], threading.Semaphore(0), threading.Event()
+
+    def sending():
+        for number, lot in enumerate(lots):
+            if number == len(lots) - 1:
+                assert dead.wait(ANSWER_S)
+            acknowledged.append((send(lot, one, two), dead.is_set()))
+            told.release()
+
+    thread = threading.Thread(target=sending)
+    thread.start()
+    for _ in range(luck.randrange(1, len(lots) - 1)):
+        assert told.acquire(timeout=ANSWER_S)
     one.popen.kill()
     one.popen.wait(30)
-    sending.join()
+    dead.set()
+    thread.join()
+    assert acknowledged[0] == (one, False)
+    assert acknowledged[-1] == (two, True)
+    assert len(acknowledged) == len(lots)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("redis", marks=pytest.mark.redis)])

@@ -2,12 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import polars as pl
 import pytest
+from prometheus_client import generate_latest
 
 from contract.segments import live_segments
+from serving.features.facts import microseconds
 from serving.features.store import Published, StoreError, key_text
-from tests.serving.http.bad_inputs.world import shop_contract
+from tests.serving.http.bad_inputs.world import HEIGHT, shop_contract
 
 pytestmark = pytest.mark.unit
 
@@ -94,6 +97,29 @@ def test_what_is_missing_is_counted_and_shown(shop):
     assert count("flightline_online_features_total", {"model": "toy"}) == 1
     missing = {"model": "toy", "feature": "height"}
     assert count("flightline_online_features_missing_total", missing) == 1
+
+
+def test_what_is_too_old_is_counted_by_feature(make_host, make_bundle):
+    """A record of an hour ago at the hour, and not a moment later; it is stale then, and not missing."""
+    height = msgspec.structs.replace(HEIGHT, stale_after_minutes=60)
+    booked, _, letter = shop_contract().features
+    host = make_host(clock="request")
+    host.serve(
+        make_bundle(contract=msgspec.structs.replace(shop_contract(), features=(booked, height, letter)))
+    )
+    store = host.completer.store
+    generation = store.begin()
+    store.put_records(generation, "shelves", [(key_text((3,)), {"height": 1.5})])
+    store.switch(generation, {}, {"shelves": Published(generation, microseconds(NOON - timedelta(hours=1)))})
+    post(host, sale(1, 5, 2))
+    for late in (0, 1):
+        at = (NOON + timedelta(microseconds=late)).isoformat()
+        body = {"row": {"letter": "A"}, "keys": {"shelf": 3}, "at": at}
+        assert host.client.post("/predict", body).status_code == 200
+    text = generate_latest(host.metrics.registry).decode()
+    assert 'flightline_online_features_stale_total{feature="height",model="toy"} 1.0' in text
+    assert 'flightline_online_features_total{model="toy"} 3.0' in text
+    assert "flightline_online_features_missing_total{" not in text
 
 
 def test_a_feature_that_may_not_be_null_is_refused_where_nothing_is_known(shop):
