@@ -12,8 +12,10 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture
 def file(tmp_path):
-    """An empty file."""
-    return SqliteFile(tmp_path / "store.db")
+    """An empty file, closed at the end."""
+    opened = SqliteFile(tmp_path / "store.db")
+    yield opened
+    opened.close()
 
 
 def generation(db):
