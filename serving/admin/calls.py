@@ -2,12 +2,12 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import FlightlineError
-from serving.models.changes import EMPTY
+from serving.models.changes import EMPTY, asked
 from serving.models.desired import (
     Ack,
     Desired,
@@ -22,7 +22,7 @@ LOOK_S = 0.02
 
 
 class RefusedError(FlightlineError):
-    """A worker refused a version; what was served before is desired again."""
+    """A worker refused what a call asks for; what was served before is desired again."""
 
 
 class LateError(FlightlineError):
@@ -67,12 +67,14 @@ def perform(
         wanted = change(before)
         changed = wanted != before
         generation = apply_change(state, lambda _: wanted).generation if changed else before.generation
+        # Not what was refused before: it would keep everybody from putting something good in its place.
+        asked_for = {f"{model}@{version}" for version in asked(before, wanted, model)}
         try:
-            acks = _await(state, generation, model, deadline)
-            sentences = sorted({sentence for ack in acks.values() for sentence in _refusals(ack, model)})
-            if sentences and changed:
+            acks = _await(state, generation, asked_for, deadline)
+            sentences = sorted({sentence for ack in acks.values() for sentence in _refusals(ack, asked_for)})
+            if sentences:
                 restored = apply_change(state, lambda _: before).generation
-                _await(state, restored, "", deadline + wait_s)
+                _await(state, restored, frozenset(), deadline + wait_s)
                 raise RefusedError(
                     " ".join(sentences).rstrip("."),
                     "a version that every worker can serve",
@@ -89,8 +91,8 @@ class _Lacking(Exception):  # noqa: N818 - what is known when the time is over, 
         self.generation, self.workers = generation, workers
 
 
-def _await(state: Path, generation: int, model: str, deadline: float) -> Mapping[str, Ack]:
-    """The acknowledgements of all live workers, or as soon as one refuses a version of `model`.
+def _await(state: Path, generation: int, asked_for: Collection[str], deadline: float) -> Mapping[str, Ack]:
+    """The acknowledgements of all live workers, or as soon as one refuses what is `asked_for`.
 
     Who dies meanwhile is not waited for any more, and who is started meanwhile is.
     """
@@ -102,12 +104,12 @@ def _await(state: Path, generation: int, model: str, deadline: float) -> Mapping
             if worker in live and ack.generation >= generation
         }
         lacking = sorted(live - acks.keys())
-        if (live and not lacking) or any(_refusals(ack, model) for ack in acks.values()):
+        if (live and not lacking) or any(_refusals(ack, asked_for) for ack in acks.values()):
             return acks
         if time.monotonic() > deadline:
             raise _Lacking(generation, lacking)
         threading.Event().wait(LOOK_S)
 
 
-def _refusals(ack: Ack, model: str) -> list[str]:
-    return [sentence for name, sentence in ack.refused.items() if name.startswith(f"{model}@")]
+def _refusals(ack: Ack, asked_for: Collection[str]) -> list[str]:
+    return [sentence for name, sentence in ack.refused.items() if name in asked_for]

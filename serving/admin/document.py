@@ -16,7 +16,7 @@ _SAYS = {
     "404": "There is no such model or version",
     "409": "The version is in use, or another call is under way",
     "413": "The body is too large",
-    "422": "The request has another form, or a worker refused the version; what answered before answers on",
+    "422": "The request has another form, or a worker refused what it asks; what answered before answers on",
     "503": "Too many calls at once",
     "504": "A live worker has not acknowledged in time; `lacking` says which",
 }

@@ -1,4 +1,4 @@
-"""What may be done to a desired state: load, unload, make default, split, mirror."""
+"""What may be done to a desired state: load, unload, make default, split, mirror; and what that asks for."""
 
 from collections.abc import Mapping
 
@@ -113,6 +113,30 @@ def set_mirror(before: Desired, model: str, mirror: Mapping[str, float]) -> Desi
     """
     known = _model(before, model)
     return _with(before, model, _changed(known, mirror=dict(mirror)))
+
+
+def asked(before: Desired, after: Desired, model: str) -> frozenset[str]:
+    """The versions of `model` that must be servable for the change from `before` to `after` to take effect.
+
+    Those that it loads, or that it gives requests to that they did not have. With every change of who gets
+    them the default as well: without it the model stays as it was. A version that is broken already and only
+    stays desired is none of them.
+    """
+    then, now = before.models.get(model), after.models.get(model)
+    if now is None:
+        return frozenset()
+    if then is None:
+        return frozenset(now.versions)
+    loaded = now.versions.items() - then.versions.items()
+    given = {*_given(now.split, then.split), *_given(now.mirror, then.mirror)}
+    taken = {*_given(then.split, now.split), *_given(then.mirror, now.mirror)}
+    default = {now.default} if given or taken or now.default != then.default else set()
+    return frozenset({version for version, _ in loaded} | given | default)
+
+
+def _given(now: Mapping[str, float], then: Mapping[str, float]) -> set[str]:
+    """Who has a share that is another than it was."""
+    return {version for version, share in now.items() if share > 0 and then.get(version) != share}
 
 
 def _with(before: Desired, name: str, model: DesiredModel) -> Desired:

@@ -77,6 +77,16 @@ def load(version: str) -> Callable[[Desired], Desired]:
     return lambda before: changes.load(before, "toy", version, f"/r/{version}", version * 64)
 
 
+def default(version: str) -> Callable[[Desired], Desired]:
+    """A change that makes `version` the default."""
+    return lambda before: changes.make_default(before, "toy", version)
+
+
+def unload(version: str) -> Callable[[Desired], Desired]:
+    """A change that unloads `version`."""
+    return lambda before: changes.unload(before, "toy", version)
+
+
 def versions(state: Path) -> list[str]:
     """The desired versions of `toy`."""
     desired = read_desired(state)
@@ -165,6 +175,34 @@ def test_a_refusal_is_told_although_another_is_silent(tmp_path, worker) -> None:
     with pytest.raises((RefusedError, LateError)):
         perform(tmp_path, "toy", load("2"), 0.5)
     assert versions(tmp_path) == ["1"]
+
+
+def test_a_version_that_was_refused_before_keeps_nobody_from_the_others(tmp_path, worker) -> None:
+    """With a broken default another is loaded and made the default, and the broken one is unloaded."""
+    worker("1").refusing = "1"
+    worker("2")
+    for number, change in enumerate((load("2"), default("2"), unload("1")), start=1):
+        assert perform(tmp_path, "toy", change, 20).generation == number
+    assert versions(tmp_path) == ["2"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda before: changes.make_default(before, "toy", "2"), id="default"),
+        pytest.param(lambda before: changes.set_split(before, "toy", {"1": 90, "2": 10}), id="split"),
+        pytest.param(lambda before: changes.set_mirror(before, "toy", {"2": 10}), id="mirror"),
+    ],
+)
+def test_a_broken_version_that_is_asked_for_is_refused_again(tmp_path, worker, change) -> None:
+    """That it was refused before, too, does not make it answer."""
+    write_desired(tmp_path, load("2")(read_desired(tmp_path) or changes.EMPTY))
+    worker("1").refusing = "2"
+    worker("2")
+    with pytest.raises(RefusedError, match="it is bad"):
+        perform(tmp_path, "toy", change, 20)
+    model = (read_desired(tmp_path) or changes.EMPTY).models["toy"]
+    assert (model.default, model.split, model.mirror) == ("1", {}, {})
 
 
 def test_an_impossible_change_writes_nothing(tmp_path, worker) -> None:

@@ -1,4 +1,4 @@
-"""Every change gives a state that can be served, or is refused in words."""
+"""Every change gives a state that can be served, or is refused in words, and asks for what it must."""
 
 import pytest
 from hypothesis import given
@@ -45,6 +45,27 @@ def test_a_new_default_ends_the_split_and_is_a_shadow_no_more() -> None:
     state = changes.set_mirror(loaded("1", "2", "3"), "toy", {"2": 100, "3": 5})
     model = changes.make_default(state, "toy", "2").models["toy"]
     assert (model.default, model.split, model.mirror) == ("2", {}, {"3": 5})
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        pytest.param(lambda s: s, set(), id="nothing"),
+        pytest.param(lambda s: changes.load(s, "toy", "4", "/r", "4" * 64), {"4"}, id="load"),
+        pytest.param(lambda s: changes.load(s, "other", "1", "/r", "1" * 64), set(), id="other-model"),
+        pytest.param(lambda s: changes.unload(s, "toy", "0"), set(), id="unload"),
+        pytest.param(lambda s: changes.make_default(s, "toy", "2"), {"2"}, id="default"),
+        pytest.param(lambda s: changes.set_split(s, "toy", {"1": 90, "2": 10}), {"1", "2"}, id="split"),
+        pytest.param(lambda s: changes.set_split(s, "toy", {}), {"1"}, id="no-split"),
+        pytest.param(lambda s: changes.set_mirror(s, "toy", {"2": 5, "3": 100}), {"1", "2"}, id="mirror"),
+        pytest.param(lambda s: changes.set_mirror(s, "toy", {}), {"1"}, id="no-mirror"),
+    ],
+)
+def test_a_change_asks_for_what_it_loads_and_whom_it_gives_requests(change, wanted) -> None:
+    """Of the default 1, the canary 2, the shadow 3 and the idle 0 for those whose part it changes."""
+    state = changes.set_split(loaded("1", "2", "3", "0"), "toy", {"1": 95, "2": 5})
+    before = changes.set_mirror(state, "toy", {"3": 100})
+    assert changes.asked(before, change(before), "toy") == wanted
 
 
 @pytest.mark.parametrize(
