@@ -119,17 +119,17 @@ def test_a_worker_killed_in_the_middle_of_a_call_does_not_break_it(shared) -> No
     calling.start()
     try:
         until(lambda: "c" in read_acks(shared.state)[str(survivor)].versions["toy"])
+        statuses = [kept.post("/predict", json={"row": ROW}).status_code]
         assert not answers  # it waits for the one that is stopped
     finally:
         os.kill(victim, signal.SIGKILL)
-    statuses = []
     while calling.is_alive():
         statuses.append(kept.post("/predict", json={"row": ROW}).status_code)
     calling.join()
     kept.close()
     assert answers[0].status_code == 200, answers[0].text
     assert str(survivor) in answers[0].json()["workers"]
-    assert set(statuses) <= {200}
+    assert set(statuses) == {200}  # of one at least, asked in the middle of the call
     pids = shared.workers()
     assert survivor in pids
     assert victim not in pids
