@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ SWITCH_SECONDS = 0.0005
 
 
 def serve(listener: socket.socket, *, grace_seconds: int, supervised: bool) -> int:
-    """Serve on `listener` until a signal; `supervised` accepts nothing before the service is ready."""
+    """Serve on `listener` until a signal; `supervised` accepts nothing, gRPC neither, before it is ready."""
     from serving.allocator import keep_freed
     from serving.http.wire import protocol
     from serving.service import Flightline
@@ -43,9 +43,15 @@ def serve(listener: socket.socket, *, grace_seconds: int, supervised: bool) -> i
             sockets.clear()
         return server.should_exit or ready()
 
+    async def begin() -> None:
+        """Take calls over gRPC, too: the kernel deals connections out to every worker that listens."""
+        if not server.should_exit:
+            await service.instance.listen_grpc()
+
+    service.held = supervised
     app = service.to_asgi()
     config = uvicorn.Config(
-        app=_held(app, accept) if supervised else app,
+        app=_held(app, accept, begin) if supervised else app,
         loop="uvloop",
         http=protocol(),
         ws="none",
@@ -94,14 +100,15 @@ def end_with(lifeline: int) -> None:
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
 
 
-def _held(app: "ASGIApp", accept: Callable[[], bool]) -> "ASGIApp":
-    """`app`, whose start is complete only when `accept` says so: only then does uvicorn listen."""
+def _held(app: "ASGIApp", accept: Callable[[], bool], begin: Callable[[], Awaitable[None]]) -> "ASGIApp":
+    """`app`, whose start is complete when `accept` says so and `begin` was done: then uvicorn listens."""
 
     async def held(scope: "Scope", receive: "Receive", send: "Send") -> None:
         async def wait(message: "Message") -> None:
             if message["type"] == "lifespan.startup.complete":
                 while not accept():  # noqa: ASYNC110 - what it looks at changes in another thread
                     await asyncio.sleep(LOOK_SECONDS)
+                await begin()
             await send(message)
 
         await app(scope, receive, wait if scope["type"] == "lifespan" else send)

@@ -27,6 +27,7 @@ class SeamService(bentoml.Service[Any]):  # type: ignore[misc]  # it is Any to m
     """A BentoML service whose instance brings an ASGI application, `app`, for the paths that are ours."""
 
     instance: Any = None
+    held = False  # until the service is ready: then who holds it has its instance listen for gRPC
 
     def __call__(self) -> Any:
         """Make the instance that serves, and remember it."""
@@ -132,8 +133,13 @@ class Flightline:
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # it ships no types
     async def listen(self) -> None:
-        """Give the prediction log its share of the loop's time, and answer over gRPC where a port says so."""
+        """Give the prediction log its share of the loop's time, and answer over gRPC unless that is held."""
         self.log.share(asyncio.get_running_loop(), lambda: self.admission.requests > 0)
+        if not cast("SeamService", Flightline).held:
+            await self.listen_grpc()
+
+    async def listen_grpc(self) -> None:
+        """Answer over gRPC where a port says so."""
         if self.settings.grpc_port is None:
             return
         from serving.grpc.server import GrpcServer  # only here: not everybody wants its import time

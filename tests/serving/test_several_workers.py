@@ -196,7 +196,8 @@ def test_sigterm_is_passed_on_and_requests_in_flight_are_finished(own) -> None:
 
 @pytest.mark.slow
 def test_a_port_without_a_ready_worker_is_closed(tmp_path, build_release) -> None:
-    """Nobody accepts before the model is verified; the admin API says why, and a good version opens it."""
+    """Nobody accepts before the model is verified; the admin API says why, and a good version opens both."""
+    rpc = free_port()
     process = Pair(folder=tmp_path, port=free_port(), build=build_release, command=TWO)
     bad = process.release()
     (bad.bundle / "golden.json").unlink()
@@ -209,15 +210,18 @@ def test_a_port_without_a_ready_worker_is_closed(tmp_path, build_release) -> Non
                 **os.environ,
                 "FLIGHTLINE_STATE": str(tmp_path / "state"),
                 "FLIGHTLINE_TRUST": str(bad.trust_file),
+                "FLIGHTLINE_GRPC_PORT": str(rpc),
             },
         )
         process.workers()
         assert not listens(process.port)
+        assert not listens(rpc)
         workers = process.admin("GET", "/models").json()["workers"]
         assert all("lacks golden.json" in ack["refused"]["toy@1"] for ack in workers.values())
         process.desire(process.release(seed=2), "2")
         until(lambda: listens(process.port))
         assert process.ask().json()["version"] == "2"
+        until(lambda: listens(rpc))
     finally:
         process.popen.terminate()
         assert process.popen.wait(60) == 0
