@@ -20,10 +20,18 @@ class Drain:
     The server would close its socket at once, and a balancer that still sends requests would see them fail.
     """
 
-    def __init__(self, seconds: float, listener: socket.socket | None = None) -> None:
-        """Hold it back for `seconds`; then close `listener` to newcomers, if the server does not."""
+    def __init__(
+        self,
+        seconds: float,
+        listener: socket.socket | None = None,
+        ending: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Hold it back for `seconds`; then close `listener` to newcomers, if the server does not.
+
+        `ending` is called in the event loop when the server is about to hear of it, to end beside it.
+        """
         self.draining = False
-        self._seconds, self._listener = seconds, listener
+        self._seconds, self._listener, self._beside = seconds, listener, ending
         self._ending: asyncio.Task[None] | None = None
 
     def install(self) -> None:
@@ -48,6 +56,7 @@ class Drain:
         signal.signal(signal.SIGTERM, begin)
 
     async def _end(self, previous: Callable[[int, FrameType | None], Any], number: int) -> None:
+        self._beside()
         if self._listener is not None:
             refuse_new(self._listener)
             await take_queued(self._listener)

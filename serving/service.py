@@ -125,7 +125,7 @@ class Flightline:
             slow, settings, self.versions, self.log, self.metrics, limits=limits, admission=self.admission
         )
         self.app = Traced(self.hot, self.spans)
-        self.drain = Drain(settings.drain_seconds, inherited_listener())
+        self.drain = Drain(settings.drain_seconds, inherited_listener(), self._end_calls)
         self.drain.install()
         self.metrics.start()
         self.log.start()
@@ -158,10 +158,15 @@ class Flightline:
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # as above
     async def close(self) -> None:
-        """Finish gRPC calls and write the last predictions; HTTP requests have been answered by now."""
+        """Write the last predictions once gRPC has ended, too; HTTP requests have been answered by now."""
         if self.grpc is not None:
             await self.grpc.close()
         await asyncio.to_thread(self._close)
+
+    def _end_calls(self) -> None:
+        """Let gRPC end beside HTTP: who stops us waits for one of them, not for both in turn."""
+        if self.grpc is not None:
+            self.grpc.end()
 
     def _close(self) -> None:
         if self.admin is not None:

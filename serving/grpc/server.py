@@ -1,5 +1,6 @@
 """The gRPC server of one worker: in the worker's event loop, on a port of its own."""
 
+import asyncio
 from collections.abc import Callable
 
 import grpc
@@ -13,7 +14,8 @@ from serving.protocol.inference import Inferring
 from serving.recording.metrics import Metrics
 from serving.tracing import Spans
 
-GRACE_SECONDS = 10.0  # for calls in flight, once no new one is taken
+# For calls in flight, once no new one is taken: as long as `python -m serving` gives HTTP at the same time.
+GRACE_SECONDS = 20.0
 HEADROOM = 64 * 1024  # bytes of a message that are not tensors
 MOST_CALLS = 256  # of any kind at once, probes included; refused before they are read
 
@@ -36,6 +38,7 @@ class GrpcServer:
         self._inference = Inference(versions, inferring, metrics, ready=self.ready, spans=spans)
         self._health: Health | None = None
         self._server: grpc.aio.Server | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     def ready(self) -> bool:
         """Whether new calls are welcome."""
@@ -70,10 +73,19 @@ class GrpcServer:
         self._server = server
         await server.start()
 
+    def end(self, grace: float = GRACE_SECONDS) -> "asyncio.Task[None]":
+        """Say NOT_SERVING, take no new call, and finish those in flight within `grace` seconds; once."""
+        if self._ending is None:
+            self._draining = True
+            if self._health is not None:
+                self._health.end()
+            self._ending = asyncio.create_task(self._stop(grace))
+        return self._ending
+
     async def close(self, grace: float = GRACE_SECONDS) -> None:
-        """Say NOT_SERVING, take no new call, and finish those in flight within `grace` seconds."""
-        self._draining = True
-        if self._health is not None:
-            self._health.end()
+        """Wait for the end, begun now or before."""
+        await self.end(grace)
+
+    async def _stop(self, grace: float) -> None:
         if self._server is not None:
             await self._server.stop(grace)

@@ -94,8 +94,9 @@ def test_a_worker_has_our_protocol_and_knows_its_listener(facts) -> None:
 
 @pytest.mark.unit
 def test_the_first_sigterm_is_held_back_and_the_second_is_not() -> None:
-    """The server hears of the first when the seconds have passed, and at once of the second."""
+    """When the seconds have passed, who ends beside the server hears of the first, and then the server."""
     heard: list[int] = []
+    beside: list[int] = []
     before = signal.getsignal(signal.SIGTERM)
     arrived = asyncio.Event()
 
@@ -104,13 +105,14 @@ def test_the_first_sigterm_is_held_back_and_the_second_is_not() -> None:
         arrived.set()
 
     async def scene() -> None:
-        drain = Drain(0.05)
+        drain = Drain(0.05, ending=lambda: beside.append(len(heard)))
         drain.install()
         assert not drain.draining
         signal.raise_signal(signal.SIGTERM)
         assert drain.draining
         assert heard == []
         await asyncio.wait_for(arrived.wait(), 20)
+        assert beside == [0]
         signal.raise_signal(signal.SIGTERM)
         assert heard == [signal.SIGTERM] * 2
 
