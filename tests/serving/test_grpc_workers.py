@@ -32,9 +32,13 @@ def port(monkeypatch) -> int:
 
 
 @pytest.fixture
-def two(port, tmp_path, build_release) -> Iterator[Pair]:  # noqa: ARG001 - it sets a variable
-    """Two workers with one model."""
-    yield from pair(tmp_path, build_release, TWO)
+def two(port, tmp_path, build_release) -> Iterator[Pair]:
+    """Two workers with one model, which both take calls: what they acknowledge they answer a moment later."""
+    made = pair(tmp_path, build_release, TWO)
+    process = next(made)
+    until(lambda: all(listening(port, worker) for worker in process.workers()))
+    yield process
+    made.close()
 
 
 def asked(port: int, name: str = "ModelInfer") -> Any:
