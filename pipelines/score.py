@@ -5,7 +5,10 @@ A file that was scored before is not scored again, and a run that was cut off go
 is what the ledger says is live in --environment, unless --version or --release names another.
 
 Rows are held to the contract as the service holds them. One that it refuses refuses its file, or, with
---rejects, is set aside with the reason. --publish makes the answers findable: GET /scores/MODEL/ID.
+--rejects, is set aside with the reason. The online store is not asked: a table needs a column for each stored
+feature of the contract, null where one is missing, and is refused without.
+
+--publish makes the answers findable: GET /scores/MODEL/ID.
 
 Exit code: 0; 1 where a file was refused.
 """

@@ -1,7 +1,7 @@
 """Whole columns against a contract: what `serving.rows` accepts and makes of a row, for many rows at once."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,6 +14,8 @@ from contract.errors import FlightlineError
 from contract.schema import Contract, Feature
 from contract.strict import near_miss
 from serving.rows import Categories, Numbers, RowsRefusedError, allowed_range, decode_rows
+
+NAMED = 3  # absent columns in a sentence: a contract may have dozens
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,15 @@ class Checked:
 def check_columns(contract: Contract, schema: Mapping[str, pl.DataType], where: str) -> None:
     """Refuse a table in which a feature is absent or has a type that can hold no value of its kind.
 
+    What may be null may be absent, but for a stored feature: where a request leaves one out the service looks
+    it up, so that null here would be another answer.
+
     Raises:
         FlightlineError: which, and what was expected.
     """
+    absent = [feature.name for feature in contract.stored if feature.name not in schema]
+    if absent:
+        raise _nothing_looked_up(contract, absent, schema, where)
     for feature in contract.features:
         kind = schema.get(feature.name)
         if kind is None:
@@ -130,6 +138,20 @@ def check(contract: Contract, rows: pl.DataFrame, texts: Mapping[str, Texts] | N
     if refused:
         numbers, words = numbers[accepted], None if words is None else words[accepted]
     return Checked(accepted, numbers, words, refused)
+
+
+def _nothing_looked_up(
+    contract: Contract, absent: Sequence[str], schema: Mapping[str, pl.DataType], where: str
+) -> FlightlineError:
+    named = ", ".join(f"'{name}'" for name in absent[:NAMED])
+    more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
+    hint = near_miss(absent[0], list(schema)) if len(absent) == 1 else ""
+    return FlightlineError(
+        f"{where} has no column {named}{more}{hint}; scoring looks up nothing in the online store",
+        "a column for each stored feature, null where it is missing",
+        f"Add {'it' if len(absent) == 1 else 'them'}: `python -m pipelines.build {contract.model}` computes "
+        f"all features of its data and leaves them in artifacts/{contract.model}/split",
+    )
 
 
 def _is_number(kind: pl.DataType) -> bool:

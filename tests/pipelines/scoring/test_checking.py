@@ -13,6 +13,8 @@ from contract.errors import FlightlineError
 from contract.schema import Contract, Feature
 from pipelines.scoring.checking import check, check_columns
 from serving.rows import RowsRefusedError, decode_rows
+from tests.serving.http.bad_inputs.world import shop_contract
+from training import model as models
 
 pytestmark = pytest.mark.unit
 
@@ -100,6 +102,31 @@ def test_a_nullable_feature_may_be_absent_altogether():
     checked = check(CONTRACT, rows)
     assert checked.accepted.all()
     assert np.isnan(checked.numbers[0, 1])
+
+
+def test_a_stored_feature_may_be_null_and_not_absent():
+    """The service would look up what is absent; a null says that nothing is known."""
+    contract = shop_contract()
+    rows = pl.DataFrame({"width": [1.0], "height": [None], "letter": ["A"]})
+    check_columns(contract, rows.schema, "t")
+    assert np.isnan(check(contract, rows).numbers[0, 1])
+    check_columns(contract, rows.drop("letter").schema, "t")  # which may be null, and is not stored
+    with pytest.raises(FlightlineError) as refused:
+        check_columns(contract, rows.drop("height").schema, "t")
+    assert str(refused.value) == (
+        "t has no column 'height'; scoring looks up nothing in the online store; expected a column for each "
+        "stored feature, null where it is missing. Add it: `python -m pipelines.build toy` computes all "
+        "features of its data and leaves them in artifacts/toy/split."
+    )
+
+
+def test_of_many_absent_columns_some_are_named():
+    """The others are counted: `flights` has dozens."""
+    contract = models.load("flights").contract
+    columns = {item.name: pl.Null() for item in contract.features if not item.stored}
+    absent = [item.name for item in contract.stored]
+    with pytest.raises(FlightlineError, match=f"'{absent[2]}' and {len(absent) - 3} more; scoring"):
+        check_columns(contract, columns, "t")
 
 
 @pytest.mark.parametrize(

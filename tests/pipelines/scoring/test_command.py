@@ -13,6 +13,7 @@ from pipelines.scoring.choosing import choose
 from serving.scores import Scores
 from tests.conftest import make_release
 from tests.pipelines.scoring.conftest import rows
+from tests.serving.http.bad_inputs.world import shop_contract
 
 
 @pytest.fixture
@@ -118,6 +119,19 @@ def test_a_refused_file_ends_the_command_with_a_sentence_and_publishes_nothing(w
     assert "refused" in capsys.readouterr().out
     assert not Settings.from_environment().scores("production").exists()
     assert run(world, "--publish", "production", "--rejects", str(world / "bad")) == 0
+
+
+def test_a_table_without_a_stored_feature_is_refused_and_nothing_is_written(world):
+    """Without the column every row would be answered as if nothing were known, unlike by the service."""
+    release = make_release(world / "shop" / "0", contract=shop_contract("iris"))
+    (world / "var" / "keys" / "trust.json").write_bytes(release.trust_file.read_bytes())
+    aside = ["--release", str(release.path), "--rejects", str(world / "bad")]
+    rows(9).drop("height").write_parquet(world / "in.parquet")
+    with pytest.raises(FlightlineError, match=r"in\.parquet has no column 'height'; scoring looks up"):
+        run(world, *aside)
+    assert not [*(world / "out").rglob("*.parquet"), *(world / "bad").rglob("*.parquet")]
+    rows(9).with_columns(pl.lit(None).alias("height")).write_parquet(world / "in.parquet")
+    assert run(world, *aside) == 0
 
 
 @pytest.mark.parametrize(
