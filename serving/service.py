@@ -105,6 +105,7 @@ class Flightline:
             self.versions.worker,
             LogSettings.from_environment(),
             lambda: self.versions.current,
+            lambda: Completer(open_store(settings.online_store), cache_seconds=0),
         )
         self.metrics = Metrics(self.log.summary)
         self.spans = Spans(settings.otlp_endpoint) if settings.otlp_endpoint else None

@@ -32,6 +32,7 @@ class Completed:
     filled: int = 0  # values that the store gave, null ones included
     missing: Counter[str] = field(default_factory=Counter)  # no key, no record, not materialised, no store
     stale: Counter[str] = field(default_factory=Counter)
+    unread: str = ""  # why the store did not answer; what it would have told counts as missing
 
 
 class Known(NamedTuple):
@@ -104,8 +105,8 @@ class Completer:
             for row, own, at, place in zip(rows, keys, moments, places, strict=True)
         ]
         _refuse(problems)
-        found = self._look_up(known, {item for needs in wanted for item in needs.values() if item})
-        completed = Completed(list(rows))
+        found, unread = self._look_up(known, {item for needs in wanted for item in needs.values() if item})
+        completed = Completed(list(rows), unread=unread)
         for index, needs in enumerate(wanted):
             if needs:
                 origin_of = {
@@ -163,27 +164,29 @@ class Completer:
                 found = self._origins[id(contract)] = origins(next(self._numbers), contract)
         return found
 
-    def _look_up(self, known: Origins, wanted: Collection[Wanted]) -> dict[Wanted, Known]:
-        """What the cache has, and the rest in one read; nothing at all where the store does not answer."""
+    def _look_up(self, known: Origins, wanted: Collection[Wanted]) -> tuple[dict[Wanted, Known], str]:
+        """What the cache has, and the rest in one read, or why the store did not answer."""
         found: dict[Wanted, Known] = {}
         for item in wanted:
             kept = self.cache.get((known.number, item.source, item.key), item.moment)
             if kept is not None:
                 found[item] = kept
         rest = [item for item in wanted if item not in found]
-        if not rest or self.cache.now() < self._paused_until:
-            return found
+        if not rest:
+            return found, ""
+        if self.cache.now() < self._paused_until:
+            return found, self._error
         began = self.cache.now()
         try:
             read = self._read(known, rest)
         except StoreError as error:
             self._failures, self._error = self._failures + 1, str(error)
             self._paused_until = self.cache.now() + PAUSE_S
-            return found
+            return found, self._error
         self._error = ""
         for item, value in read.items():
             self.cache.put((known.number, item.source, item.key), item.moment, value, began)
-        return {**found, **read}
+        return {**found, **read}, ""
 
     def _read(self, known: Origins, wanted: Sequence[Wanted]) -> dict[Wanted, Known]:
         """`wanted` out of one consistent state of the store."""

@@ -4,20 +4,21 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from contract.schema import Contract
+from serving.features.completion import Completer
 from serving.models.snapshot import Served, Snapshot
 from serving.recording.answered import Answered
 from serving.recording.encoded import Encoded
 from serving.recording.log_settings import LogSettings
 from serving.recording.prediction_log import PredictionLog
+from serving.recording.shadow_rows import ShadowRows, UnreadError
 from serving.recording.tally import BUCKETS
-from serving.rows import RowsRefusedError, Value, decode_rows
+from serving.rows import RowsRefusedError, decode_rows
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +49,14 @@ class MirroringLog(PredictionLog):
         writer: str,
         settings: LogSettings | None = None,
         current: Callable[[], Snapshot] = Snapshot,
+        open_completer: Callable[[], Completer] | None = None,
     ) -> None:
-        """As of the log; `current` gives the snapshot of the moment."""
+        """As of the log; `current` gives the snapshot of the moment, `open_completer` what completes rows."""
         from prometheus_client import CollectorRegistry, Counter, Histogram
 
         super().__init__(folder, writer, settings)
         self._current = current
+        self._shadow_rows = ShadowRows(open_completer)
         self._copies: queue.SimpleQueue[_Copy | None] = queue.SimpleQueue()
         self._room, self._room_lock = MOST_ROWS, threading.Lock()
         self._shadows = threading.Thread(target=self._answer_all, name="shadows")
@@ -85,6 +88,7 @@ class MirroringLog(PredictionLog):
         if self._shadows.ident is not None:
             self._copies.put(None)
             self._shadows.join()
+            self._shadow_rows.close()
         super().close()
 
     def _copy(self, snapshot: Snapshot, answered: Answered) -> None:
@@ -127,6 +131,8 @@ class MirroringLog(PredictionLog):
             else:  # the others may be good
                 for row in rows:
                     self._try(copy, (row,))
+        except UnreadError:  # told where it is raised
+            self._count(copy.served, "failed", len(rows))
         except Exception:
             logger.exception("shadow %s failed", copy.served.version)
             self._count(copy.served, "failed", len(rows))
@@ -136,13 +142,14 @@ class MirroringLog(PredictionLog):
 
         Raises:
             RowsRefusedError: the shadow's contract does not accept them.
+            UnreadError: what they lack cannot be looked up.
             ArithmeticError: it gave a score that is not finite.
         """
         began = time.perf_counter()
         predictor = served.predictor
         contract = predictor.contract
-        asked = [_by_name(answered.contract, answered.values[row], contract) for row in rows]
-        checked = decode_rows(contract, asked)
+        asked = self._shadow_rows.of(answered, rows, contract)
+        checked = decode_rows(contract, asked.rows)
         ran = time.perf_counter()
         labels, scores = predictor.predict(checked.numbers, checked.categories)
         self._seconds.labels(contract.model, served.version).observe(time.perf_counter() - ran)
@@ -163,6 +170,8 @@ class MirroringLog(PredictionLog):
                 scores=scores,
                 values=checked.values,
                 role="shadow",
+                keys=asked.keys,
+                filled=asked.filled,
             )
         )
         said = [answered.contract.classes[answered.labels[row]] for row in rows]
@@ -172,13 +181,3 @@ class MirroringLog(PredictionLog):
 
     def _count(self, served: Served, outcome: str, rows: int) -> None:
         self._counter.labels(served.predictor.contract.model, served.version, outcome).inc(rows)
-
-
-def _by_name(
-    contract: Contract, values: Mapping[str, Value] | tuple[Value, ...], wanted: Contract
-) -> dict[str, Value]:
-    """A row as `wanted` names it: what only the answering version has is left out."""
-    if isinstance(values, tuple):
-        values = {feature.name: value for feature, value in zip(contract.features, values, strict=True)}
-    known = {feature.name for feature in wanted.features}
-    return {name: value for name, value in values.items() if name in known}

@@ -84,9 +84,13 @@ def _open(folder: Path, clock: str = "wall") -> Host:
     )
     settings.state.mkdir(parents=True)
     versions, metrics = Versions(settings), Metrics()
-    log = MirroringLog(settings.predictions, versions.worker, current=lambda: versions.current)
+
+    def open_completer() -> Completer:
+        return Completer(open_store(settings.online_store), cache_seconds=0)
+
+    log = MirroringLog(settings.predictions, versions.worker, None, lambda: versions.current, open_completer)
     log.start()
-    completer = Completer(open_store(settings.online_store), cache_seconds=0)
+    completer = open_completer()
     app = build_app(settings, versions, log, metrics, completer)
     return Host(settings, versions, log, metrics, Client(app), completer)
 

@@ -1,7 +1,6 @@
 """Shadows answer what callers were answered, and no caller notices (S5)."""
 
 import threading
-import time
 from typing import Any
 
 import msgspec
@@ -12,31 +11,11 @@ from serving.models import changes
 from serving.models.desired import read_desired, write_desired
 from serving.models.predictor import Predictor
 from serving.recording import mirror
+from tests.serving.recording.shadows import count, logged, shadowed, until
 
 pytestmark = pytest.mark.unit
 
 ROW = {"width": 1.5, "height": 0.25, "letter": "A"}
-
-
-def shadowed(host: Any, release: Any, share: float = 100) -> None:
-    """Have version 2, of `release`, answer `share` percent of the requests as a shadow."""
-    state = changes.load(read_desired(host.settings.state), "toy", "2", str(release.path), release.digest)
-    state = changes.set_mirror(state, "toy", {"2": share})
-    write_desired(host.settings.state, msgspec.structs.replace(state, generation=state.generation + 1))
-    host.versions.poll()
-    assert host.versions.current.refused == {}
-
-
-def count(host: Any, outcome: str) -> float:
-    """Rows of the shadow with that outcome."""
-    labels = {"model": "toy", "version": "2", "outcome": outcome}
-    return host.log.registry.get_sample_value("flightline_shadow_rows_total", labels) or 0.0
-
-
-def logged(host: Any) -> pl.DataFrame:
-    """The whole log, once it is closed."""
-    host.log.close()
-    return pl.read_parquet(host.settings.predictions / "toy" / "*.parquet")
 
 
 def test_a_shadow_answers_what_the_caller_was_answered(host, make_bundle) -> None:
@@ -145,14 +124,6 @@ def test_without_a_mirror_there_is_no_thread(host) -> None:
     """Who has no shadow pays for none."""
     host.client.post("/predict", {"row": ROW})
     assert not [thread for thread in threading.enumerate() if thread.name == "shadows"]
-
-
-def until(condition: Any) -> None:
-    """Wait for `condition`, at most 20 s."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        threading.Event().wait(0.01)
 
 
 def test_long_copies_are_answered_in_parts(host, make_bundle, monkeypatch) -> None:
