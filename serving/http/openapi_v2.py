@@ -4,9 +4,9 @@ from typing import Any
 
 from contract.bundle import GoldenRow
 from contract.schema import Contract
-from serving.features.origins import KEY_LENGTH
 from serving.http.bodies import BATCH_ROWS, ID_LENGTH
 from serving.http.openapi_answers import REFUSED
+from serving.http.schemas import KEY
 from serving.models.versions import Served
 from serving.protocol.beside import AT, ID, KEYS
 from serving.protocol.inputs import CATEGORIES, NUMBERS
@@ -129,11 +129,10 @@ def _infer(
 def _beside(models: dict[str, Served], moment: dict[str, Any]) -> dict[str, Any]:
     """The parameters of a request: what they may say about its rows, and whatever else a client sends."""
     keys = sorted({key for served in models.values() for key in served.predictor.contract.keys})
-    key = {"oneOf": [{"type": "string", "maxLength": KEY_LENGTH}, {"type": "integer"}]}
     properties = {
         ID: {"type": "string", "minLength": 1, "maxLength": ID_LENGTH},
         AT: moment,
-        **{f"{KEYS}{name}": key for name in keys},
+        **{f"{KEYS}{name}": KEY for name in keys},
     }
     return {**_PARAMETERS, "properties": properties}
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from contract.schema import Contract, Feature
-from serving.features.origins import KEY_LENGTH
+from serving.features.origins import KEY_BITS, KEY_LENGTH
 from serving.http.bodies import BATCH_ROWS, ID_LENGTH
 from serving.rows import FLOAT32_MAX
 from serving.settings import Clock
@@ -14,6 +14,12 @@ ID = {
     "maxLength": ID_LENGTH,
     "description": "whom a row is about, such as a flight: the prediction log keeps it for labels to come",
 }
+_LARGEST_KEY = 2**KEY_BITS - 1
+_KEYS: list[dict[str, Any]] = [
+    {"type": "integer", "minimum": -_LARGEST_KEY, "maximum": _LARGEST_KEY},
+    {"type": "string", "maxLength": KEY_LENGTH},
+]
+KEY = {"anyOf": _KEYS}
 MOMENT: dict[Clock, dict[str, Any]] = {
     "request": {
         "type": "string",
@@ -29,20 +35,19 @@ MOMENT: dict[Clock, dict[str, Any]] = {
 
 
 def or_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same, or null."""
+    """The same, or null: a word that only stands beside a `type`."""
     return {**schema, "nullable": True}
 
 
 def keys_of(contracts: dict[str, Contract]) -> dict[str, Any]:
     """The keys of stored features that a caller sends beside a row."""
     names = sorted({key for contract in contracts.values() for key in contract.keys})
-    kinds = [{"type": "string", "maxLength": KEY_LENGTH}, {"type": "integer"}]
     return {
         "type": "object",
         "nullable": True,
         "additionalProperties": False,
         "description": "keys of features that the row leaves to the online store",
-        "properties": {name: {"oneOf": kinds, "nullable": True} for name in names},
+        "properties": {name: {"anyOf": list(map(or_null, _KEYS))} for name in names},
     }
 
 
@@ -94,11 +99,13 @@ def body_of(
 
 
 def row_of(contract: Contract) -> dict[str, Any]:
-    """A row: what may be missing may be left out."""
+    """A row: what may be missing may be left out, and so may what the online store has."""
     return {
         "type": "object",
         "additionalProperties": False,
-        "required": [feature.name for feature in contract.features if not feature.nullable],
+        "required": [
+            feature.name for feature in contract.features if not (feature.nullable or feature.stored)
+        ],
         "properties": {feature.name: feature_of(feature) for feature in contract.features},
     }
 
@@ -106,9 +113,10 @@ def row_of(contract: Contract) -> dict[str, Any]:
 def feature_of(feature: Feature) -> dict[str, Any]:
     """One value."""
     unit = f" ({feature.unit})" if feature.unit else ""
+    stored = "; left out, it is read from the online store" if feature.stored else ""
     schema: dict[str, Any] = {
         "type": "number" if feature.kind == "number" else "string",
-        "description": feature.description + unit,
+        "description": feature.description + unit + stored,
     }
     if feature.nullable:
         schema["nullable"] = True

@@ -8,13 +8,15 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contract.schema import Contract
 from tests.conftest import toy_contract
+from tests.serving.http.bad_inputs.world import sale, stocked_contract
 from tests.serving.real import PYTHON, ROOT, running
 
 pytestmark = pytest.mark.lengthy
@@ -27,7 +29,7 @@ ENVIRONMENT = ROOT / "var/clients/schemathesis"
 UV = shutil.which("uv", path=f"{ROOT / '.uv/bin'}{os.pathsep}{os.environ.get('PATH', '')}")
 CASES = 10_000
 # Of each operation; about twelve of them have many to generate, the others a case or two.
-FEW, MANY = 60, 950
+FEW, STORED, MANY = 60, 300, 950
 MOST_FAILURES = "5"  # then it ends: where everything fails it would look for a smallest case for ever
 STARTS = "import sys; from serving.__main__ import main; sys.exit(main())"
 # Each is a way in which service and document may part, and the name of the failure that must be reported.
@@ -78,10 +80,15 @@ def schemathesis() -> Path:
 def generate(schemathesis, tmp_path, build_release) -> Callable[..., dict[str, Any]]:
     """Run it against a service, with `code` executed in that service before it starts; its report."""
 
-    def run(examples: int, code: str = "") -> dict[str, Any]:
-        release = build_release(tmp_path / "r", contract=toy_contract("toy", routes=("/predict/label",)))
+    def run(
+        examples: int, code: str = "", contract: Contract | None = None, events: Sequence[Any] = ()
+    ) -> dict[str, Any]:
+        contract = contract or toy_contract("toy", routes=("/predict/label",))
+        release = build_release(tmp_path / "r", contract=contract)
         command = ("-c", f"{code}\n{STARTS}") if code else ("-m", "serving")
         with running(tmp_path, [release], command=command) as real:
+            if events:
+                assert real.client.post("/events", json={"events": list(events)}).status_code == 200
             report = tmp_path / "report.json"
             done = subprocess.run(
                 [
@@ -112,6 +119,17 @@ def test_ten_thousand_generated_requests_find_no_defect(generate) -> None:
     assert report["failures"] == [], report["said"]
     assert report["operations"]["tested"] == report["operations"]["total"] >= 8
     assert report["test_cases"]["generated"] >= CASES
+    assert report["exit_code"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+def test_generated_requests_find_no_defect_where_the_store_completes_rows(generate) -> None:
+    """The same of a contract with stored features, and so with `/events` and `keys`."""
+    report = generate(STORED, contract=stocked_contract(), events=[sale()])
+    assert report["failures"] == [], report["said"]
+    assert report["operations"]["tested"] == report["operations"]["total"] >= 9
+    assert report["test_cases"]["generated"] >= STORED
     assert report["exit_code"] == 0
 
 

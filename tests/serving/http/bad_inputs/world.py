@@ -1,6 +1,7 @@
 """The models that bad inputs are sent to: each rule of a contract is in use by one of them."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,19 @@ def shop_contract(model: str = "toy") -> Contract:
     """The toy's contract, its numbers being stored features."""
     toy = toy_contract(model)
     return msgspec.structs.replace(toy, features=(BOOKED, HEIGHT, toy.features[2]))
+
+
+def stocked_contract() -> Contract:
+    """The same, of which no row is refused for what the store says once it has a `sale`."""
+    contract = shop_contract()
+    booked = msgspec.structs.replace(BOOKED, out_of_range="accept_and_count")
+    return msgspec.structs.replace(contract, features=(booked, *contract.features[1:]))
+
+
+def sale(**changes: Any) -> dict[str, Any]:
+    """An event of now."""
+    facts = {"letter": "A", "pieces": 5}
+    return {"id": "s", "stream": "sales", "at": datetime.now(UTC).isoformat(), "facts": facts} | changes
 
 
 def releases(folder: Path, build_release: Callable[..., Any]) -> list[Any]:
