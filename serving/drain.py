@@ -1,6 +1,7 @@
 """The end of a worker: no longer ready, it goes on answering for a moment, and then finishes."""
 
 import asyncio
+import logging
 import signal
 import socket
 import threading
@@ -12,6 +13,8 @@ from serving.listening import allow_new, refuse_new, take_queued
 
 if TYPE_CHECKING:
     from starlette.types import Message, Send
+
+logger = logging.getLogger(__name__)
 
 
 class Drain:
@@ -56,7 +59,10 @@ class Drain:
         signal.signal(signal.SIGTERM, begin)
 
     async def _end(self, previous: Callable[[int, FrameType | None], Any], number: int) -> None:
-        self._beside()
+        try:
+            self._beside()
+        except Exception:
+            logger.exception("what ends beside the server failed")  # the server ends all the same
         if self._listener is not None:
             refuse_new(self._listener)
             await take_queued(self._listener)

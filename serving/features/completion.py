@@ -3,7 +3,6 @@
 import threading
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
@@ -56,7 +55,7 @@ class Completer:
         self._numbers = count()
         self._state: State | None = None
         self._paused_until = float("-inf")
-        self._lock, self._turn = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
 
     def at_once(self, contract: Contract) -> bool:
         """Whether a few rows of `contract` can be completed on the event loop, as nothing is waited for.
@@ -67,13 +66,6 @@ class Completer:
         return (
             self.store.quick and state is not None and self._of(contract).groups.keys() <= state.groups.keys()
         )
-
-    def in_turn(self) -> AbstractContextManager[Any]:
-        """The turn of one batch, in a thread: over an embedded store they are completed one at a time.
-
-        Side by side they would be done no sooner, and would take the interpreter from the event loop.
-        """
-        return self._turn if self.store.quick else nullcontext()
 
     def needed(self, contract: Contract, rows: Sequence[Any], keys: Sequence[Any]) -> bool:
         """Whether a row lacks a stored feature or comes with keys: else there is nothing to complete."""

@@ -46,6 +46,7 @@ from serving.features.store import (
     superseded,
 )
 
+FIRST_GENERATION = 2**40  # at most
 TIMEOUT_S = 2.0  # of one answer; a completion in flight waits no longer
 
 
@@ -133,6 +134,8 @@ class RedisStore:
             if found is not None:
                 return Counted(**dict(zip(COUNTS, map(int, found), strict=True)))
             state = self.state()
+            if not state.groups:  # there were some: the events are right, and to be sent again
+                raise self._lost()
 
     def read(
         self, epoch: int, asks: Sequence[Ask], records: Sequence[tuple[str, int, str]], streams: Iterable[str]
@@ -182,8 +185,13 @@ class RedisStore:
 
     def begin(self) -> int:
         """The number of a new generation."""
-        with self._asking():
-            return int(self._redis.incr(PREFIX + "generation"))
+        with self._asking(), self._redis.pipeline(transaction=True) as pipe:
+            # From a number that is drawn: after a loss none comes again.
+            pipe.setnx(PREFIX + "generation", new_epoch() % FIRST_GENERATION)
+            pipe.incr(PREFIX + "generation")
+            generation = int(pipe.execute()[1])
+            self._redis.sadd(PREFIX + "begun", generation)
+            return generation
 
     def put_base(self, generation: int, group: str, rows: Iterable[tuple[str, Base]]) -> None:
         """Write base rows (key, totals) of a generation; nobody reads them yet."""
@@ -212,10 +220,12 @@ class RedisStore:
         """Let `held` and `records` be what is read, all at once; then remove what no look-up reaches."""
 
         def change(pipe: Any) -> None:
-            if int(pipe.get(PREFIX + "generation") or 0) < generation:
+            state = self.state()
+            if not pipe.sismember(PREFIX + "begun", generation) or not held.keys() <= state.groups.keys():
                 raise self._lost()
-            superseded(self.state(), generation, held, records)
+            superseded(state, generation, held, records)
             pipe.multi()
+            pipe.srem(PREFIX + "begun", generation)
             for name, item in held.items():
                 pipe.hset(PREFIX + "held", name, msgspec.json.encode(item))
             for name, published in records.items():

@@ -1,7 +1,7 @@
 """Rows that lack stored features, completed: in the event loop, or beside it where that takes long."""
 
+import asyncio
 from collections.abc import Sequence
-from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ class Completing:
     def __init__(self, completer: Completer | None, metrics: Metrics) -> None:
         """Keep what looks up, and where is counted."""
         self._completer, self._metrics = completer, metrics
+        self._turn = asyncio.Lock()
 
     async def whole(
         self,
@@ -48,11 +49,17 @@ class Completing:
         few = len(rows) <= INLINE_ROWS
 
         def complete() -> Completed:
-            with nullcontext() if few else completer.in_turn():
-                return completer.complete(contract, rows, beside, moments, prefix)
+            return completer.complete(contract, rows, beside, moments, prefix)
 
-        inline = few and completer.at_once(contract)
-        completed = complete() if inline else await run_in_threadpool(complete)
+        if few and completer.at_once(contract):
+            completed = complete()
+        elif few or not completer.store.quick:
+            completed = await run_in_threadpool(complete)
+        else:
+            # One batch at a time: side by side they would be done no sooner over an embedded store, and would
+            # take the interpreter from this loop. Who waits holds no thread, which others want.
+            async with self._turn:
+                completed = await run_in_threadpool(complete)
         self._metrics.completed(contract.model, completed)
         filled = [
             tuple(name for name in done if name not in row) if isinstance(row, dict) else ()

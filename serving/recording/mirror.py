@@ -23,6 +23,7 @@ from serving.rows import RowsRefusedError, decode_rows
 logger = logging.getLogger(__name__)
 
 MOST_ROWS = 20_000  # waiting; beyond it rows are dropped and counted, for callers come first
+LAST_SECONDS = 2.0  # for what waits at the end: the log of what callers got must be written before a kill
 MOST_AT_ONCE = 256  # rows of one run: it shares a core with the event loop, which a long run would hold up
 
 
@@ -60,10 +61,11 @@ class MirroringLog(PredictionLog):
         self._copies: queue.SimpleQueue[_Copy | None] = queue.SimpleQueue()
         self._room, self._room_lock = MOST_ROWS, threading.Lock()
         self._shadows = threading.Thread(target=self._answer_all, name="shadows")
+        self._until = float("inf")  # time.monotonic() after which no shadow is asked any more
         self.registry = CollectorRegistry()
         self._counter = Counter(
             "flightline_shadow_rows",
-            "Mirrored rows: agreed or differed with what the caller got, failed, or dropped without room",
+            "Mirrored rows: agreed or differed with the caller's answer, failed, or dropped for room or time",
             ("model", "version", "outcome"),
             registry=self.registry,
         )
@@ -84,8 +86,9 @@ class MirroringLog(PredictionLog):
             self._copy(snapshot, answered)
 
     def close(self) -> None:
-        """Let shadows answer what waits, and close the log."""
+        """Let shadows answer what waits, for a moment, and close the log."""
         if self._shadows.ident is not None:
+            self._until = time.monotonic() + LAST_SECONDS
             self._copies.put(None)
             self._shadows.join()
             self._shadow_rows.close()
@@ -116,7 +119,10 @@ class MirroringLog(PredictionLog):
                 return
             for start in range(0, len(copy.rows), MOST_AT_ONCE):
                 part = copy.rows[start : start + MOST_AT_ONCE]
-                self._try(copy, part)
+                if time.monotonic() < self._until:
+                    self._try(copy, part)
+                else:
+                    self._count(copy.served, "dropped", len(part))
                 with self._room_lock:
                     self._room += len(part)
             del copy  # else an unloaded shadow stays in memory until the next copy comes

@@ -123,6 +123,18 @@ def test_the_first_sigterm_is_held_back_and_the_second_is_not() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
+def test_the_server_ends_though_what_ends_beside_it_fails(caplog) -> None:
+    """Else a process would never hear of SIGTERM."""
+    heard: list[int] = []
+
+    def failing() -> None:
+        raise RuntimeError("no loop")
+
+    asyncio.run(Drain(0, ending=failing)._end(lambda number, _: heard.append(number), signal.SIGTERM))
+    assert heard == [signal.SIGTERM]
+    assert "what ends beside the server failed" in caplog.text
+
+
 # The seam's offer for the shorter way, asked in three states of the service.
 OFFERED = """
 import asyncio, json

@@ -112,10 +112,27 @@ def test_a_materialisation_that_a_loss_overtakes_is_refused(open_stores, lose):
     generation = store.begin()
     lose()
     store.register(GROUPS)
+    store.begin()  # somebody else's, after the loss
     with pytest.raises(FlightlineError, match="lost"):
         store.switch(generation, held(generation, microseconds(minute(-60))), {})
     materialised(store, [event(1, minute(-90), 7)], microseconds(minute(-60)))
     assert values(store, minute(0), origin="JFK", carrier="UA")["f6"] == 7
+
+
+def test_an_event_that_a_loss_overtakes_is_to_be_sent_again(open_stores, lose, monkeypatch):
+    """It is right: what its sender is told is no refusal of it, by which it would be thrown away."""
+    store = open_stores("redis")
+    store.register(GROUPS)
+    script = store._script
+
+    def overtaken(**words):
+        monkeypatch.setattr(store, "_script", script)
+        lose()
+        return script(**words)
+
+    monkeypatch.setattr(store, "_script", overtaken)
+    with pytest.raises(StoreError, match="lost"):
+        store.add([event(1, minute(-5), 4)])
 
 
 @pytest.mark.parametrize("moment", ["before the log is read", "after it"])

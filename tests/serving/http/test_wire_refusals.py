@@ -21,12 +21,16 @@ REFUSED = {
     "431": WIRE["large header"].content,
 }
 
+SECONDS = dict.fromkeys(REFUSED, "10") | {"408": "0.1"}  # for a request to arrive
+
 
 @pytest.mark.parametrize("offered", [True, False])
 @pytest.mark.parametrize("status", REFUSED)
 def test_each_has_an_id_of_its_own(both, status, offered) -> None:
     """A new one each time, as 32 hexadecimal digits, whatever stands behind the protocol."""
-    said = [asyncio.run(hear(both, [REFUSED[status]], offered=offered, seconds="0.1")) for _ in range(2)]
+    said = [
+        asyncio.run(hear(both, [REFUSED[status]], offered=offered, seconds=SECONDS[status])) for _ in range(2)
+    ]
     assert all(one.startswith(f"HTTP/1.1 {status} ".encode()) for one in said)
     found = [ID.findall(one) for one in said]
     assert [len(ids) for ids in found] == [1, 1]
@@ -47,7 +51,7 @@ def counted(host: Any) -> dict[str, float]:
 @pytest.mark.parametrize("status", REFUSED)
 def test_each_is_counted_by_its_status(both, status) -> None:
     """Beside the refusals of the application."""
-    asyncio.run(hear(both, [REFUSED[status]], seconds="0.1"))
+    asyncio.run(hear(both, [REFUSED[status]], seconds=SECONDS[status]))
     assert counted(both.host) == {status: 1}
 
 

@@ -120,6 +120,26 @@ def test_callers_do_not_wait_for_a_slow_shadow(host, make_bundle, monkeypatch) -
     assert logged(host)["role"].to_list().count("shadow") == 5
 
 
+def test_the_end_does_not_wait_for_shadows_for_long(host, make_bundle, monkeypatch) -> None:
+    """What is still to be asked is dropped and counted: what callers got must be written before a kill."""
+    shadowed(host, make_bundle(seed=2))
+    monkeypatch.setattr(mirror, "LAST_SECONDS", 0.0)
+    predict, asked = Predictor.predict, threading.Event()
+
+    def slow(self: Predictor, *arrays: Any) -> Any:
+        if self.version == "2":
+            asked.set()
+            until(lambda: host.log._until < float("inf"))  # the end has begun
+        return predict(self, *arrays)
+
+    monkeypatch.setattr(Predictor, "predict", slow)
+    for _ in range(4):
+        assert host.client.post("/predict", {"row": ROW}).status_code == 200
+    assert asked.wait(20)
+    assert logged(host)["role"].to_list().count("shadow") == 1
+    assert count(host, "dropped") == 3
+
+
 def test_without_a_mirror_there_is_no_thread(host) -> None:
     """Who has no shadow pays for none."""
     host.client.post("/predict", {"row": ROW})
