@@ -155,7 +155,7 @@ dispatch: setup
 	@$(RUN) pipelines.dispatch "$$MODEL" $(ARGS)
 
 score: setup ## Batch prediction: answer the tables of INPUT that are new, into OUTPUT
-	@$(RUN) pipelines.score "$$MODEL" --input "$$INPUT" --output "$$OUTPUT" $(ARGS)
+	@$(RUN) pipelines.score "$$MODEL" --input "$$INPUT" --output "$${OUTPUT:?is to name a folder}" $(ARGS)
 
 # Every model, unless MODEL was given: only then is it no longer the one of this file.
 backtest: setup ## Train as of each month of 2013: gates, and what retraining is worth

@@ -2,7 +2,8 @@
 
 Each file of --input becomes one of the same name in --output: row, entity_id (of --id), label, score.CLASS.
 A file that was scored before is not scored again, and a run that was cut off goes on where it was. The model
-is what the ledger says is live in --environment, unless --version or --release names another.
+is what the ledger says is live in --environment, unless --version or --release names another. A folder holds
+the answers of one bundle; with --by-version each has its own.
 
 Rows are held to the contract as the service holds them. One that it refuses refuses its file, or, with
 --rejects, is set aside with the reason. The online store is not asked: a table needs a column for each stored
@@ -48,12 +49,16 @@ def main(argv: list[str] | None = None) -> int:
         release=options.release,
     )
     say(f"{options.model} version {predictor.version} ({predictor.bundle.digest[:12]})")
-    found = _scored(options, predictor, say)
+    # Whoever calls it again and again, always with the version of the moment, needs a folder for each.
+    below = predictor.bundle.digest[:12] if options.by_version else ""
+    output = options.output / below
+    rejects = None if options.rejects is None else options.rejects / below
+    found = _scored(options, output, rejects, predictor, say)
     refused = [item for item in found if item.problem]
     published: Published | None = None
     if options.publish and not refused:
         folder = settings.scores(options.publish)
-        published = publish(options.output, predictor.contract, folder, options.fresh_hours)
+        published = publish(output, predictor.contract, folder, options.fresh_hours)
         say(f"{published.entities:,} entities can be looked up in {options.publish}")
     if options.json:
         told = {"files": [asdict(item) for item in found], "published": published and asdict(published)}
@@ -68,8 +73,10 @@ def main(argv: list[str] | None = None) -> int:
     return OK
 
 
-def _scored(options: argparse.Namespace, predictor: Predictor, say: Say) -> list[Scored]:
-    order = Order(options.output, options.rejects, options.id, options.threads)
+def _scored(
+    options: argparse.Namespace, output: Path, rejects: Path | None, predictor: Predictor, say: Say
+) -> list[Scored]:
+    order = Order(output, rejects, options.id, options.threads)
     found: list[Scored] = []
     for item in score_all(find_inputs(options.input), order, predictor, say):
         found.append(item)
@@ -90,6 +97,9 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     options.add_argument("--output", required=True, type=Path, help="the folder of the answers")
     options.add_argument("--id", default="", metavar="COLUMN", help=f"what a row is about, such as '{ID}'")
     options.add_argument("--rejects", type=Path, help="the folder of rows that the contract refuses")
+    options.add_argument(
+        "--by-version", action="store_true", help="in folders of those, one a bundle, named by its digest"
+    )
     options.add_argument("--environment", default=PRODUCTION, help=f"whose version scores ({PRODUCTION})")
     which = options.add_mutually_exclusive_group()
     which.add_argument("--version", default="", help="a registered version instead")

@@ -44,7 +44,17 @@ def make(tmp_path):
 def test_a_value_from_outside_is_an_argument_and_never_code(make, tmp_path, target):
     """Quotes, substitutions and make's own functions arrive unread at the program."""
     evil = "x\";touch pwned;'$(touch pwned)`touch pwned`$(shell touch pwned)"
-    result = make(target, MODEL=evil, AS_OF=evil, ACTOR=evil, DIGEST=evil, ROW=evil, VERSION=evil, INPUT=evil)
+    result = make(
+        target,
+        MODEL=evil,
+        AS_OF=evil,
+        ACTOR=evil,
+        DIGEST=evil,
+        ROW=evil,
+        VERSION=evil,
+        INPUT=evil,
+        OUTPUT=evil,
+    )
     assert result.returncode == 0, result.stderr
     assert "touch pwned" in result.stdout
     assert not list(tmp_path.rglob("pwned"))
@@ -56,6 +66,13 @@ def test_tables_are_scored_from_where_they_are_to_where_they_are_wanted(make):
     called = make("score", **words)
     expected = "flights|--input|new tables|--output|answers|--id|id|--publish|production|"
     assert called.stdout.strip() == f"python|-m|pipelines.score|{expected}"
+
+
+def test_answers_go_nowhere_that_nobody_named(make):
+    """An empty folder's name would be the checkout."""
+    refused = make("score", INPUT="tables")
+    assert refused.returncode == 2
+    assert "OUTPUT: is to name a folder" in refused.stderr
 
 
 def test_a_row_and_a_version_have_defaults(make):

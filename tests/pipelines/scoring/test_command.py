@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contract.errors import FlightlineError
 from pipelines import ledger, score
@@ -16,29 +17,33 @@ from tests.pipelines.scoring.conftest import rows
 from tests.serving.http.bad_inputs.world import shop_contract
 
 
+def live(var, version, release):
+    """Have the ledger call it live in production."""
+    release.path.rename(var / "releases" / release.digest)
+    entry = ledger.Entry(
+        at=datetime.now(UTC),
+        environment="production",
+        model="iris",
+        action="deploy",
+        before=None,
+        after=ledger.Placed(version, release.digest),
+        who="a test",
+        why="it needs one",
+        evidence="",
+    )
+    ledger.append(var / "ledger.jsonl", entry)
+
+
 @pytest.fixture
 def world(tmp_path, monkeypatch):
     """A machine on which version 3 of a model is live in production, and a table for it."""
     var = tmp_path / "var"
     release = make_release(tmp_path / "made" / "0", model="iris")
     (var / "releases").mkdir(parents=True)
-    release.path.rename(var / "releases" / release.digest)
     (var / "keys").mkdir()
     (var / "keys" / "trust.json").write_bytes(release.trust_file.read_bytes())
-    ledger.append(
-        var / "ledger.jsonl",
-        ledger.Entry(
-            at=datetime.now(UTC),
-            environment="production",
-            model="iris",
-            action="deploy",
-            before=None,
-            after=ledger.Placed("3", release.digest),
-            who="a test",
-            why="it needs one",
-            evidence="",
-        ),
-    )
+    (tmp_path / "key").write_bytes(release.key.private_bytes_raw())
+    live(var, "3", release)
     monkeypatch.setenv("FLIGHTLINE_VAR", str(var))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     rows(100).write_parquet(tmp_path / "in.parquet")
@@ -59,6 +64,22 @@ def test_what_the_ledger_calls_live_scores(world, capsys):
     assert told["version"] == "3"
     assert [item["scored"] for item in told["files"]] == [100]
     assert pl.read_parquet(world / "out" / "in.parquet").height == 100
+
+
+def test_who_scores_again_and_again_need_not_know_the_version(world, capsys):
+    """Each version has a folder of its own, in which a file is scored once; without, another is refused."""
+    key = Ed25519PrivateKey.from_private_bytes((world / "key").read_bytes())
+    again = ("--by-version", "--publish", "production", "--rejects", str(world / "rejects"))
+    assert [run(world, *again), run(world, *again)] == [0, 0]
+    assert "as before" in capsys.readouterr().out
+    live(world / "var", "4", make_release(world / "made" / "1", model="iris", seed=2, key=key))
+    assert run(world, *again) == 0
+    said = capsys.readouterr().out
+    assert "iris version 4" in said
+    assert "as before" not in said
+    assert len(list((world / "out").glob("*/in.parquet"))) == 2
+    with pytest.raises(FlightlineError, match="holds answers of iris version 3"):
+        run(world)
 
 
 def test_a_release_may_be_named_by_its_path(world):
