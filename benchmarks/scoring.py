@@ -3,8 +3,8 @@
 Every side uses every core. onnxruntime gets arrays that are ready in memory, and what it answers is thrown
 away; scoring reads, checks, answers and writes. onnxruntime is asked in two ways: with threads of its own
 inside each run, and with as many threads as cores that each run pieces of equal size through a session of
-one core, as scoring does. They take turns within a turn, and what counts is the median of the turns' ratios
-to the faster of the two. Where others use the machine too, the CPU time a row says more than the rate.
+one core, as scoring does, which is the harder measure. They take turns within a turn, and what is told is the
+median of the turns' ratios. Where others use the machine too, the CPU time a row says more than the rate.
 """
 
 import sys
