@@ -1,7 +1,5 @@
 """A real S3 server in a process of its own, from its own locked environment."""
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,25 +8,20 @@ from pathlib import Path
 import httpx
 import s3fs
 
-from tests.serving.real import ROOT, START_SECONDS, free_port, until
+from tests.serving.locked import locked
+from tests.serving.real import START_SECONDS, free_port, until
 
-PROJECT = ROOT / "tests/clients/object_store"
-PLACE = ROOT / "var/clients/object_store"
-UV = shutil.which("uv", path=f"{ROOT / '.uv/bin'}{os.pathsep}{os.environ.get('PATH', '')}")
 BUCKET = "releases"
 
 
 @contextmanager
 def object_store(folder: Path) -> Iterator[dict[str, str]]:
     """Start it; gives the variables by which any S3 client finds it and is let in."""
-    assert UV, "uv is missing; `make test` brings it"
-    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
-    environment |= {"UV_PROJECT_ENVIRONMENT": str(PLACE), "UV_PYTHON_DOWNLOADS": "never"}
-    subprocess.run([UV, "sync", "--frozen", "--quiet"], cwd=PROJECT, env=environment, check=True, timeout=300)
+    place = locked("object_store")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with (folder / "object-store.txt").open("wb") as output:
-        command = [str(PLACE / "bin/moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+        command = [str(place / "bin/moto_server"), "-H", "127.0.0.1", "-p", str(port)]
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
         until(lambda: process.poll() is not None or _answers(url), START_SECONDS, "an object store")

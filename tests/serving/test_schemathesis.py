@@ -5,8 +5,6 @@ Schemathesis runs in its own locked environment and process. Which checks it mak
 """
 
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 from contract.schema import Contract
 from tests.conftest import toy_contract
 from tests.serving.http.bad_inputs.world import sale, stocked_contract
+from tests.serving.locked import locked
 from tests.serving.real import PYTHON, ROOT, running
 
 pytestmark = pytest.mark.lengthy
@@ -25,8 +24,6 @@ if not PYTHON.exists():
     pytest.skip("NO .venv-serving: `make test` makes it; nothing is generated", allow_module_level=True)
 
 PROJECT = ROOT / "tests/clients/schemathesis"
-ENVIRONMENT = ROOT / "var/clients/schemathesis"
-UV = shutil.which("uv", path=f"{ROOT / '.uv/bin'}{os.pathsep}{os.environ.get('PATH', '')}")
 CASES = 10_000
 # Of each operation; about twelve of them have many to generate, the others a case or two.
 FEW, STORED, MANY = 60, 300, 950
@@ -60,20 +57,7 @@ DEFECTS = {
 @pytest.fixture(scope="session")
 def schemathesis() -> Path:
     """The command, in an environment made from its lock file."""
-    assert UV, "uv is missing; `make test` brings it"
-    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
-    environment |= {"UV_PROJECT_ENVIRONMENT": str(ENVIRONMENT), "UV_PYTHON_DOWNLOADS": "never"}
-    made = subprocess.run(
-        [UV, "sync", "--frozen", "--quiet"],
-        cwd=PROJECT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr
-    return ENVIRONMENT / "bin" / "schemathesis"
+    return locked("schemathesis") / "bin" / "schemathesis"
 
 
 @pytest.fixture

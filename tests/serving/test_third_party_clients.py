@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,13 +12,11 @@ import httpx
 import pytest
 
 from serving.models.desired import Desired, DesiredModel, DesiredVersion, read_acks, write_desired
+from tests.serving.locked import CLIENTS, locked
 from tests.serving.real import PYTHON, ROOT, START_SECONDS, free_port, until
 
 pytestmark = pytest.mark.lengthy
 
-CLIENTS = ROOT / "tests/clients"
-ENVIRONMENTS = ROOT / "var/clients"
-UV = shutil.which("uv", path=f"{ROOT / '.uv/bin'}{os.pathsep}{os.environ.get('PATH', '')}")
 ROWS = [{"width": 1.5, "height": 0.25, "letter": "A"}, {"width": 9.0, "height": -2.0, "letter": "B"}]
 WORKERS = 2  # that share both ports
 
@@ -83,23 +80,9 @@ def _ready(url: str) -> bool:
 
 def asked(name: str, *arguments: str) -> Any:
     """What the client `name` found, run in its own environment."""
-    assert UV, "uv is missing; `make test` brings it"
-    place = ENVIRONMENTS / name
-    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
-    environment |= {"UV_PROJECT_ENVIRONMENT": str(place), "UV_PYTHON_DOWNLOADS": "never"}
-    made = subprocess.run(
-        [UV, "sync", "--frozen", "--quiet"],
-        cwd=CLIENTS / name,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr
+    place = locked(name)
     done = subprocess.run(
         [place / "bin/python", CLIENTS / name / "client.py", *arguments],
-        env=environment,
         capture_output=True,
         text=True,
         timeout=120,
