@@ -98,7 +98,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     options.add_argument("--id", default="", metavar="COLUMN", help=f"what a row is about, such as '{ID}'")
     options.add_argument("--rejects", type=Path, help="the folder of rows that the contract refuses")
     options.add_argument(
-        "--by-version", action="store_true", help="in folders of those, one a bundle, named by its digest"
+        "--by-version", action="store_true", help="in each folder one for each bundle, named by its digest"
     )
     options.add_argument("--environment", default=PRODUCTION, help=f"whose version scores ({PRODUCTION})")
     which = options.add_mutually_exclusive_group()
